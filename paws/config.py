@@ -1,0 +1,283 @@
+"""The typed schema of a run: YAML cards and ``dotted.key=value`` overrides; an unknown key is an error that names it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from paws.errors import InputError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A section of the config: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Labels(Section):
+    """Which training images are labelled: exactly one of file, per_class, fraction; none of them means all."""
+
+    file: Path | None = Field(None, description="split file: one training index or one file name per line")
+    per_class: PositiveInt | None = Field(None, description="labelled images per class, drawn with `seed`")
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="labelled share of each class")
+    seed: int | None = Field(None, description="seed of the draw; the run's seed when absent")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Labels:
+        if sum(way is not None for way in (self.file, self.per_class, self.fraction)) > 1:
+            raise ValueError("give only one of file, per_class, fraction")
+        return self
+
+
+class Data(Section):
+    """The images and their labels."""
+
+    dataset: str = Field("digits", description="a name of the dataset table, e.g. digits, cifar10, imagenet, folder")
+    root: Path | None = Field(None, description="folder of the dataset; not needed for bundled ones")
+    labels: Labels = Labels()
+    validation: Path | None = Field(None, description="split file of training images held out for validation")
+    workers: Count = Field(0, description="loader processes for image files; sets in memory need none")
+    skip_broken: bool = Field(False, description="leave unreadable files out, with a count, instead of an error")
+    stage_to: Path | None = Field(None, description="node-local folder the data is copied to before training")
+    stage_timeout: Positive = Field(3600.0, description="seconds the other ranks of a node wait for that copy")
+
+
+class Views(Section):
+    """Random views of an image (SPEC of the augmentations in docs/recipes.md)."""
+
+    preset: Literal["digits", "grey", "cifar", "imagenet"] = Field("digits", description="order and kind of operations")
+    size: PositiveInt = Field(8, description="pixels of the large views")
+    scale: tuple[Positive, Positive] = Field((0.6, 1.0), description="area range of the large views' crops")
+    small: Count = Field(0, description="number of small views")
+    small_size: PositiveInt = Field(8, description="pixels of the small views")
+    small_scale: tuple[Positive, Positive] = Field((0.3, 0.75), description="area range of the small views' crops")
+    jitter: NonNegative = Field(0.5, description="strength of the colour jitter")
+
+
+class Support(Section):
+    """The labelled batch that votes."""
+
+    classes_per_batch: PositiveInt | None = Field(None, description="classes in a batch; all of them when absent")
+    images_per_class: PositiveInt = 16
+    views: PositiveInt = Field(1, description="views of every support image")
+    unique_classes: bool = Field(False, description="other classes on every rank")
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class Model(Section):
+    """The network: backbone, projection head, optional prediction head."""
+
+    name: str = Field("small_cnn", description="small_cnn, wide_resnet28w2, resnet50[w2|w4], or any timm model")
+    output_dim: PositiveInt = 128
+    hidden_dim: PositiveInt | None = Field(None, description="width of the projection head; the backbone's when absent")
+    prediction_head: bool = False
+    pretrained: bool = Field(False, description="start from timm's weights")
+    init_from: Path | None = Field(None, description="run folder or checkpoint whose weights to start from")
+
+
+class Optim(Section):
+    """Optimiser and schedule; rates and the batch size are per rank and per step."""
+
+    name: Literal["lars", "sgd", "adamw"] = "lars"
+    epochs: PositiveInt = 100
+    steps_per_epoch: PositiveInt | None = Field(None, description="cut or stretch an epoch; one pass when absent")
+    batch_size: PositiveInt = Field(256, description="unlabelled images per rank and step")
+    lr: NonNegative = 3.2
+    start_lr: NonNegative = Field(0.0, description="learning rate the warm-up starts from")
+    final_lr: NonNegative = Field(0.0, description="learning rate the cosine ends at")
+    warmup_epochs: NonNegative = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegative = 1e-6
+    trust_coefficient: Positive = Field(0.001, description="of LARS")
+    groups: Literal["module", "suncet"] = Field("module", description="how norm parameters are found")
+
+
+class PawsRecipe(Section):
+    """PAWS pre-training (arXiv 2104.13963)."""
+
+    name: Literal["paws"] = "paws"
+    temperature: Positive = 0.1
+    sharpening: Annotated[float, Field(gt=0, le=1)] = 0.25
+    me_max: NonNegative = Field(1.0, description="weight of mean-entropy maximisation; 0 turns it off")
+
+
+class SimclrCtRecipe(Section):
+    """SimCLR with SuNCEt on the support batch for the first epochs (arXiv 2006.10803)."""
+
+    name: Literal["simclr_ct"]
+    temperature: Positive = 0.1
+    supervised_epochs: Count = Field(100, description="epochs with the SuNCEt term")
+    key_gradient: bool = Field(False, description="take NT-Xent's gradient through the keys too")
+
+
+class SnnFinetuneRecipe(Section):
+    """SuNCEt fine-tuning of a pre-trained encoder on the labelled images."""
+
+    name: Literal["snn_finetune"]
+    temperature: Positive = 0.1
+
+
+class FinetuneRecipe(Section):
+    """Cross-entropy fine-tuning of a classifier on the labelled images."""
+
+    name: Literal["finetune"]
+    classifier: Literal["projection", "backbone"] = Field("projection", description="what the classifier stands on")
+    probe: bool = Field(False, description="train the classifier alone on a frozen network")
+    zero_init: bool = True
+    validate_every: PositiveInt = Field(1, description="epochs between validations")
+
+
+class Evaluate(Section):
+    """Evaluation on the held-out split at the end of a run."""
+
+    temperature: Positive = 0.1
+    batch_size: PositiveInt = 256
+    embedding: Literal["z", "h", "backbone"] = Field("z", description="what soft nearest neighbours compare")
+
+
+class Machine(Section):
+    """Where and in which precision to run; nothing here changes the method."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:0, mps")
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    deterministic: bool = Field(False, description="deterministic GPU kernels, for bit-equal resume there")
+    group_timeout: Positive = Field(600.0, description="seconds a rank waits for the others")
+
+
+class Checkpoint(Section):
+    """When the whole state is written; signals (TERM, INT, USR1, USR2) write it too."""
+
+    every_steps: PositiveInt | None = Field(None, description="steps between checkpoints; at each epoch's end if absent")
+    every_minutes: Positive | None = Field(None, description="minutes between checkpoints, besides")
+    keep: PositiveInt = Field(2, description="how many of the last ones stay on disk")
+    keep_epochs: tuple[PositiveInt, ...] = Field((), description="epochs whose checkpoint is never deleted")
+
+
+class Log(Section):
+    """Metrics rows; always metrics.jsonl and metrics.csv in the run folder."""
+
+    every_steps: PositiveInt = 10
+    tensorboard: bool = Field(False, description="also write TensorBoard events (extra `tracking`)")
+
+
+Recipe = Annotated[
+    Union[PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe, FinetuneRecipe],  # noqa: UP007
+    Field(discriminator="name"),
+]
+
+
+class Config(Section):
+    """A run: two top-level keys, and sections named by role."""
+
+    seed: int = 0
+    run_dir: Path = Path("runs/paws")
+    recipe: Recipe = PawsRecipe()
+    data: Data = Data()
+    views: Views = Views()
+    support: Support = Support()
+    model: Model = Model()
+    optim: Optim = Optim()
+    evaluate: Evaluate = Evaluate()
+    machine: Machine = Machine()
+    checkpoint: Checkpoint = Checkpoint()
+    log: Log = Log()
+
+    def to_yaml(self) -> str:
+        """The whole config as YAML, every default written out."""
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+
+
+def load_config(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read a YAML card (or the defaults) and apply ``dotted.key=value`` overrides.
+
+    Raises:
+        InputError: the file cannot be read, or a key or value does not fit; every fault is listed.
+    """
+    source = str(path) if path else "config"
+    return from_mapping(merge_overrides(read_yaml(path) if path else {}, overrides), source)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: no such file, not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], 1)
+        raise InputError(f"{path}: no such config file" + (f"; is it {path.parent / near[0]}?" if near else ""))
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {error}") from error
+    except Exception as error:  # the YAML parser's own errors share no public base with the above
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def merge_overrides(values: dict[str, Any], overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
+    """``values`` with ``dotted.key=value`` overrides laid over it."""
+    for override in overrides:
+        if "=" not in override or override.startswith("="):
+            raise InputError(f"override {override!r}: write dotted.key=value, e.g. optim.epochs=5")
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.from_dotlist(list(overrides)))
+        container = OmegaConf.to_container(merged, resolve=True)
+    except Exception as error:  # a malformed override surfaces as one of several parser errors
+        raise InputError(f"overrides {' '.join(overrides)}: {error}") from error
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def from_mapping(values: dict[str, Any], source: str = "config") -> Config:
+    """A checked config from a mapping; ``source`` names it in errors."""
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and "name" not in recipe:
+        values = {**values, "recipe": {"name": "paws", **recipe}}
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{source}: {_explain(fault)}" for fault in error.errors())) from error
+
+
+def _explain(fault: Any) -> str:
+    where = [str(part) for part in fault["loc"] if part not in RECIPES]
+    key = ".".join(where)
+    if fault["type"] == "extra_forbidden":
+        known = _keys(where[:-1], fault["loc"])
+        near = difflib.get_close_matches(where[-1], known, 1)
+        hint = f"did you mean {'.'.join([*where[:-1], near[0]])}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {key}; {hint}"
+    given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
+    return f"{key}: {fault['msg']}{given}"
+
+
+def _keys(section: list[str], location: tuple[Any, ...]) -> list[str]:
+    model: Any = Config
+    for part in section:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if part == "recipe":
+            annotation = RECIPES.get(next((p for p in location if p in RECIPES), "paws"))
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Config
+    return sorted(model.model_fields)
+
+
+RECIPES: dict[str, type[Section]] = {
+    get_args(recipe.model_fields["name"].annotation)[0]: recipe
+    for recipe in (PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe, FinetuneRecipe)
+}
