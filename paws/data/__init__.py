@@ -1,0 +1,1 @@
+"""Images, labels, splits, support sets and views."""

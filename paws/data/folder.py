@@ -1,0 +1,174 @@
+"""An image folder with one sub-folder per class, at any size: a compact index, cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paws.data.images import scan_images
+from paws.errors import InputError
+
+CACHE_VERSION = 1
+
+
+class Paths(Sequence[str]):
+    """N paths below one root as one buffer of bytes: a million paths take 40 MB, and forked workers share them.
+
+    ``paths[i]`` is the full path, ``paths.names`` the same sequence relative to the root.
+    """
+
+    def __init__(self, root: str, buffer: np.ndarray, ends: np.ndarray) -> None:
+        self.root, self.buffer, self.ends = root, buffer, ends  # ends int64 (N,): where each name ends in the buffer
+
+    @classmethod
+    def of(cls, root: str | Path, names: Sequence[str]) -> Paths:
+        """From names relative to ``root`` ("" when they are paths as they stand)."""
+        encoded = [os.fsencode(name) for name in names]
+        ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        return cls(os.fspath(root), np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    @property
+    def names(self) -> Paths:
+        return Paths("", self.buffer, self.ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        index = range(len(self))[index]
+        start = int(self.ends[index - 1]) if index else 0
+        name = os.fsdecode(self.buffer[start : int(self.ends[index])].tobytes())
+        return os.path.join(self.root, name) if self.root else name
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """Images in files: ``paths`` (N strings), ``labels`` int64 (N,) with -1 where unknown, ``classes`` (C names)."""
+
+    paths: Sequence[str]
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The paths relative to the root of the set (class/file in a folder of classes)."""
+        return self.paths.names if isinstance(self.paths, Paths) else self.paths
+
+
+def index_folder(
+    root: str | Path, cache_dir: str | Path | None = None, classes: tuple[str, ...] | None = None
+) -> FileSet:
+    """All images below ``root/<class>/``; class ids follow the sorted folder names (or ``classes``, when given).
+
+    With ``cache_dir`` the index is kept there in one file and used again as long as no folder below ``root`` has
+    changed (their modification times are compared). Raises InputError for a missing root, a root without class folders, a class
+    folder without an image, and a class folder that ``classes`` does not know.
+    """
+    root = Path(root).absolute()
+    if cache_dir is None:
+        index = _scan_classes(root)
+    else:
+        cache = Path(cache_dir) / f"index-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.npz"
+        cached = _read_cache(cache, root)
+        index = cached or _scan_classes(root)
+        if cached is None:
+            _write_cache(cache, index)
+    order = {name: i for i, name in enumerate(classes or index.classes)}
+    unknown = [name for name in index.classes if name not in order]
+    if unknown:
+        known = ", ".join(list(order)[:5])
+        raise InputError(f"{root / unknown[0]}: no such class among the training classes ({known}, ...)")
+    labels = np.repeat(np.array([order[name] for name in index.classes], np.int64), index.counts)
+    return FileSet(index.paths, torch.from_numpy(labels), tuple(order))
+
+
+@dataclass(frozen=True)
+class _Index:
+    classes: tuple[str, ...]
+    counts: np.ndarray  # images in each class, int64 (C,)
+    paths: Paths
+    folders: dict[str, int]  # every folder below the root -> modification time in ns
+
+
+def _scan_classes(root: Path) -> _Index:
+    names: list[str] = []
+    counts = []
+    folders = {"": _modified(root)}
+    classes = class_names(root)
+    if not classes:
+        raise InputError(f"{root}: has no class folders; expected {root}/<class>/<image>")
+    for name in classes:
+        images, inside = scan_images(root / name)
+        if not images:
+            raise InputError(f"{root / name}: this class folder holds no image; remove it or put images into it")
+        names += [f"{name}/{image}" for image in images]
+        counts.append(len(images))
+        folders |= {os.path.join(name, folder): modified for folder, modified in inside.items()}
+    return _Index(classes, np.array(counts, np.int64), Paths.of(root, names), folders)
+
+
+def _write_cache(cache: Path, index: _Index) -> None:
+    """One file, written aside and renamed. No cache of a folder changed just now: its clock may not tell the next change."""
+    if max(index.folders.values()) > time.time_ns() - 2 * 10**9:
+        return
+    about = {"version": CACHE_VERSION, "classes": index.classes, "folders": index.folders}
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
+        about_bytes = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        np.savez(file, about=about_bytes, counts=index.counts, buffer=index.paths.buffer, ends=index.paths.ends)
+    os.replace(file.name, cache)
+
+
+def _read_cache(cache: Path, root: Path) -> _Index | None:
+    """The cached index, or None where there is none that still holds."""
+    try:
+        with np.load(cache, allow_pickle=False) as arrays:
+            about = json.loads(arrays["about"].tobytes())
+            if about["version"] != CACHE_VERSION or any(
+                _modified(root / folder) != modified for folder, modified in about["folders"].items()
+            ):
+                return None
+            paths = Paths(os.fspath(root), arrays["buffer"], arrays["ends"])
+            return _Index(tuple(about["classes"]), arrays["counts"], paths, about["folders"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def _modified(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return -1  # gone
+
+
+def class_names(root: Path) -> tuple[str, ...]:
+    """The sorted names of the sub-folders that stand for classes."""
+    try:
+        with os.scandir(root) as entries:
+            return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
+    except OSError as error:
+        raise InputError(f"{root}: not a readable folder ({error.strerror})") from None

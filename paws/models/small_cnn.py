@@ -1,0 +1,27 @@
+"""A network for images of 8 to 32 pixels that trains in about a minute on a CPU."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class SmallCNN(nn.Module):
+    """(N, in_channels, H, W) -> (N, 4 * width): four 3x3 convolutions, halving the image twice, and a global average."""
+
+    def __init__(self, in_channels: int = 3, width: int = 32) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_conv(in_channels, width, stride=1),  # (N, C, H, W) -> (N, w, H, W)
+            *_conv(width, 2 * width, stride=2),  # -> (N, 2w, H/2, W/2)
+            *_conv(2 * width, 4 * width, stride=1),  # -> (N, 4w, H/2, W/2)
+            *_conv(4 * width, 4 * width, stride=2),  # -> (N, 4w, H/4, W/4)
+        )
+        self.feature_dim = 4 * width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).mean((2, 3))  # -> (N, 4w)
+
+
+def _conv(in_planes: int, planes: int, stride: int) -> tuple[nn.Module, ...]:
+    conv = nn.Conv2d(in_planes, planes, 3, stride=stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(planes), nn.ReLU(inplace=True)

@@ -1,0 +1,45 @@
+"""PAWS pre-training: predict the soft pseudo-label of one view from another (arXiv 2104.13963, Alg. 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from paws.config import Config, PawsRecipe
+from paws.data.source import Source
+from paws.distributed import gather, mean
+from paws.losses import paws_loss
+from paws.train.run import Run
+from paws.train.setup import pretrain
+
+
+def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prior: Tensor | None = None) -> None:
+    """All steps of a PAWS run; every step draws a fresh class-balanced support set.
+
+    B unlabelled images, n small views, S support images in V views, W ranks, C classes, D embedding. ``prior`` (C,) are the
+    class frequencies that me-max expects; uniform when absent.
+    """
+    labels = source.labels.to(run.device)  # (W*V*S, C)
+    for batch in run.batches(source):
+        with run.autocast():
+            h, z = encoder([*batch.support, *batch.views])  # before / after the prediction head, (V*S + (2+n)B, D)
+        h = h.detach()
+        supports = sum(map(len, batch.support))
+        view1, view2 = h[supports:].split(len(batch.indices))[:2]
+        cross_entropy, me_max = paws_loss(
+            anchors=z[supports:],  # ((2+n)B, D)
+            anchor_support=gather(z[:supports]),  # (W*V*S, D)
+            targets=torch.cat([view2, view1]),  # each large view predicts the other one
+            target_support=gather(h[:supports]),
+            labels=labels,
+            temperature=recipe.temperature,
+            sharpening=recipe.sharpening,
+            prior=prior,
+            mean_over_ranks=mean,
+        )
+        run.update(cross_entropy + recipe.me_max * me_max, cross_entropy=cross_entropy, me_max=me_max)
+
+
+def recipe(run: Run, config: Config) -> dict:
+    """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours."""
+    ...

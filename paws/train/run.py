@@ -1,0 +1,282 @@
+"""One training run: device, precision, the loop over steps, log and checkpoints. It knows no method."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paws import distributed
+from paws.checkpoint import CheckpointFolder
+from paws.data.source import Batch, Source
+from paws.errors import InputError
+from paws.log import Metrics, console, progress_bar
+from paws.optim import set_lr
+
+SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Interrupted(Exception):
+    """A signal ended the run after its state was saved; ``step`` counts finished steps."""
+
+    def __init__(self, step: int, signal_number: int) -> None:
+        self.step, self.signal_number = step, signal_number
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}; the state is saved")
+
+
+class Diverged(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often things happen, in steps unless named otherwise. Checkpoints also come at the end of each epoch if unset."""
+
+    log: int = 10
+    save: int | None = None
+    save_minutes: float | None = None
+    keep_epochs: tuple[int, ...] = ()
+
+
+@dataclass
+class Run:
+    """The state of a run and the few verbs a recipe needs: ``start``, ``batches``, ``update``, ``best``.
+
+    Without a ``folder`` nothing is written (a head trained in memory).
+    """
+
+    device: torch.device
+    folder: Path | None = None
+    precision: str = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    tensorboard: bool = False
+    keep: int = 2
+    quiet: bool = False
+    stored: dict[str, Any] = field(default_factory=dict)  # written into every checkpoint besides the state: config, versions
+    resume_from: dict[str, Any] | None = None  # a checkpoint's state
+    step: int = 0  # finished steps
+    best_value: float | None = None
+
+    def start(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rate: Callable[[int], float],
+        *,
+        total_steps: int,
+        steps_per_epoch: int,
+    ) -> nn.Module:
+        """Take the model (already on the device), its optimiser and the learning rate as a function of the step.
+
+        Restores the state when resuming. Returns what the recipe calls: the model, wrapped for many ranks where needed.
+        """
+        self.model, self.optimizer, self.rate = model, optimizer, rate
+        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.resume_from is not None:
+            self._restore(self.resume_from)
+        if self.compile:
+            model.compile()
+        main = self.folder is not None and distributed.is_main()
+        self.checkpoints = CheckpointFolder(self.folder / "checkpoints", keep=self.keep) if main and self.folder else None
+        self.metrics = Metrics(self.folder, step=self.step, tensorboard=self.tensorboard) if main and self.folder else None
+        trainable = any(parameter.requires_grad for parameter in model.parameters())
+        if distributed.world_size() > 1 and trainable:
+            devices = [self.device] if self.device.type == "cuda" else None
+            return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return model
+
+    @property
+    def epoch(self) -> int:
+        """The epoch (from 0) of the step under way."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the step under way is the last of its epoch."""
+        return (self.step + 1) % self.steps_per_epoch == 0 or self.step + 1 == self.total_steps
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Mixed precision for the network; the losses leave it by themselves."""
+        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def batches(self, source: Source) -> Iterator[Batch]:
+        """The batches from the run's step to its end; log, checkpoints and signals are seen to between them."""
+        self._last_save = self._last_log = time.monotonic()
+        with ExitStack() as stack:
+            caught = stack.enter_context(_signals())
+            bar = stack.enter_context(progress_bar(quiet=self.quiet or not distributed.is_main()))
+            task = bar.add_task("training", total=self.total_steps, completed=self.step, numbers="")
+            steps = range(self.step, self.total_steps)
+            if self.metrics is not None:
+                stack.callback(self.metrics.close)
+            for batch in source.batches(steps):
+                if self._agreed() and distributed.any_rank(bool(caught)):
+                    self._stop(caught)
+                set_lr(self.optimizer, self.rate(self.step))
+                yield batch
+                ends_epoch = self.ends_epoch
+                self.step += 1
+                row = self._log(batch)
+                bar.update(task, completed=self.step, **({"numbers": _numbers(row)} if row else {}))
+                if self._save_is_due(ends_epoch):
+                    self.save()
+            if distributed.any_rank(bool(caught)) and self.step < self.total_steps:
+                self._stop(caught)
+
+    def update(self, loss: Tensor, **metrics: Tensor) -> None:
+        """Backward pass and optimiser step; ``metrics`` stay on the device until they are logged."""
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.record(loss=loss, **metrics)
+        self._count += 1
+
+    def record(self, **metrics: Tensor) -> None:
+        """Add to the means of the next metrics row."""
+        for name, value in metrics.items():
+            value = value.detach().double() if self.device.type != "mps" else value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def best(self, value: float, **about: Any) -> bool:
+        """Keep the present weights as ``best.pt`` if ``value`` (higher is better) is the highest so far; log it anyway."""
+        if self.metrics is not None:
+            self.metrics.write({"step": self.step + 1, "epoch": self.epoch + 1, **about})
+        better = self.best_value is None or value > self.best_value
+        if better:
+            self.best_value = value
+            if self.checkpoints is not None:
+                self.checkpoints.save_best({**self.state(), "step": self.step + 1})
+        return better
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on bit for bit: the random draws need only the step."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "best_value": self.best_value,
+            "sums": dict(self._sums),
+            "count": self._count,
+            "world_size": distributed.world_size(),
+            **self.stored,
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step, after making sure that the losses up to here are finite."""
+        self._means()
+        if self.checkpoints is not None:
+            epoch, within = divmod(self.step, self.steps_per_epoch)
+            self.checkpoints.save(self.step, self.state(), keep=within == 0 and epoch in self.rhythm.keep_epochs)
+        self._last_save = time.monotonic()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(f"{self.folder}: the checkpoint does not fit this config's network: {error}") from error
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        self.step, self.best_value, self._count = state["step"], state["best_value"], state["count"]
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+
+    def _agreed(self) -> bool:
+        """Whether this is a step at which the ranks talk about stopping; one process may stop at any step."""
+        return distributed.world_size() == 1 or self.step % self.rhythm.log == 0
+
+    def _stop(self, caught: list[int]) -> None:
+        self.save()
+        raise Interrupted(self.step, caught[0] if caught else signal.SIGTERM)
+
+    def _save_is_due(self, ends_epoch: bool) -> bool:
+        if self.step == self.total_steps:
+            return True
+        if self.rhythm.save is not None:
+            due = self.step % self.rhythm.save == 0
+        else:
+            due = ends_epoch
+        if self.rhythm.save_minutes is not None and self._agreed():
+            late = time.monotonic() - self._last_save > 60 * self.rhythm.save_minutes
+            due = distributed.any_rank(late) or due  # asked on every rank, so that all of them answer
+        return due
+
+    def _means(self) -> dict[str, float]:
+        """The means since the last row; the one place where the device is waited for."""
+        means = {name: float(total) / max(1, self._count) for name, total in self._sums.items()}
+        broken = [name for name, value in means.items() if value != value or abs(value) == float("inf")]
+        if distributed.any_rank(bool(broken)):
+            last = self.checkpoints.latest_path() if self.checkpoints is not None else None
+            raise Diverged(
+                f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self._count} steps before step "
+                f"{self.step} (learning rate {self.rate(max(0, self.step - 1)):.4g}); "
+                + (f"the last good checkpoint is {last}; " if last else "there is no checkpoint yet; ")
+                + "try a lower optim.lr, a longer optim.warmup_epochs, or machine.precision=fp32"
+            )
+        return means
+
+    def _log(self, batch: Batch) -> dict[str, Any] | None:
+        if self.step % self.rhythm.log and self.step != self.total_steps:
+            return None
+        means = self._means()
+        now, count = time.monotonic(), self._count
+        images = count * (len(batch.indices) or (len(batch.support[0]) if batch.support else 0))
+        row = {
+            "step": self.step,
+            "epoch": (self.step - 1) // self.steps_per_epoch + 1,
+            "lr": self.rate(self.step - 1),
+            **{name: round(value, 8) for name, value in means.items()},
+            "images_per_second": round(images * distributed.world_size() / max(1e-9, now - self._last_log), 1),
+        }
+        self._sums, self._count, self._last_log = {}, 0, now
+        if self.metrics is not None:
+            self.metrics.write(row)
+        if distributed.is_main() and not self.quiet and not console.is_terminal and row["step"] % self.steps_per_epoch == 0:
+            console.print(f"step {self.step}/{self.total_steps}  {_numbers(row)}")
+        return row
+
+
+def _numbers(row: dict[str, Any]) -> str:
+    shown = [f"{name} {value:.3f}" for name, value in row.items() if name not in ("step", "epoch", "images_per_second")]
+    return "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the signals that ask for a stop instead of dying of them; outside the main thread, none arrive."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    former = {}
+    for name in SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None:
+            former[number] = signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
