@@ -17,7 +17,9 @@ from torch.nn.functional import normalize, one_hot
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TARGET_FLOOR = 1e-4  # entries of a target below this are set to zero, without renormalising (as the published code does)
+TARGET_FLOOR = (
+    1e-4  # entries of a target below this are set to zero, without renormalising (as the published code does)
+)
 
 
 def _full_precision(loss: F) -> F:
@@ -63,7 +65,9 @@ def _log_vote(log_weights: Tensor, labels: Tensor) -> Tensor:
     largest = largest.scatter_reduce(1, index, votes.detach(), "amax")
     # A class without votes, or whose votes are all exp(-inf), keeps -inf; zero in its place avoids inf - inf.
     shift = largest.clamp_min(torch.finfo(votes.dtype).min)
-    summed = torch.zeros_like(largest).scatter_add(1, index, (votes - shift.gather(1, index)).exp())  # (N, C) in [1, S] or 0
+    summed = torch.zeros_like(largest).scatter_add(
+        1, index, (votes - shift.gather(1, index)).exp()
+    )  # (N, C) in [1, S] or 0
     linear = log_weights.exp() @ rest + everyones  # (N, C)
     return torch.logaddexp(shift + summed.log(), linear.clamp_min(0).log())  # (N, C)
 

@@ -48,7 +48,7 @@ def _create(name: str, **options: Any) -> nn.Module:
 
 
 def near_matches(name: str, known: list[str]) -> str:
-    """"; near: a, b" for a message, or "" where nothing is near."""
+    """ "; near: a, b" for a message, or "" where nothing is near."""
     containing = [other for other in known if name and name.lower() in other][:4]
     near = dict.fromkeys([*get_close_matches(name.lower(), known, n=4, cutoff=0.7), *containing])
     return f"; near: {', '.join(near)}" if near else ""
