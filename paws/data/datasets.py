@@ -91,7 +91,7 @@ def _fashion_mnist(root: Path | None, split: str, cache_dir: Path | None) -> Ima
     if root is None:
         if not DEBIAN_FASHION_MNIST.is_dir():
             raise InputError(
-                "fashion_mnist: set data.root to the folder that holds FashionMNIST/raw or train-images-idx3-ubyte[.gz]; "
+                "fashion_mnist: set data.root to the folder of FashionMNIST/raw or of train-images-idx3-ubyte[.gz]; "
                 "on Debian and Ubuntu `apt-get install dataset-fashion-mnist` installs it"
             )
         root = DEBIAN_FASHION_MNIST
@@ -137,7 +137,7 @@ def _cifar(
 
 
 def _folder(root: Path | None, split: str, cache_dir: Path | None) -> FileSet:
-    """``root/train`` and ``root/val`` (or ``test``) with a folder per class each, or class folders right in ``root``."""
+    """``root/train`` and ``root/val`` (or ``test``) with a folder per class each, or ``root`` with class folders."""
     if root is None:
         raise InputError(
             "folder: set data.root to a folder with train/<class>/ and val/<class>/, or with <class>/ folders"

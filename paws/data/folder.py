@@ -85,8 +85,8 @@ def index_folder(
     """All images below ``root/<class>/``; class ids follow the sorted folder names (or ``classes``, when given).
 
     With ``cache_dir`` the index is kept there in one file and used again as long as no folder below ``root`` has
-    changed (their modification times are compared). Raises InputError for a missing root, a root without class folders, a class
-    folder without an image, and a class folder that ``classes`` does not know.
+    changed (their modification times are compared). Raises InputError for a missing root, a root without class
+    folders, a class folder without an image, and a class folder that ``classes`` does not know.
     """
     root = Path(root).absolute()
     if cache_dir is None:
@@ -132,7 +132,7 @@ def _scan_classes(root: Path) -> _Index:
 
 
 def _write_cache(cache: Path, index: _Index) -> None:
-    """One file, written aside and renamed. No cache of a folder changed just now: its clock may not tell the next change."""
+    """One file, written aside and renamed. No cache of a folder changed just now: its next change may look the same."""
     if max(index.folders.values()) > time.time_ns() - 2 * 10**9:
         return
     about = {"version": CACHE_VERSION, "classes": index.classes, "folders": index.folders}
