@@ -1,155 +1,239 @@
-"""Checkpoints that a kill at any moment cannot spoil: written aside, flushed, renamed, and verified when read."""
+"""Checkpoints that survive what kills a job: atomic writes, a checksum, a fall-back, one writer per run.
+
+A checkpoint is an ordinary ``torch.save`` file with a checksum line after its end, which `torch.load` ignores. It is
+one file, so no kill can part the state from its checksum.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import pickle
 import socket
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from paws.errors import InputError
 
-MARK = b"paws-sha256:"  # after the zip archive that torch writes: mark and 64 hexadecimal digits
+_MARK = b"\npaws-sha256:"
+_TRAILER = len(_MARK) + 64  # hexadecimal digits of a SHA-256
+_CHUNK = 1 << 22
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) with its checksum; the file appears whole or not at all.
+    """Write ``state`` (tensors, numbers, strings, lists and dicts of them); a kill leaves the old file or the new one.
 
     Raises:
-        OSError: the disk is full or the folder not writable; what was there before is untouched.
+        InputError: the disk is full or the folder cannot be written; the former file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w+b") as file:
-            torch.save(state, file)
-            file.flush()
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0, os.SEEK_END)
-            file.write(MARK + digest.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{path}: the checkpoint could not be written ({error}); earlier ones are untouched") from error
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read and verify a checkpoint; nothing in it is executed.
-
-    Raises:
-        InputError: missing, truncated, altered, or holding something other than tensors and plain values.
-    """
-    size = len(MARK) + 64
-    try:
-        with open(path, "rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - size))
-            tail = file.read()
-            if not tail.startswith(MARK) or end < size:
-                raise InputError(f"{path}: truncated or not a checkpoint of paws (no checksum at its end)")
-            file.seek(0)
-            digest = hashlib.sha256()
-            left = end - size
-            while left:
-                block = file.read(min(left, 1 << 22))
-                if not block:
-                    break
-                digest.update(block)
-                left -= len(block)
-            if digest.hexdigest().encode() != tail[len(MARK) :]:
-                raise InputError(f"{path}: damaged (its checksum does not fit its content)")
-            file.seek(0)
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except Exception as error:  # whatever the unpickler makes of foreign bytes
-        raise InputError(f"{path}: not a checkpoint that can be read safely ({str(error).splitlines()[0]})") from None
-
-
-class CheckpointFolder:
-    """The checkpoints of a run: ``step-00000100.pt`` …, of which the last ``keep`` stay, ``epoch-…`` for good, and ``best.pt``."""
-
-    def __init__(self, folder: Path, keep: int = 2) -> None:
-        self.folder, self.count = folder, keep
-
-    def save(self, step: int, state: dict[str, Any], *, keep: bool = False) -> None:
-        """Write the state after ``step`` steps; with ``keep`` it is never deleted."""
-        if not (self.folder / f"kept-{step:08d}.pt").exists():
-            save(self.folder / f"{'kept' if keep else 'step'}-{step:08d}.pt", state)
-        for old in sorted(self.folder.glob("step-*.pt"))[: -self.count]:
-            old.unlink(missing_ok=True)
-
-    def save_best(self, state: dict[str, Any]) -> None:
-        """Write ``best.pt``."""
-        save(self.folder / "best.pt", state)
-
-    def paths(self) -> list[Path]:
-        """All checkpoints by step, oldest first."""
-        found = [*self.folder.glob("step-*.pt"), *self.folder.glob("kept-*.pt")]
-        return sorted(found, key=lambda path: path.name.split("-")[1])
-
-    def latest_path(self) -> Path | None:
-        """The newest checkpoint, unread."""
-        paths = self.paths()
-        return paths[-1] if paths else None
-
-    def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole; a damaged one is passed over with a warning. None where there is none.
-
-        Raises:
-            InputError: there are checkpoints, but all of them are damaged.
-        """
-        faults = []
-        for path in reversed(self.paths()):
-            try:
-                return load(path)
-            except InputError as fault:
-                faults.append(str(fault))
-                warnings.warn(f"{fault}; going back to the checkpoint before it", stacklevel=2)
-        if faults:
-            raise InputError(
-                f"{self.folder}: no checkpoint can be read: {'; '.join(faults)}; start anew with --overwrite"
-            )
-        return None
-
-
-class RunLock:
-    """An exclusive hold on a run folder for as long as this process lives; a second process is refused."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / ".lock"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - held open on purpose
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _told_as_input_error(path):
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                _write(file, state)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
         except OSError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
-            raise InputError(f"run_dir {folder} is in use by {holder}; wait for it or give another run_dir") from None
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._file.flush()
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
-    def release(self) -> None:
-        """Let go of the folder."""
-        self._file.close()
+
+@contextlib.contextmanager
+def _told_as_input_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make the folder writable"
+        raise InputError(
+            f"{path}: the checkpoint was not written ({error.strerror}); older checkpoints are intact: "
+            f"{advice}, then go on with --resume"
+        ) from error
+
+
+class _Hashed:
+    """A file to write to that hashes what passes and keeps the error that torch would wrap."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            self.hash.update(data)
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _write(file: IO[bytes], state: dict[str, Any]) -> None:
+    hashed = _Hashed(file)
+    try:
+        torch.save(state, hashed)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        raise hashed.error or error from error
+    file.write(_MARK + hashed.hash.hexdigest().encode())
 
 
 def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint written by `save`, on the CPU; no code in it is ever run.
+
+    Raises:
+        InputError: the file is missing, truncated, altered, or holds more than tensors and plain values.
+    """
+    try:
+        with open(path, "rb") as file:
+            _verify(path, file)
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: the checkpoint cannot be read: {error.strerror}") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: refused, it holds code and not only tensors and plain values") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: expected a checkpoint's dict of states, found {type(state).__name__}")
+    return state
+
+
+def _verify(path: Path, file: IO[bytes]) -> None:
+    left = os.fstat(file.fileno()).st_size - _TRAILER
+    digest = hashlib.sha256()
+    while left > 0 and (chunk := file.read(min(_CHUNK, left))):
+        digest.update(chunk)
+        left -= len(chunk)
+    trailer = file.read()
+    if not trailer.startswith(_MARK):
+        raise InputError(f"{path}: no checksum at its end: the file is truncated or was not written by paws")
+    if trailer != _MARK + digest.hexdigest().encode():
+        raise InputError(f"{path}: the checksum does not match: the file was damaged or altered")
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: ``step-00000120.pt``, of which the last ``keep`` stay, and ``best.pt``.
+
+    ``last.pt`` is a link to the newest. Checkpoints saved with ``keep=True`` are never deleted.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        if keep < 1:
+            raise InputError(f"checkpoint.keep is {keep}: at least 1 checkpoint must stay")
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, state: dict[str, Any], *, keep: bool = False) -> Path:
+        """Write the state after ``step`` steps, then delete what is older than the last few.
+
+        Raises InputError when it cannot be written; older checkpoints are then intact.
+        """
+        path = self.folder / f"step-{step:08d}{'-kept' if keep else ''}.pt"
+        save(path, state)
+        self._link_last(path)
+        passing = [known for known in self._steps() if not known.stem.endswith("-kept")]
+        # A step beyond this one is the damaged file that a fall-back went behind: it may not push out a good one.
+        beyond = [known for known in passing if _step(known) > step]
+        good = [known for known in passing if _step(known) <= step]
+        for old in beyond + good[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def save_best(self, state: dict[str, Any]) -> Path:
+        """Replace ``best.pt``."""
+        save(self.folder / "best.pt", state)
+        return self.folder / "best.pt"
+
+    def latest_path(self) -> Path | None:
+        """The newest checkpoint file, unchecked; None when there is none."""
+        return next(reversed(self._steps()), None)
+
+    def load_latest(self) -> dict[str, Any] | None:
+        """The state of the newest sound checkpoint; None when there is none at all.
+
+        A damaged file is named in a warning and the one before it is taken. Raises InputError when all are damaged.
+        """
+        faults: list[str] = []
+        for path in reversed(self._steps()):
+            try:
+                state = load(path)
+            except InputError as error:
+                faults.append(str(error))
+                continue
+            for fault in faults:
+                warnings.warn(f"{fault}; going on from {path.name}", RuntimeWarning, stacklevel=2)
+            return state
+        if faults:
+            raise InputError("no checkpoint can be loaded:\n" + "\n".join(faults))
+        return None
+
+    def load_best(self) -> dict[str, Any]:
+        """The state in ``best.pt``; raises InputError when it is missing or damaged."""
+        return load(self.folder / "best.pt")
+
+    def _steps(self) -> list[Path]:
+        """Checkpoint files by step, the oldest first."""
+        return sorted(self.folder.glob("step-*.pt"), key=_step)
+
+    def _link_last(self, path: Path) -> None:
+        temporary = self.folder / ".last.pt.tmp"
+        with _told_as_input_error(self.folder / "last.pt"):
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(path.name)
+            os.replace(temporary, self.folder / "last.pt")
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.split("-")[1])
+
+
+def load_latest(folder: Path) -> dict[str, Any] | None:
+    """The newest sound checkpoint in a folder; see `CheckpointFolder.load_latest`."""
+    return CheckpointFolder(folder).load_latest()
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone; a second launch into it is refused with the holder named.
+
+    The system releases the lock when the process ends in any way. It is a POSIX record lock: it works over NFS, and
+    loader workers do not inherit it. Only the rank that writes takes it.
+
+    Raises:
+        InputError: another process holds the folder, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: the run folder cannot be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise InputError(f"{folder}: {holder} runs in this folder; wait for it or give another run_dir") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
