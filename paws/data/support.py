@@ -1,35 +1,29 @@
-"""The class-stratified support set: which labelled images vote in a step, and their label matrix."""
+"""Class-balanced support sets (arXiv 2104.13963, section 3): the labelled images of a step, and their label matrix."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from paws.errors import InputError
 from paws.losses import smoothed_one_hot
-from paws.seeds import generator, python_random
+from paws.seeds import python_random
 
 
 class SupportSampler:
-    """Support sets as a pure function of the step (arXiv 2104.13963, section 4).
+    """Draws S = images_per_class x classes_per_batch labelled images for each step, the same number of every class.
 
-    Position p of a set holds an image of the window's class p % classes_per_batch. Windows cut a permutation of the
-    classes that all ranks share; classes left over are skipped until the next permutation. When a window holds all
-    classes they stand in order, so that the columns of the label matrix are the class ids.
+    ``labels`` int64 (N,) with -1 for unlabelled. Position p of a batch belongs to class p % classes_per_batch of the
+    batch's window of classes. The windows walk through one permutation of the classes after the other, equal on all
+    ranks; classes left over at the end of a permutation are skipped. With all classes in every batch they stand in
+    order. The ranks either share a window and divide the images of its classes among them, or (``unique_classes``)
+    have a window each. A class with fewer images than are needed repeats them evenly, down to one image.
 
-    Args:
-        labels: (N,) int64 class ids, -1 where unlabelled.
-        classes_per_batch: classes in a set.
-        images_per_class: images of each class in a set; a class with fewer repeats them as evenly as possible.
-        num_classes: C; each of them needs a label.
-        seed: of the draws.
-        rank, world_size: this process among all. With shared classes the ranks draw different images of a class as long
-            as it has enough.
-        unique_classes: every rank has classes of its own.
-
-    Raises:
-        InputError: a class without a label, or fewer classes than a step needs.
+    Everything is a function of (seed, step, rank): nothing is remembered from batch to batch, and the cost of a batch
+    does not depend on N. Raises InputError for sizes below 1, a class without a label (``names`` of the C classes say
+    which; without them C is the largest label + 1), and fewer classes than a batch takes.
     """
 
     def __init__(
@@ -38,64 +32,59 @@ class SupportSampler:
         *,
         classes_per_batch: int,
         images_per_class: int,
-        num_classes: int,
-        seed: int = 0,
+        seed: int,
         rank: int = 0,
         world_size: int = 1,
         unique_classes: bool = False,
-        names: tuple[str, ...] = (),
+        names: Sequence[str] | None = None,
     ) -> None:
-        self.classes_per_batch, self.images_per_class = classes_per_batch, images_per_class
-        self.num_classes, self.seed, self.rank, self.world_size = num_classes, seed, rank, world_size
-        self.unique_classes = unique_classes
-        known = labels.cpu().numpy()
-        order = np.argsort(known, kind="stable")
-        bounds = np.searchsorted(known[order], np.arange(num_classes + 1))
-        self._images, self._bounds = (
-            torch.from_numpy(order),
-            bounds.tolist(),
-        )  # images of class c: [bounds[c], bounds[c+1])
-        empty = [str(names[c]) if names else str(c) for c in range(num_classes) if bounds[c] == bounds[c + 1]]
-        if empty:
-            raise InputError(
-                f"no labelled image of class {', '.join(empty[:10])}: label at least one image of each class"
-            )
+        for key, value in (("classes_per_batch", classes_per_batch), ("images_per_class", images_per_class)):
+            if value < 1:
+                raise InputError(f"{key} is {value}, must be at least 1")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} is outside of a world of {world_size}")
+        num_classes = len(names) if names else int(labels.max()) + 1 if len(labels) else 0
+        check_every_class(labels, num_classes, names)
         needed = classes_per_batch * (world_size if unique_classes else 1)
-        if needed > num_classes:
-            ranks = f" × {world_size} ranks with classes of their own" if unique_classes and world_size > 1 else ""
-            raise InputError(
-                f"support.classes_per_batch={classes_per_batch}{ranks} needs {needed} classes, but there are {num_classes}"
-            )
-        self._per_pass = num_classes // needed  # windows that one permutation of the classes gives
-        self._order: tuple[int, Tensor] = (-1, torch.arange(num_classes))
-
-    def classes(self, step: int) -> Tensor:
-        """The class ids (classes_per_batch,) of a step's window, on this rank."""
-        if self.classes_per_batch == self.num_classes:
-            return torch.arange(self.num_classes)
-        nth, window = divmod(step, self._per_pass)
-        if self._order[0] != nth:
-            self._order = (nth, torch.randperm(self.num_classes, generator=generator(self.seed, "classes", nth)))
-        if self.unique_classes:
-            window = window * self.world_size + self.rank
-        return self._order[1][window * self.classes_per_batch : (window + 1) * self.classes_per_batch]
+        if num_classes < needed:
+            ranks = f" on each of {world_size} ranks with unique classes" if needed > classes_per_batch else ""
+            raise InputError(f"classes_per_batch is {classes_per_batch}{ranks}, but there are {num_classes} classes")
+        # images of class c: order[starts[c] : starts[c + 1]], ascending
+        order = torch.argsort(labels, stable=True)
+        self.order = order[int((labels < 0).sum()) :]
+        self.starts = [0, *torch.bincount(labels[labels >= 0], minlength=num_classes).cumsum(0).tolist()]
+        self.num_classes = num_classes
+        self.classes_per_batch, self.images_per_class = classes_per_batch, images_per_class
+        self.seed, self.rank, self.world_size, self.unique_classes = seed, rank, world_size, unique_classes
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Indices (images_per_class * classes_per_batch,) of a step's support images, and its window's class ids."""
-        classes = self.classes(step)
-        rows = [self._draw(step, int(c)) for c in classes]  # cpb * [(images_per_class,)]
-        return self._images[torch.tensor(rows).T.reshape(-1)], classes
+        """Indices (S,) into ``labels`` and this rank's window of classes (classes_per_batch,), both int64."""
+        classes = self._window(step)
+        columns = [self._images(c, step) for c in classes]  # classes_per_batch lists of images_per_class
+        return self.order[torch.tensor(columns).T.reshape(-1)], torch.tensor(classes)
 
-    def _draw(self, step: int, label: int) -> list[int]:
-        first, end = self._bounds[label], self._bounds[label + 1]
-        shared = not self.unique_classes and self.world_size > 1
-        ranks, rank = (self.world_size, self.rank) if shared else (1, 0)
-        random = python_random(self.seed, "support", step, label, 0 if shared else self.rank)
-        wanted, there = self.images_per_class * ranks, end - first
-        drawn: list[int] = []
-        while len(drawn) < wanted:  # whole rounds over a class that has fewer images than asked for
-            drawn += random.sample(range(first, end), min(there, wanted - len(drawn)))
-        return drawn[rank * self.images_per_class : (rank + 1) * self.images_per_class]
+    def _window(self, step: int) -> list[int]:
+        if self.classes_per_batch == self.num_classes:
+            return list(range(self.num_classes))
+        stride = self.classes_per_batch * (self.world_size if self.unique_classes else 1)
+        class_pass, window = divmod(step, self.num_classes // stride)
+        permutation = list(range(self.num_classes))
+        python_random(self.seed, "classes", class_pass).shuffle(permutation)
+        first = window * stride + (self.rank * self.classes_per_batch if self.unique_classes else 0)
+        return permutation[first : first + self.classes_per_batch]
+
+    def _images(self, c: int, step: int) -> list[int]:
+        """Positions in ``order``: this rank's share of what all ranks that see class c draw in this step.
+
+        The ranks deal round and round from the same draw without replacement, so each image comes as often as any other
+        or once more, for one rank and for all together.
+        """
+        start, stop = self.starts[c], self.starts[c + 1]
+        sharing, share = (1, 0) if self.unique_classes else (self.world_size, self.rank)
+        drawn = min(stop - start, sharing * self.images_per_class)
+        images = python_random(self.seed, "support", step, c).sample(range(start, stop), drawn)
+        first = share * self.images_per_class
+        return [images[(first + j) % drawn] for j in range(self.images_per_class)]
 
 
 def support_labels(
@@ -108,12 +97,22 @@ def support_labels(
     smoothing: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Label matrix (world_size * views * images_per_class * classes_per_batch, C) of the supports of all ranks.
+    """The label rows (world_size * views * S, C) of the support sets of all ranks; they are the same in every step.
 
-    Rows are rank by rank, view by view, position by position, as the embeddings are gathered. A column stands for a place
-    in the window: classes_per_batch of them, times world_size with unique classes. Rows sum to 1.
+    Rows: rank by rank, within it view by view, within it position by position. Columns stand for places in the windows
+    of classes: C = classes_per_batch when the ranks share them, world_size * classes_per_batch when they do not.
+    Each row sums to 1.
     """
-    window = torch.arange(classes_per_batch).repeat(views * images_per_class)  # (V*S,)
-    offsets = torch.arange(world_size)[:, None] * (classes_per_batch if unique_classes else 0)
-    columns = classes_per_batch * (world_size if unique_classes else 1)
-    return smoothed_one_hot((window + offsets).reshape(-1), columns, smoothing, dtype)  # (W*V*S, C)
+    place = torch.arange(classes_per_batch).repeat(images_per_class * views)  # (views * S,)
+    first = torch.arange(world_size)[:, None] * (classes_per_batch if unique_classes else 0)
+    num_columns = classes_per_batch * (world_size if unique_classes else 1)
+    return smoothed_one_hot((first + place).flatten(), num_columns, smoothing, dtype)
+
+
+def check_every_class(labels: Tensor, num_classes: int, names: Sequence[str] | None = None) -> None:
+    """Raise InputError, naming the classes, unless each of ``num_classes`` classes occurs in ``labels`` (N,)."""
+    counts = torch.bincount(labels[labels >= 0], minlength=num_classes)
+    empty = (counts == 0).nonzero().flatten().tolist()
+    if num_classes == 0 or empty:
+        shown = ", ".join(str(names[c]) if names else str(c) for c in empty[:5]) + (", ..." if len(empty) > 5 else "")
+        raise InputError(f"{len(empty)} classes have no labelled image: {shown}" if empty else "no image is labelled")
