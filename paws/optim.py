@@ -1,145 +1,192 @@
-"""LARS and SGD of the published code, AdamW, parameter groups, and the learning rate as a function of the step."""
+"""Optimisers of the published code, parameter groups, and the learning rate as a function of the step.
+
+SGD and LARS work on whole lists of tensors and never wait for the device.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.RMSNorm)
-Group = dict[str, Any]
+from paws.errors import InputError
+
+Groups = list[dict[str, Any]]
 
 
-class LARS(torch.optim.Optimizer):
-    """SGD with momentum whose learning rate stands inside the momentum buffer, with layer-wise scaling (arXiv 1708.03888).
+class SGD(torch.optim.Optimizer):
+    """SGD with the learning rate inside the momentum buffer, as in the published code of PAWS.
 
-    A step is buffer = momentum * buffer - lr * g; p += buffer (torch keeps lr outside; the two are equal at a constant lr).
-    In groups with ``lars`` true, g = a (g + wd p) with a = trust ‖p‖ / (‖g‖ + wd ‖p‖ + eps); a parameter or gradient of norm
-    zero is stepped by the plain g, without weight decay. In the other groups g = g + wd p.
-
-    Args:
-        params: parameters or groups; a group may set lr, momentum, nesterov, weight_decay, trust_coefficient, eps, lars.
-        lars: False gives the published code's SGD.
+    buffer = momentum * buffer - lr * (gradient + weight_decay * p); p += buffer. torch.optim.SGD multiplies by the rate
+    outside: the two are the same at a constant rate, while here a step keeps the rate it was taken with.
+    ``nesterov`` adds step + momentum * buffer instead. State key: ``momentum_buffer``. Gradients are left as they are.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
         lr: float,
-        *,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        **defaults: Any,
+    ) -> None:
+        rates = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        super().__init__(params, {**rates, **defaults})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._update(group, params, self._steps(group, params))
+        return loss
+
+    def _steps(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+        """-lr * (gradient + weight_decay * p) for each parameter."""
+        return torch._foreach_mul(_decayed_gradients(group, params), -group["lr"])
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], steps: list[Tensor]) -> None:
+        momentum = group["momentum"]
+        if momentum:
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            buffers = [self.state[p]["momentum_buffer"] for p in params]
+            torch._foreach_mul_(buffers, momentum)
+            torch._foreach_add_(buffers, steps)
+            if group["nesterov"]:
+                torch._foreach_add_(steps, buffers, alpha=momentum)
+            else:
+                steps = buffers
+        torch._foreach_add_(params, steps)
+
+
+class LARS(SGD):
+    """SGD whose step is scaled per layer to the norm of its weights (arXiv 1708.03888), in groups with ``lars`` true.
+
+    Gradient and weight decay are multiplied by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps). A layer whose
+    weights or gradient are all zero takes the plain gradient, without weight decay.
+
+    ``trust_ratios`` holds the last step's factors of each LARS group, NaN where the plain gradient was taken; they stay on
+    the device.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
         momentum: float = 0.9,
         nesterov: bool = False,
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
         eps: float = 1e-8,
-        lars: bool = True,
     ) -> None:
+        self.trust_ratios: list[Tensor] = []
         super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "nesterov": nesterov,
-                "weight_decay": weight_decay,
-                "trust_coefficient": trust_coefficient,
-                "eps": eps,
-                "lars": lars,
-            },
+            params, lr, momentum, nesterov, weight_decay, lars=True, trust_coefficient=trust_coefficient, eps=eps
         )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; gradients are left as they are."""
-        loss = closure() if closure is not None else None
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._step_group(group, params)
-        return loss
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        self.trust_ratios = []
+        return super().step(closure)
 
-    def _step_group(self, group: Group, params: list[Tensor]) -> None:
-        grads = [p.grad for p in params if p.grad is not None]
-        decay, momentum = group["weight_decay"], group["momentum"]
-        if group["lars"]:
-            grads = _scaled(params, grads, decay, group["trust_coefficient"], group["eps"])
-        elif decay:
-            grads = list(torch._foreach_add(grads, params, alpha=decay))
-        steps = list(torch._foreach_mul(grads, -group["lr"]))
-        fresh = [p for p in params if "momentum_buffer" not in self.state[p]]
-        for p in fresh:
-            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        buffers = [self.state[p]["momentum_buffer"] for p in params]
-        torch._foreach_mul_(buffers, momentum)
-        torch._foreach_add_(buffers, steps)
-        torch._foreach_add_(
-            params, torch._foreach_add(steps, buffers, alpha=momentum) if group["nesterov"] else buffers
-        )
+    def _steps(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+        if not group["lars"]:
+            return super()._steps(group, params)
+        weight_norms = torch.stack(torch._foreach_norm(params))  # (layers,)
+        gradient_norms = torch.stack(torch._foreach_norm([p.grad for p in params]))  # (layers,)
+        ratios = group["trust_coefficient"] * weight_norms
+        ratios = ratios / (gradient_norms + group["weight_decay"] * weight_norms + group["eps"])
+        self.trust_ratios.append(ratios.where((weight_norms > 0) & (gradient_norms > 0), torch.nan))
+        # Zero weights: factor 1, their decay is zero by itself. Zero gradient: factor 0 takes the decay away.
+        factors = ratios.where(weight_norms > 0, 1) * (gradient_norms != 0)
+        return torch._foreach_mul(_decayed_gradients(group, params), (factors * -group["lr"]).unbind())
 
 
-def _scaled(params: list[Tensor], grads: list[Tensor], decay: float, trust: float, eps: float) -> list[Tensor]:
-    """LARS gradients, computed for all layers at once and without waiting for the device."""
-    p_norm, g_norm = torch.stack(torch._foreach_norm(params)), torch.stack(torch._foreach_norm(grads))  # (layers,)
-    scale = trust * p_norm / (g_norm + decay * p_norm + eps)
-    moves = (p_norm > 0) & (g_norm > 0)
-    scales = torch.where(moves, scale, 1).unbind()
-    scaled = list(torch._foreach_mul(grads, scales))
-    if decay:
-        torch._foreach_add_(scaled, torch._foreach_mul(params, torch.where(moves, scale * decay, 0).unbind()))
-    return scaled
+def _decayed_gradients(group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+    gradients = [p.grad for p in params]
+    decay = group["weight_decay"]
+    return torch._foreach_add(gradients, params, alpha=decay) if decay else gradients
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, rule: str = "module") -> list[Group]:
-    """Two groups: weights (decayed, scaled by LARS), then norm parameters and biases (neither).
+def parameter_groups(model: nn.Module, weight_decay: float, rule: Literal["module", "suncet"] = "module") -> Groups:
+    """Two groups of the trainable parameters: with weight decay and LARS, and without either.
 
-    ``rule="module"`` finds the second group by module type and shape. ``rule="suncet"`` is the published code's: names that
-    hold 'bias' or 'bn', which misses the batch norms of a ResNet's down-sampling shortcuts. Frozen parameters are left out.
+    rule "module": decayed are the parameters of at least two dimensions, unless they belong to a norm layer or a module's
+    own ``no_weight_decay`` names them (position embeddings of timm's models).
+    rule "suncet": decayed are those with neither "bias" nor "bn" in their name, as in the published code, which takes the
+    batch norms of resnet shortcuts (``downsample.1``) for weights.
+
+    Raises:
+        InputError: unknown rule.
     """
-    if rule not in ("module", "suncet"):
-        raise ValueError(f"rule is {rule!r}, expected 'module' or 'suncet'")
-    weights, rest = [], []
-    for module_name, module in model.named_modules():
-        for name, p in module.named_parameters(module_name, recurse=False):
-            if not p.requires_grad:
-                continue
-            excluded = (
-                ("bias" in name or "bn" in name) if rule == "suncet" else (p.ndim <= 1 or isinstance(module, NORMS))
-            )
-            (rest if excluded else weights).append(p)
+    if rule not in _RULES:
+        raise InputError(f"unknown rule {rule!r} for parameter groups; it is one of {', '.join(_RULES)}")
+    plain = _RULES[rule](model)
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     return [
-        {"params": weights, "weight_decay": weight_decay, "lars": True},
-        {"params": rest, "weight_decay": 0.0, "lars": False},
+        {"params": [p for name, p in trainable if name not in plain], "weight_decay": weight_decay, "lars": True},
+        {"params": [p for name, p in trainable if name in plain], "weight_decay": 0.0, "lars": False},
     ]
 
 
+def _plain_by_module(model: nn.Module) -> set[str]:
+    norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    plain = set()
+    for prefix, module in model.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        own = module.named_parameters(recurse=False)
+        plain |= {dot + name for name, p in own if p.ndim < 2 or isinstance(module, norms)}
+        if callable(excluded := getattr(module, "no_weight_decay", None)):
+            plain |= {dot + name for name in excluded()}
+    return plain
+
+
+def _plain_by_name(model: nn.Module) -> set[str]:
+    return {name for name, _ in model.named_parameters() if "bias" in name or "bn" in name}
+
+
+_RULES = {"module": _plain_by_module, "suncet": _plain_by_name}
+
+
 def build_optimizer(
-    name: str,
-    groups: list[Group],
-    lr: float,
+    name: Literal["lars", "sgd", "adamw"],
+    groups: Groups,
     *,
+    lr: float,
     momentum: float = 0.9,
     nesterov: bool = False,
     trust_coefficient: float = 0.001,
 ) -> torch.optim.Optimizer:
-    """The optimiser ``name`` (lars, sgd, adamw) over groups of ``parameter_groups``; empty groups are dropped."""
-    groups = [group for group in groups if group["params"]]
-    if name == "adamw":
-        plain = [{key: value for key, value in group.items() if key != "lars"} for group in groups]
-        return torch.optim.AdamW(plain, lr, betas=(momentum, 0.999), fused=True)
-    if name not in ("lars", "sgd"):
-        raise ValueError(f"optimiser {name!r} is not one of lars, sgd, adamw")
+    """LARS, SGD or torch's AdamW over the groups of :func:`parameter_groups`, which carry the weight decay.
+
+    ``momentum`` is AdamW's first beta too; the second is 0.999.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name == "lars":
+        return LARS(groups, lr, momentum, nesterov, trust_coefficient=trust_coefficient)
     if name == "sgd":
-        groups = [{**group, "lars": False} for group in groups]
-    return LARS(groups, lr, momentum=momentum, nesterov=nesterov, trust_coefficient=trust_coefficient)
+        return SGD(groups, lr, momentum, nesterov)
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr, betas=(momentum, 0.999), fused=True)
+    raise InputError(f"unknown optimiser {name!r}; it is one of lars, sgd, adamw")
 
 
 def warmup_cosine(
-    step: int, *, start_lr: float, lr: float, final_lr: float, warmup_steps: float, total_steps: int
+    step: int, *, start_lr: float, lr: float, final_lr: float, warmup_steps: int, total_steps: int
 ) -> float:
-    """Learning rate of a step (from 0): linear from ``start_lr`` to ``lr`` in warm-up, then a half cosine to ``final_lr``."""
+    """Learning rate of ``step`` = 0 .. total_steps - 1: linear from start_lr to lr, then a half cosine towards final_lr."""
     if step < warmup_steps:
         return start_lr + step / warmup_steps * (lr - start_lr)
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)

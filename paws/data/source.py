@@ -62,9 +62,9 @@ class TensorBank:
         seed, step, rank = key
         views, supports = [], []
         if self._views is not None and len(indices):
-            views = self._views(self.images[indices], generator(seed, "views", step, rank, device=self.images.device))
+            views = self._views(self.images[indices], generator(seed, "views", step, rank))
         if self._support_view is not None and len(support):
-            draws = generator(seed, "support views", step, rank, device=self.images.device)
+            draws = generator(seed, "support views", step, rank)
             stacked = self.images[support].repeat(self.support_views, 1, 1, 1)  # (V*S, ch, H, W)
             supports = list(self._support_view(stacked, draws).split(len(support)))
         return views, supports

@@ -1,0 +1,266 @@
+"""Random augmentations of a whole batch at once, each image with its own parameters.
+
+Images are float (B, ch, H, W) in [0, 1], ch 1 or 3. ``f(images, ..., generator)`` draws parameters and applies the kernel
+beside it, which takes them explicitly, one per image. Parameters are drawn on the CPU (``generator`` is a CPU generator), so
+that results do not depend on the device and nothing waits for it; an operation that applies to some images only works on those.
+Unlike PIL nothing is rounded to 256 levels between operations, except in ``equalize``, which is defined on levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+LUMA = (0.2989, 0.587, 0.114)
+
+
+def uniform(count: int, low: float, high: float, generator: Generator) -> Tensor:
+    """(count,) draws from [low, high)."""
+    return torch.rand(count, generator=generator) * (high - low) + low
+
+
+def chosen(count: int, probability: float, generator: Generator) -> Tensor:
+    """Indices of the images that an operation of this probability applies to."""
+    return (torch.rand(count, generator=generator) < probability).nonzero()[:, 0]
+
+
+def _per_image(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
+
+
+def _on_some(images: Tensor, rows: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """``kernel`` on the images ``rows``, in place."""
+    if len(rows):
+        rows = rows.to(images.device)
+        images.index_copy_(0, rows, kernel(images.index_select(0, rows)))
+    return images
+
+
+# Geometry ------------------------------------------------------------------------------------------------------------------
+
+
+def crop_boxes(
+    count: int, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
+) -> Tensor:
+    """Random boxes (count, 4) int64 of (top, left, height, width), drawn as torchvision's RandomResizedCrop does.
+
+    Area in ``scale`` of the image and width / height in ``ratio`` (log-uniform), at most ten tries, then the largest
+    central box of an allowed ratio.
+    """
+    area = uniform(count * 10, *scale, generator).view(count, 10) * (height * width)
+    aspect = uniform(count * 10, math.log(ratio[0]), math.log(ratio[1]), generator).view(count, 10).exp()
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()  # (count, 10)
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first = fits.int().argmax(1, keepdim=True)  # (count, 1) the first try that fits
+    whole = min(max(width / height, ratio[0]), ratio[1])  # aspect of the central box when none does
+    found = fits.any(1)
+    w = torch.where(found, w.gather(1, first)[:, 0], float(min(width, round(height * whole))))
+    h = torch.where(found, h.gather(1, first)[:, 0], float(min(height, round(width / whole))))
+    top, left = (torch.rand(2, count, generator=generator) * torch.stack([height - h + 1, width - w + 1])).floor()
+    top, left = torch.where(found, top, ((height - h) / 2).floor()), torch.where(found, left, ((width - w) / 2).floor())
+    return torch.stack([top, left, h, w], 1).long()
+
+
+def _resize_weights(start: Tensor, length: Tensor, size: int, out: int, flip: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Weights (B, out, size) of antialiased linear interpolation from [start, start + length) of ``size`` pixels to ``out``."""
+    start, scale = start.view(-1, 1, 1).to(dtype), (length / out).view(-1, 1, 1).to(dtype)
+    pixels = torch.arange(size, device=start.device, dtype=dtype) - start  # (B, 1, size) relative to the box
+    places = torch.arange(out, device=start.device, dtype=dtype).view(1, -1, 1)  # (1, out, 1)
+    if flip is not None:
+        places = torch.where(flip.view(-1, 1, 1), out - 1 - places, places)
+    weights = (1 - (pixels + 0.5 - (places + 0.5) * scale).abs() / scale.clamp_min(1)).clamp_min(0)
+    weights = weights * ((pixels >= 0) & (pixels < length.view(-1, 1, 1)))
+    return weights / weights.sum(2, keepdim=True)
+
+
+def resized_crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
+    """Crop boxes (B, 4), resize to ``size`` with antialiasing and mirror where ``flip`` (B,) bool: two batched products.
+
+    ``images`` may be uint8 (values are scaled to [0, 1]) or float. Returns float (B, ch, size, size).
+    """
+    batch, channels, height, width = images.shape
+    dtype = images.dtype if images.is_floating_point() else torch.float32
+    boxes = boxes.to(images.device, non_blocking=True)
+    flip = flip if flip is None else flip.to(images.device, non_blocking=True)
+    down = _resize_weights(boxes[:, 0], boxes[:, 2], height, size, None, dtype)  # (B, size, H)
+    across = _resize_weights(boxes[:, 1], boxes[:, 3], width, size, flip, dtype)  # (B, size, W)
+    rows = images.transpose(1, 2).to(dtype).reshape(batch, height, channels * width)  # (B, H, ch*W)
+    rows = (down if images.is_floating_point() else down / 255) @ rows  # (B, size, ch*W)
+    out = rows.view(batch, size * channels, width) @ across.transpose(1, 2)  # (B, size*ch, size)
+    return out.view(batch, size, channels, size).transpose(1, 2).contiguous()  # (B, ch, size, size)
+
+
+def random_resized_crop(
+    images: Tensor,
+    size: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    *,
+    flip: float = 0.0,
+    generator: Generator,
+) -> Tensor:
+    """Random boxes, resized, mirrored with probability ``flip``: (B, ch, H, W) -> float (B, ch, size, size)."""
+    boxes = crop_boxes(len(images), images.shape[2], images.shape[3], scale, ratio, generator)
+    mirrored = torch.rand(len(images), generator=generator) < flip if flip else None
+    return resized_crop(images, boxes, size, mirrored)
+
+
+def center_crop_boxes(count: int, height: int, width: int, size: int, resize: int) -> Tensor:
+    """Boxes (count, 4) that resizing the short side to ``resize`` and cutting the central ``size`` amounts to."""
+    side = round(min(height, width) * size / resize)
+    return torch.tensor([(height - side) // 2, (width - side) // 2, side, side]).expand(count, 4)
+
+
+def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Rotate clockwise by ``degrees`` (B,), enlarge by ``scale`` (B,), move by ``shift`` (B, 2) pixels x, y; zeros outside."""
+    angle = degrees.to(torch.float64).deg2rad()
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    height, width = images.shape[2:]
+    x, y = 2 * shift[:, 0] / width, 2 * shift[:, 1] / height
+    aspect = height / width
+    theta = torch.stack(
+        [cos, sin * aspect, -(cos * x + sin * aspect * y), -sin / aspect, cos, sin / aspect * x - cos * y], 1
+    ).view(-1, 2, 3)
+    grid = F.affine_grid(theta.to(images.device, images.dtype), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def affine_jitter(
+    images: Tensor, degrees: float, shift: float, scale: tuple[float, float], *, generator: Generator
+) -> Tensor:
+    """Rotation in ±``degrees``, shift in ±``shift`` of the size, enlargement in ``scale``; no mirroring: digits stay digits."""
+    count, (height, width) = len(images), images.shape[2:]
+    moves = (torch.rand(count, 2, generator=generator) * 2 - 1) * shift * torch.tensor([width, height])
+    turns = uniform(count, -degrees, degrees, generator)
+    return affine(images, turns, moves, uniform(count, *scale, generator))
+
+
+# Colour --------------------------------------------------------------------------------------------------------------------
+
+
+def to_gray(images: Tensor) -> Tensor:
+    """Luma (B, 1, H, W) of RGB images; grey images as they are."""
+    if images.shape[1] == 1:
+        return images
+    r, g, b = images.unbind(1)
+    return (r * LUMA[0]).add_(g, alpha=LUMA[1]).add_(b, alpha=LUMA[2]).unsqueeze(1)
+
+
+def brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Multiply by ``factor`` (B,) >= 0 and clip."""
+    return (images * _per_image(factor, images)).clamp_(0, 1)
+
+
+def contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the image's mean luma and clip."""
+    mean, factor = to_gray(images).mean((1, 2, 3), keepdim=True), _per_image(factor, images)
+    return (images * factor).add_(mean * (1 - factor)).clamp_(0, 1)
+
+
+def saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the luma and clip; grey images stay as they are."""
+    if images.shape[1] == 1:
+        return images
+    factor = _per_image(factor, images)
+    return (images * factor).add_(to_gray(images) * (1 - factor)).clamp_(0, 1)
+
+
+def hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue by ``shift`` (B,) in [-0.5, 0.5] turns; grey images stay as they are."""
+    if images.shape[1] == 1:
+        return images
+    value, channel = images.max(1)  # (B, H, W) each
+    chroma = value - images.amin(1)
+    r, g, b = images.unbind(1)
+    opposite = torch.where(channel == 0, g - b, torch.where(channel == 1, b - r, r - g))
+    sixths = opposite.div_(torch.where(chroma > 0, chroma, 1)).add_(channel, alpha=2)  # hue in sixths of a turn, [-1, 5]
+    sixths = sixths.add_(_per_image(shift * 6, images)[:, 0])
+    out = torch.empty_like(images)
+    for position, offset in enumerate((5, 3, 1)):
+        k = torch.remainder(sixths + offset, 6)  # v - v s clamp(min(k, 4 - k), 0, 1), with v s the chroma
+        out[:, position] = value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)
+    return out
+
+
+def colour_jitter(images: Tensor, strength: float, *, probability: float = 0.8, generator: Generator) -> Tensor:
+    """Brightness, contrast, saturation (factors 1 ± 0.8 strength) and hue (± 0.2 strength) in a random order, per image."""
+    count = len(images)
+    if not strength:
+        return images
+    spread = 0.8 * strength
+    factors = [uniform(count, max(0.0, 1 - spread), 1 + spread, generator) for _ in range(3)]
+    factors.append(uniform(count, -0.2 * strength, 0.2 * strength, generator))
+    order = torch.rand(count, 4, generator=generator).argsort(1)  # (B, 4) which operation comes when
+    order[torch.rand(count, generator=generator) >= probability] = -1
+    for position in range(4):
+        for operation, kernel in enumerate((brightness, contrast, saturation, hue)):
+            if images.shape[1] == 1 and operation > 1:
+                continue
+            rows = (order[:, position] == operation).nonzero()[:, 0]
+            images = _on_some(images, rows, lambda x, k=kernel, f=factors[operation][rows]: k(x, f))  # type: ignore[misc]
+    return images
+
+
+def grayscale(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
+    """Replace some images by their luma, in as many channels."""
+    rows = chosen(len(images), probability, generator)
+    return _on_some(images, rows, lambda x: to_gray(x).expand_as(x))
+
+
+def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
+    """Gaussian blur of standard deviation ``sigma`` (B,) pixels with 2 ``radius`` + 1 taps, borders mirrored."""
+    batch, channels, height, width = images.shape
+    taps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = (-0.5 * (taps / sigma.to(images.device, images.dtype)[:, None]) ** 2).exp()  # (B, taps)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # (B*ch, taps)
+    padded = F.pad(images, [radius] * 4, mode="reflect").view(1, batch * channels, height + 2 * radius, width + 2 * radius)
+    across = F.conv2d(padded, kernel[:, None, None], groups=batch * channels)
+    return F.conv2d(across, kernel[:, None, :, None], groups=batch * channels).view(images.shape)
+
+
+def gaussian_blur(
+    images: Tensor, probability: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0), *, generator: Generator
+) -> Tensor:
+    """Blur some images with a standard deviation drawn from ``sigma``."""
+    rows = chosen(len(images), probability, generator)
+    widths = uniform(len(rows), *sigma, generator)
+    return _on_some(images, rows, lambda x: blur(x, widths))
+
+
+def solarize(images: Tensor, threshold: Tensor) -> Tensor:
+    """Invert values of at least ``threshold`` (B,) in [0, 1]."""
+    return torch.where(images >= _per_image(threshold, images), 1 - images, images)
+
+
+def random_solarize(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
+    """Solarize some images at a threshold drawn from the 256 levels."""
+    rows = chosen(len(images), probability, generator)
+    thresholds = uniform(len(rows), 0, 256, generator) / 255
+    return _on_some(images, rows, lambda x: solarize(x, thresholds))
+
+
+def equalize(images: Tensor) -> Tensor:
+    """Equalise the histogram of each channel of each image over 256 levels, exactly as PIL does."""
+    levels = (images * 255).round_().clamp_(0, 255).flatten(2).long()  # (B, ch, H*W)
+    counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int64, device=images.device)
+    counts.scatter_add_(2, levels, torch.ones(1, dtype=torch.int64, device=images.device).expand_as(levels))
+    last = counts.gather(2, levels.amax(2, keepdim=True))  # (B, ch, 1) pixels at the highest level that occurs
+    step = (levels.shape[2] - last) // 255
+    table = (counts.cumsum(2) - counts + step // 2) // step.clamp_min(1)  # (B, ch, 256)
+    table = torch.where(step == 0, torch.arange(256, device=images.device), table.clamp_(0, 255))
+    return (table.gather(2, levels).to(images.dtype) / 255).view(images.shape)
+
+
+def random_equalize(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
+    """Equalise some images."""
+    return _on_some(images, chosen(len(images), probability, generator), equalize)
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(x - mean) / std per channel."""
+    shift = torch.tensor(mean, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
+    return (images - shift) / torch.tensor(std, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)

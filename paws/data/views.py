@@ -1,0 +1,122 @@
+"""Views: which augmentations make one view of an image, and the multi-crop of large and small views of PAWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from paws.data import augment
+
+CHUNK = 128  # images worked on together on a CPU: their views stay in its cache
+
+
+@dataclass(frozen=True)
+class View:
+    """One kind of random view. Geometry (crop or affine jitter, flip) and colour can be applied apart from each other."""
+
+    size: int  # pixels
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: tuple[float, float] | None = None  # area range of the random crop; None: no crop
+    flip: float = 0.0  # probability
+    affine: tuple[float, float, tuple[float, float]] | None = None  # degrees, shift, enlargement
+    jitter: float = 0.0  # strength
+    grayscale: float = 0.0  # probabilities from here on
+    blur: float = 0.0
+    solarize: float = 0.0
+    equalize: float = 0.0
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Images uint8 or float in [0, 1] (B, ch, H, W) -> normalised views (B, ch, size, size)."""
+        chunks = images.split(CHUNK) if images.device.type == "cpu" else [images]
+        views = [self.colour(self.geometry(chunk, generator), generator) for chunk in chunks]
+        return views[0] if len(views) == 1 else torch.cat(views)
+
+    def geometry(self, images: Tensor, generator: Generator) -> Tensor:
+        """Crop, resize, flip or affine jitter: -> float (B, ch, size, size) in [0, 1]."""
+        if self.scale is not None:
+            return augment.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
+        boxes = augment.center_crop_boxes(len(images), *images.shape[2:], self.size, self.size)
+        flip = torch.rand(len(images), generator=generator) < self.flip if self.flip else None
+        images = augment.resized_crop(images, boxes, self.size, flip)
+        if self.affine is not None:
+            images = augment.affine_jitter(images, *self.affine, generator=generator)
+        return images
+
+    def colour(self, images: Tensor, generator: Generator) -> Tensor:
+        """Colour operations and normalisation of float images in [0, 1], e.g. of crops that a loader worker cut."""
+        images = augment.colour_jitter(images, self.jitter, generator=generator)
+        if self.grayscale:
+            images = augment.grayscale(images, self.grayscale, generator=generator)
+        if self.blur:
+            images = augment.gaussian_blur(images, self.blur, generator=generator)
+        if self.solarize:
+            images = augment.random_solarize(images, self.solarize, generator=generator)
+        if self.equalize:
+            images = augment.random_equalize(images, self.equalize, generator=generator)
+        return augment.normalise(images, self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class EvalView:
+    """The one view that evaluation sees: short side to ``resize``, the central ``size`` pixels, normalised."""
+
+    size: int
+    resize: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images uint8 or float in [0, 1] (B, ch, H, W) -> (B, ch, size, size)."""
+        boxes = augment.center_crop_boxes(len(images), *images.shape[2:], self.size, self.resize)
+        return augment.normalise(augment.resized_crop(images, boxes, self.size), self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class MultiCrop:
+    """``n_large`` large and ``n_small`` small views of every image; views of one size are made in one go."""
+
+    large: View
+    small: View | None = None
+    n_large: int = 2
+    n_small: int = 0
+
+    def __call__(self, images: Tensor, generator: Generator) -> list[Tensor]:
+        """Images (B, ch, H, W) -> [(B, ch, size, size)] * n_large + [(B, ch, small, small)] * n_small."""
+        views = list(self.large(images.repeat(self.n_large, 1, 1, 1), generator).split(len(images)))
+        if self.small is not None and self.n_small:
+            views += self.small(images.repeat(self.n_small, 1, 1, 1), generator).split(len(images))
+        return views
+
+
+def train_view(
+    preset: str, size: int, scale: tuple[float, float], jitter: float, mean: tuple[float, ...], std: tuple[float, ...]
+) -> View:
+    """The full augmentation of a preset (SPEC of the published pipelines in docs/recipes.md).
+
+    imagenet: crop, flip, jitter, grayscale, blur. cifar: crop, flip, jitter, solarize, equalize. grey: crop, flip,
+    brightness and contrast. digits: affine jitter with enlargement in ``scale``, brightness and contrast, never mirrored.
+    """
+    base = View(size, mean, std, scale=scale, flip=0.5, jitter=jitter)
+    if preset == "imagenet":
+        return replace(base, grayscale=0.2, blur=0.5)
+    if preset == "cifar":
+        return replace(base, solarize=0.2, equalize=0.2)
+    if preset == "grey":
+        return base
+    if preset == "digits":
+        return replace(base, scale=None, flip=0.0, affine=(15.0, 0.12, scale))
+    raise ValueError(f"view preset {preset!r} is not one of imagenet, cifar, grey, digits")
+
+
+def basic_view(preset: str, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> View:
+    """The light augmentation of fine-tuning: a crop of 8 to 100 % (imagenet) or the whole image, and a flip where it is allowed."""
+    scale = (0.08, 1.0) if preset == "imagenet" else None
+    return View(size, mean, std, scale=scale, flip=0.0 if preset == "digits" else 0.5)
+
+
+def eval_view(preset: str, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> EvalView:
+    """Evaluation: the whole image, for imagenet its centre (224 of 256 pixels)."""
+    return EvalView(size, round(size * 256 / 224) if preset == "imagenet" else size, mean, std)
