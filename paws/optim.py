@@ -38,7 +38,7 @@ class SGD(torch.optim.Optimizer):
         super().__init__(params, {**rates, **defaults})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient."""
         loss = None
         if closure is not None:
@@ -52,7 +52,7 @@ class SGD(torch.optim.Optimizer):
 
     def _steps(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         """-lr * (gradient + weight_decay * p) for each parameter."""
-        return torch._foreach_mul(_decayed_gradients(group, params), -group["lr"])
+        return list(torch._foreach_mul(_decayed_gradients(group, params), -group["lr"]))
 
     def _update(self, group: dict[str, Any], params: list[Tensor], steps: list[Tensor]) -> None:
         momentum = group["momentum"]
@@ -73,11 +73,8 @@ class SGD(torch.optim.Optimizer):
 class LARS(SGD):
     """SGD whose step is scaled per layer to the norm of its weights (arXiv 1708.03888), in groups with ``lars`` true.
 
-    Gradient and weight decay are multiplied by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps). A layer whose
-    weights or gradient are all zero takes the plain gradient, without weight decay.
-
-    ``trust_ratios`` holds the last step's factors of each LARS group, NaN where the plain gradient was taken; they stay on
-    the device.
+    Gradient and weight decay are multiplied by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps). A layer
+    whose weights or gradient are all zero takes the plain gradient, without weight decay.
     """
 
     def __init__(
@@ -90,41 +87,41 @@ class LARS(SGD):
         trust_coefficient: float = 0.001,
         eps: float = 1e-8,
     ) -> None:
-        self.trust_ratios: list[Tensor] = []
-        super().__init__(
-            params, lr, momentum, nesterov, weight_decay, lars=True, trust_coefficient=trust_coefficient, eps=eps
-        )
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        self.trust_ratios = []
-        return super().step(closure)
+        super().__init__(params, lr, momentum, nesterov, weight_decay, lars=True, trust_coefficient=trust_coefficient, eps=eps)
 
     def _steps(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         if not group["lars"]:
             return super()._steps(group, params)
-        weight_norms = torch.stack(torch._foreach_norm(params))  # (layers,)
-        gradient_norms = torch.stack(torch._foreach_norm([p.grad for p in params]))  # (layers,)
-        ratios = group["trust_coefficient"] * weight_norms
-        ratios = ratios / (gradient_norms + group["weight_decay"] * weight_norms + group["eps"])
-        self.trust_ratios.append(ratios.where((weight_norms > 0) & (gradient_norms > 0), torch.nan))
-        # Zero weights: factor 1, their decay is zero by itself. Zero gradient: factor 0 takes the decay away.
-        factors = ratios.where(weight_norms > 0, 1) * (gradient_norms != 0)
-        return torch._foreach_mul(_decayed_gradients(group, params), (factors * -group["lr"]).unbind())
+        factors = trust_ratios(params, group["weight_decay"], group["trust_coefficient"], group["eps"]) * -group["lr"]
+        return list(torch._foreach_mul(_decayed_gradients(group, params), factors.unbind()))
+
+
+def trust_ratios(params: list[Tensor], weight_decay: float, trust_coefficient: float = 0.001, eps: float = 1e-8) -> Tensor:
+    """The factors (P,) by which LARS multiplies the decayed gradients of P parameters with gradients."""
+    weight_norms = torch.stack(torch._foreach_norm(params))  # (P,)
+    gradient_norms = torch.stack(torch._foreach_norm(_gradients(params)))  # (P,)
+    ratios = trust_coefficient * weight_norms / (gradient_norms + weight_decay * weight_norms + eps)
+    # Zero weights: factor 1, as their decay is zero by itself. Zero gradient: factor 0 takes the decay away.
+    return ratios.where(weight_norms > 0, 1) * (gradient_norms != 0)
 
 
 def _decayed_gradients(group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
-    gradients = [p.grad for p in params]
+    gradients = _gradients(params)
     decay = group["weight_decay"]
-    return torch._foreach_add(gradients, params, alpha=decay) if decay else gradients
+    return list(torch._foreach_add(gradients, params, alpha=decay)) if decay else gradients
+
+
+def _gradients(params: list[Tensor]) -> list[Tensor]:
+    return [p.grad for p in params if p.grad is not None]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, rule: Literal["module", "suncet"] = "module") -> Groups:
     """Two groups of the trainable parameters: with weight decay and LARS, and without either.
 
-    rule "module": decayed are the parameters of at least two dimensions, unless they belong to a norm layer or a module's
-    own ``no_weight_decay`` names them (position embeddings of timm's models).
-    rule "suncet": decayed are those with neither "bias" nor "bn" in their name, as in the published code, which takes the
-    batch norms of resnet shortcuts (``downsample.1``) for weights.
+    rule "module": decayed are the parameters of at least two dimensions, unless they belong to a norm layer or a
+    module's own ``no_weight_decay`` names them (position embeddings of timm's models).
+    rule "suncet": decayed are those with neither "bias" nor "bn" in their name, as in the published code, which takes
+    the batch norms of resnet shortcuts (``downsample.1``) for weights.
 
     Raises:
         InputError: unknown rule.
@@ -183,10 +180,8 @@ def build_optimizer(
     raise InputError(f"unknown optimiser {name!r}; it is one of lars, sgd, adamw")
 
 
-def warmup_cosine(
-    step: int, *, start_lr: float, lr: float, final_lr: float, warmup_steps: int, total_steps: int
-) -> float:
-    """Learning rate of ``step`` = 0 .. total_steps - 1: linear from start_lr to lr, then a half cosine towards final_lr."""
+def warmup_cosine(step: int, *, start_lr: float, lr: float, final_lr: float, warmup_steps: int, total_steps: int) -> float:
+    """Learning rate of ``step`` in [0, total_steps): linear from start_lr to lr, then half a cosine towards final_lr."""
     if step < warmup_steps:
         return start_lr + step / warmup_steps * (lr - start_lr)
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)

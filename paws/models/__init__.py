@@ -46,9 +46,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 Classifier = Literal["projection", "backbone"]
 
 
-def build_backbone(
-    name: str, *, in_channels: int = 3, pretrained: bool = False, seed: int = 0, **options: Any
-) -> nn.Module:
+def build_backbone(name: str, *, in_channels: int = 3, pretrained: bool = False, seed: int = 0, **options: Any) -> nn.Module:
     """The backbone ``name``: (N, in_channels, H, W) -> (N, backbone.feature_dim).
 
     ``name`` is one of ``BACKBONES``, or a timm model: ``timm:NAME``, or ``NAME`` alone where it is not one of ours.
@@ -70,9 +68,7 @@ def build_backbone(
                 **options,
             )
         if pretrained:
-            raise InputError(
-                f"there are no pretrained weights for {name!r}; timm's models have some, e.g. timm:resnet50"
-            )
+            raise InputError(f"there are no pretrained weights for {name!r}; timm's models have some, e.g. timm:resnet50")
         known = list(inspect.signature(BACKBONES[name]).parameters)
         if surplus := set(options) - set(known):
             raise InputError(f"model {name!r} has no option {', '.join(sorted(surplus))}; it has: {', '.join(known)}")
@@ -92,8 +88,8 @@ def build_encoder(
 ) -> Encoder:
     """The network of pre-training: backbone, 3-layer projection head to ``output_dim``, on wish a prediction head.
 
-    ``hidden_dim`` is the projection head's width, the backbone's feature width when absent. The other arguments are those
-    of :func:`build_backbone`.
+    ``hidden_dim`` is the projection head's width, the backbone's feature width when absent. The other arguments are
+    those of :func:`build_backbone`.
     """
     backbone = build_backbone(name, in_channels=in_channels, pretrained=pretrained, seed=seed, **options)
     with _weights_of_seed(seed, "heads"):
@@ -120,9 +116,7 @@ def build_classifier(
     """
     backbone = build_backbone(name, in_channels=in_channels, pretrained=pretrained, seed=seed, **options)
     with _weights_of_seed(seed, "heads"):
-        return Encoder(
-            backbone, _classifier_head(feature_dim(backbone), num_classes, classifier, hidden_dim, zero_init)
-        )
+        return Encoder(backbone, _classifier_head(feature_dim(backbone), num_classes, classifier, hidden_dim, zero_init))
 
 
 def classifier_from(

@@ -1,4 +1,4 @@
-"""The one network of all recipes: a backbone, a projection head and perhaps a prediction head over views of several sizes."""
+"""The one network of all recipes: backbone, projection head and perhaps a prediction head, over views of several sizes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class Encoder(nn.Module):
         self.output_dim = linears[-1].out_features
 
     def forward(self, views: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Embeddings (h, z), each (N, output_dim), N = samples of all views in the order given; z is h without prediction head.
+        """Embeddings (h, z), each (N, output_dim), of the N samples of all views in their order.
 
-        Neighbouring views of one shape go through the network as one batch, so batch norm sees them together.
+        z is h where there is no prediction head. Neighbouring views of one shape go through the network as one batch, so
+        that batch norm sees them together.
         """
         if isinstance(views, Tensor):
             return self._embed(views)

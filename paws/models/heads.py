@@ -11,7 +11,7 @@ from torch import nn
 
 
 def projection_head(in_dim: int, out_dim: int, hidden_dim: int | None = None) -> nn.Sequential:
-    """(N, in_dim) -> (N, out_dim) by a 3-layer MLP with batch norm (arXiv 2104.13963, appendix C); hidden_dim defaults to in_dim."""
+    """(N, in_dim) -> (N, out_dim): the 3-layer MLP with batch norm of arXiv 2104.13963; hidden_dim is in_dim if absent."""
     hidden_dim = hidden_dim or in_dim
     return nn.Sequential(
         OrderedDict(
@@ -27,7 +27,7 @@ def projection_head(in_dim: int, out_dim: int, hidden_dim: int | None = None) ->
 
 
 def prediction_head(dim: int, bottleneck: int = 4) -> nn.Sequential:
-    """(N, dim) -> (N, dim) through dim // bottleneck units, on the projection head's output (arXiv 2104.13963, appendix C)."""
+    """(N, dim) -> (N, dim) through dim // bottleneck units, behind the projection head (arXiv 2104.13963)."""
     hidden_dim = max(dim // bottleneck, 1)
     return nn.Sequential(
         OrderedDict(
@@ -43,8 +43,8 @@ def prediction_head(dim: int, bottleneck: int = 4) -> nn.Sequential:
 class ProjectionClassifier(nn.Sequential):
     """(N, in_dim) -> logits (N, num_classes): a linear classifier after the first layer of the projection head.
 
-    ``fc1`` and ``bn1`` continue from pre-training (arXiv 2104.13963, section 5: fine-tuning "from the first layer of the
-    projection head"). ``zero_init`` starts the classifier ``fc2`` at zero, i.e. at equal probabilities.
+    ``fc1`` and ``bn1`` continue from pre-training (the fine-tuning of arXiv 2104.13963). ``zero_init`` starts the
+    classifier ``fc2`` at zero, i.e. at equal probabilities.
     """
 
     def __init__(self, in_dim: int, num_classes: int, hidden_dim: int | None = None, *, zero_init: bool = True) -> None:

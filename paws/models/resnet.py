@@ -36,9 +36,7 @@ class ResNet(nn.Module):
 
 def _stage(in_planes: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
     out_planes = planes * Bottleneck.expansion
-    downsample = nn.Sequential(
-        nn.Conv2d(in_planes, out_planes, 1, stride=stride, bias=False), nn.BatchNorm2d(out_planes)
-    )
+    downsample = nn.Sequential(nn.Conv2d(in_planes, out_planes, 1, stride=stride, bias=False), nn.BatchNorm2d(out_planes))
     rest = [Bottleneck(out_planes, planes) for _ in range(blocks - 1)]
     return nn.Sequential(Bottleneck(in_planes, planes, stride, downsample), *rest)
 

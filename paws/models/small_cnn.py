@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class SmallCNN(nn.Module):
-    """(N, in_channels, H, W) -> (N, 4 * width): four 3x3 convolutions, halving the image twice, and a global average."""
+    """(N, in_channels, H, W) -> (N, 4 * width): four 3x3 convolutions, two of them of stride 2, and an average."""
 
     def __init__(self, in_channels: int = 3, width: int = 32) -> None:
         super().__init__()

@@ -17,9 +17,9 @@ def timm_backbone(
 ) -> nn.Module:
     """The timm model ``name`` without classifier, (N, in_channels, H, W) -> (N, feature_dim).
 
-    Weights are random, and nothing is downloaded, unless ``pretrained``. Transformers take views of several sizes, padded
-    to whole patches, by interpolating their position embedding. ``options`` go to the model's constructor; ``also_known``
-    are further names to suggest where ``name`` is unknown.
+    Weights are random, and nothing is downloaded, unless ``pretrained``. Transformers take views of several sizes,
+    padded to whole patches, by interpolating their position embedding. ``options`` go to the model's constructor;
+    ``also_known`` are further names to suggest where ``name`` is unknown.
 
     Raises:
         InputError: unknown name or option, no such pretrained weights, or they could not be fetched.

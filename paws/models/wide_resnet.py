@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """bn-relu-conv-bn-relu-conv plus the input; the stride is in the second convolution, the shortcut takes the raw input."""
+    """bn-relu-conv-bn-relu-conv plus the raw input; the stride is in the second convolution."""
 
     def __init__(self, in_planes: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -27,9 +27,9 @@ class Block(nn.Module):
 class WideResNet(nn.Module):
     """(N, in_channels, H, W) -> (N, 64 * width); ``depth`` = 6 n + 4 layers in three stages of n blocks.
 
-    ``final_bn_momentum``: the published code has 0.99 here and 0.1 in all other layers. With it the last layer's running
-    statistics are ~99 % those of the batch seen last, in PAWS the small views; evaluation on full images then
-    normalises by small-view statistics. It is kept for agreement; 0.1 gives usual averages.
+    ``final_bn_momentum``: the published code has 0.99 here and 0.1 in all other layers. So this layer's running
+    statistics are ~99 % those of the batch seen last, in PAWS the small views, and evaluation on whole images
+    normalises by them. It is kept for agreement; 0.1 gives usual averages.
     """
 
     def __init__(self, depth: int = 28, width: int = 2, in_channels: int = 3, final_bn_momentum: float = 0.99) -> None:
