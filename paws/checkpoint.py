@@ -223,7 +223,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "a+", encoding="utf-8")
+        file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - its errors are told apart from the body's
     except OSError as error:
         raise InputError(f"{folder}: the run folder cannot be written: {error.strerror}") from error
     with file:

@@ -46,6 +46,7 @@ class Data(Section):
     root: Path | None = Field(None, description="folder of the dataset; not needed for bundled ones")
     labels: Labels = Labels()
     validation: Path | None = Field(None, description="split file of training images held out for validation")
+    cache_dir: Path | None = Field(None, description="where the index of a large image folder is kept")
     workers: Count = Field(0, description="loader processes for image files; sets in memory need none")
     skip_broken: bool = Field(False, description="leave unreadable files out, with a count, instead of an error")
     stage_to: Path | None = Field(None, description="node-local folder the data is copied to before training")
@@ -135,6 +136,7 @@ class FinetuneRecipe(Section):
     classifier: Literal["projection", "backbone"] = Field("projection", description="what the classifier stands on")
     probe: bool = Field(False, description="train the classifier alone on a frozen network")
     zero_init: bool = True
+    augmentation: Literal["light", "full"] = Field("light", description="crop and flip, or that of pre-training")
     validate_every: PositiveInt = Field(1, description="epochs between validations")
 
 

@@ -1,13 +1,82 @@
-"""Image files: finding them."""
+"""Image files: finding them, and decoding any of them to uint8 RGB or grey.
+
+Grey, palette, CMYK and 16-bit images are converted, transparent pixels become white, of an animation the first picture is
+used, and the orientation that a camera noted is applied. Large JPEG files are decoded at a reduced scale where the caller
+needs no more, which costs a fraction of the time.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from paws.errors import InputError
 
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"])
+MAX_PIXELS = 100_000_000  # decoded pixels of one image: 300 MB
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LYING = (5, 6, 7, 8)  # orientations that swap width and height
+
+
+class ImageFile:
+    """An image file of which only the header is decoded at first.
+
+    ``height`` and ``width`` are those of the upright image. Whatever is wrong with the file is an InputError naming it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        with _reading(path):
+            data = Path(path).read_bytes()
+            if not data:
+                raise ValueError("the file is empty")
+            # Image.open refuses huge images by their header, before a JPEG could be decoded at a reduced scale
+            jpeg = data[:2] == b"\xff\xd8"
+            self._image = JpegImagePlugin.JpegImageFile(io.BytesIO(data)) if jpeg else Image.open(io.BytesIO(data))
+            self._orientation = _orientation(self._image)
+            width, height = self._image.size
+            self.height, self.width = (width, height) if self._orientation in LYING else (height, width)
+
+    def decode(self, channels: int = 3, max_reduction: float = 1.0) -> Tensor:
+        """The pixels upright, uint8 (channels, h, w) laid out channels last; ``channels`` is 3 (RGB) or 1 (grey).
+
+        The sides may be up to ``max_reduction`` times smaller than ``width`` and ``height`` (JPEG only). Call it once.
+        """
+        with _reading(self.path):
+            image: Image.Image = self._image
+            if isinstance(image, JpegImagePlugin.JpegImageFile):
+                shrink = max(_allowed(max_reduction), _needed(image.width * image.height))
+                if shrink > 1:
+                    image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are too many; make the image smaller")
+            image = _to_mode(image, "RGB" if channels == 3 else "L")
+            if self._orientation in TURNS:
+                image = image.transpose(TURNS[self._orientation])
+            return torch.from_numpy(np.array(image)).view(image.height, image.width, channels).permute(2, 0, 1)
+
+
+def read_image(path: str | Path, channels: int = 3) -> Tensor:
+    """The image in a file at full size: uint8 (channels, H, W). Raises InputError naming a file that is not readable."""
+    return ImageFile(path).decode(channels)
 
 
 def find_images(root: str | Path) -> list[str]:
@@ -40,9 +109,74 @@ def scan_images(root: str | Path) -> tuple[list[str], dict[str, int]]:
         folders[folder] = status.st_mtime_ns
         prefix = f"{folder}/" if folder else ""
         visible = [entry for entry in entries if not entry.name.startswith(".")]
-        images += [
-            prefix + e.name for e in visible if os.path.splitext(e.name)[1].lower() in EXTENSIONS and e.is_file()
-        ]
+        images += [prefix + e.name for e in visible if os.path.splitext(e.name)[1].lower() in EXTENSIONS and e.is_file()]
         inside = sorted((e for e in visible if e.is_dir()), key=lambda e: (e.is_symlink(), e.name))
         waiting += [prefix + entry.name for entry in reversed(inside)]  # real folders are visited before links
     return sorted(images), folders
+
+
+def check_images(paths: Sequence[str], workers: int = 0) -> dict[int, str]:
+    """Decode every file once (JPEG at an eighth of its size); position -> message for those that cannot be read."""
+    loader: DataLoader[list[str | None]] = DataLoader(_Check(paths), batch_size=64, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
+    messages = (message for batch in loader for message in batch)
+    return {i: message for i, message in enumerate(messages) if message is not None}
+
+
+class _Check:
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> str | None:
+        try:
+            ImageFile(self.paths[index]).decode(max_reduction=8)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd metadata; what matters is whether pixels come out
+            yield
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: cannot be read as an image (unknown or broken format)") from None
+    except Exception as error:  # decoders raise almost anything on broken data
+        raise InputError(f"{path}: cannot be read as an image ({error or type(error).__name__})") from None
+
+
+def _allowed(max_reduction: float) -> int:
+    """The JPEG decoder can divide the sides by 1, 2, 4 or 8."""
+    return next((n for n in (8, 4, 2) if n <= max_reduction), 1)
+
+
+def _needed(pixels: int) -> int:
+    return next((n for n in (1, 2, 4) if pixels <= MAX_PIXELS * n * n), 8)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken note about the orientation is no note
+        return 1
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """``image`` decoded, as "RGB" or "L"."""
+    if image.mode.startswith("I"):  # 16 bits of grey, in a 16 or 32-bit mode
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"pixels from {values.min()} to {values.max()}; convert the image to 8 or 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; convert the image to 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        image = white
+    return image if image.mode == mode else image.convert(mode)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from paws.config import Config, PawsRecipe
 from paws.data.source import Source
+from paws.data.task import Task
 from paws.distributed import gather, mean
 from paws.losses import paws_loss
 from paws.train.run import Run
-from paws.train.setup import pretrain
+from paws.train.setup import encoder_of, large_view, multi_crop, soft_nn_result, source_of, start
 
 
 def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prior: Tensor | None = None) -> None:
@@ -19,6 +22,7 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prio
     B unlabelled images, n small views, S support images in V views, W ranks, C classes, D embedding. ``prior`` (C,) are the
     class frequencies that me-max expects; uniform when absent.
     """
+    assert source.labels is not None
     labels = source.labels.to(run.device)  # (W*V*S, C)
     for batch in run.batches(source):
         with run.autocast():
@@ -40,6 +44,12 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prio
         run.update(cross_entropy + recipe.me_max * me_max, cross_entropy=cross_entropy, me_max=me_max)
 
 
-def recipe(run: Run, config: Config) -> dict:
+def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours."""
-    ...
+    assert isinstance(config.recipe, PawsRecipe)
+    encoder = encoder_of(config, task, run.device)
+    source = source_of(
+        config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task)
+    )
+    train(run, start(run, encoder, source, config.optim), source, config.recipe)
+    return soft_nn_result(encoder, config, task, run.device)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from paws import distributed
-from paws.checkpoint import CheckpointFolder
+from paws.checkpoint import CheckpointFolder, run_lock
 from paws.data.source import Batch, Source
 from paws.errors import InputError
-from paws.log import Metrics, console, progress_bar
+from paws.log import Metrics, check_run_folder, clear_run, console, holds_run, progress_bar, write_text
 from paws.optim import set_lr
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
@@ -52,7 +52,8 @@ class Rhythm:
 class Run:
     """The state of a run and the few verbs a recipe needs: ``start``, ``batches``, ``update``, ``best``.
 
-    Without a ``folder`` nothing is written (a head trained in memory).
+    A context manager that holds the run folder from ``start`` to its end. Nothing is written before ``start``, so that
+    bad input leaves no trace. Without a ``folder`` nothing is written at all (a head trained in memory).
     """
 
     device: torch.device
@@ -67,9 +68,12 @@ class Run:
     stored: dict[str, Any] = field(
         default_factory=dict
     )  # written into every checkpoint besides the state: config, versions
-    resume_from: dict[str, Any] | None = None  # a checkpoint's state
+    config_text: str = ""  # stored as config.yaml
+    resume: bool = False
+    overwrite: bool = False
     step: int = 0  # finished steps
     best_value: float | None = None
+    _held: ExitStack = field(default_factory=ExitStack)
 
     def start(
         self,
@@ -162,7 +166,7 @@ class Run:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     def best(self, value: float, **about: Any) -> bool:
-        """Keep the present weights as ``best.pt`` if ``value`` (higher is better) is the highest so far; log it anyway."""
+        """Keep the present weights as ``best.pt`` if ``value`` (higher is better) tops all before; log it anyway."""
         if self.metrics is not None:
             self.metrics.write({"step": self.step + 1, "epoch": self.epoch + 1, **about})
         better = self.best_value is None or value > self.best_value
@@ -171,6 +175,12 @@ class Run:
             if self.checkpoints is not None:
                 self.checkpoints.save_best({**self.state(), "step": self.step + 1})
         return better
+
+    def load_best(self) -> None:
+        """Put the best weights back into the model, on every rank."""
+        distributed.barrier()
+        if self.folder is not None:
+            self.model.load_state_dict(CheckpointFolder(self.folder / "checkpoints").load_best()["model"])
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on bit for bit: the random draws need only the step."""
@@ -193,6 +203,31 @@ class Run:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             self.checkpoints.save(self.step, self.state(), keep=within == 0 and epoch in self.rhythm.keep_epochs)
         self._last_save = time.monotonic()
+
+    def _open(self, folder: Path) -> None:
+        """Take hold of the folder, go on from its newest checkpoint when resuming, and get ready to write on rank 0."""
+        checkpoints = CheckpointFolder(folder / "checkpoints", keep=self.keep)
+        if distributed.is_main():
+            check_run_folder(folder, resume=self.resume, overwrite=self.overwrite)
+            self._held.enter_context(run_lock(folder))
+            if self.overwrite and not self.resume:
+                clear_run(folder)
+        distributed.barrier()
+        state = checkpoints.load_latest() if self.resume and holds_run(folder) else None
+        if state is not None:
+            self._restore(state)
+        distributed.barrier()  # every rank has read before rank 0 writes
+        if distributed.is_main():
+            write_text(folder / "config.yaml", self.config_text)
+            self.checkpoints = checkpoints
+            self.metrics = Metrics(folder, step=self.step, tensorboard=self.tensorboard)
+
+    def __enter__(self) -> Run:
+        self._held = ExitStack()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._held.close()
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
@@ -232,8 +267,8 @@ class Run:
         if distributed.any_rank(bool(broken)):
             last = self.checkpoints.latest_path() if self.checkpoints is not None else None
             raise Diverged(
-                f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self._count} steps before step "
-                f"{self.step} (learning rate {self.rate(max(0, self.step - 1)):.4g}); "
+                f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self._count} steps "
+                f"before step {self.step} (learning rate {self.rate(max(0, self.step - 1)):.4g}); "
                 + (f"the last good checkpoint is {last}; " if last else "there is no checkpoint yet; ")
                 + "try a lower optim.lr, a longer optim.warmup_epochs, or machine.precision=fp32"
             )

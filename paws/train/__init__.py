@@ -1,0 +1,176 @@
+"""Training runs: one entry for all recipes."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from paws.config import Config, from_mapping, load_config, read_yaml
+from paws.errors import InputError
+
+FREE = ("run_dir", "machine", "log", "checkpoint", "evaluate", "data.workers", "data.stage_to", "data.stage_timeout")
+
+
+def train(
+    config: Config,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    resume_with_changes: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Run a recipe from its config to its result, on this process or on all the ranks that a launcher started.
+
+    Writes the run folder ``config.run_dir``: config.yaml, metrics.jsonl and .csv, checkpoints, result.json. With ``resume``
+    it goes on bit for bit where the folder's newest checkpoint stands (and starts anew where there is none).
+
+    Returns:
+        the result: figures of the held-out split, and what they were measured on.
+
+    Raises:
+        InputError: bad config or data, or a folder that holds a run; nothing is written then.
+        paws.train.run.Interrupted: a signal came; the state is saved.
+        paws.train.run.Diverged: a loss is not finite.
+    """
+    import torch
+
+    from paws import distributed
+    from paws.log import check_run_folder, write_text
+    from paws.train.run import Rhythm, Run
+    from paws.train.setup import task_of
+
+    machine = config.machine
+    if machine.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    with distributed.init(device_type(machine.device), timeout=machine.group_timeout) as device:
+        check_run_folder(config.run_dir, resume=resume, overwrite=overwrite)
+        if resume and not resume_with_changes:
+            refuse_changes(config, distributed.world_size())
+        config = staged(config)
+        task = task_of(config)
+        run = Run(
+            device,
+            folder=config.run_dir,
+            precision=machine.precision,
+            channels_last=machine.channels_last,
+            compile=machine.compile,
+            rhythm=Rhythm(
+                config.log.every_steps,
+                config.checkpoint.every_steps,
+                config.checkpoint.every_minutes,
+                config.checkpoint.keep_epochs,
+            ),
+            tensorboard=config.log.tensorboard,
+            keep=config.checkpoint.keep,
+            quiet=quiet,
+            stored={"config": config.to_yaml(), "classes": list(task.classes), "torch": str(torch.__version__)},
+            config_text=config.to_yaml(),
+            resume=resume,
+            overwrite=overwrite,
+        )
+        with run:
+            recipe = import_module(f"paws.train.{config.recipe.name}")
+            result = {"recipe": config.recipe.name, "seed": config.seed, **recipe.recipe(run, config, task)}
+            if distributed.is_main():
+                write_text(config.run_dir / "result.json", json.dumps(result, indent=1) + "\n")
+            return result
+
+
+def device_type(name: str) -> str:
+    """ "auto" resolved to the accelerator that is there, else the CPU; a device that is not there is an error."""
+    import torch
+
+    there = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "auto":
+        return there
+    if name.split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise InputError(f"machine.device={name} is not one of auto, cpu, cuda, cuda:N, mps")
+    if name.startswith(("cuda", "mps")) and not name.startswith(there):
+        raise InputError(f"machine.device={name} is not available here (found: {there}); use machine.device=auto")
+    return name
+
+
+def staged(config: Config) -> Config:
+    """The config with its data on node-local storage, copied there first where ``data.stage_to`` asks for it."""
+    data = config.data
+    if data.stage_to is None or data.root is None:
+        return config
+    from paws.data.staging import stage
+
+    root = stage(data.root, data.stage_to, timeout=data.stage_timeout)
+    return config.model_copy(update={"data": data.model_copy(update={"root": root})})
+
+
+def read_run(folder: Path) -> Config:
+    """The config of a run folder.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no run (no config.yaml); give the run_dir of a training run")
+    return load_config(path)
+
+
+def refuse_changes(config: Config, world_size: int) -> None:
+    """Raise InputError naming the keys in which ``config`` differs from the one stored in its run folder.
+
+    What only says where and how fast to run may differ. The batch size may, as long as batch size times ranks stays.
+    """
+    if not (config.run_dir / "config.yaml").is_file():
+        return
+    stored_values = read_yaml(config.run_dir / "config.yaml")
+    from_mapping(stored_values, str(config.run_dir / "config.yaml"))
+    then, now = _flat(stored_values), _flat(config.model_dump(mode="json"))
+    changed = [
+        f"{key}: {then.get(key)} then, {now.get(key)} now"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key) and not key.startswith(FREE)
+    ]
+    if changed:
+        raise InputError(
+            f"run_dir {config.run_dir}: the config differs from that of the run to resume:\n  "
+            + "\n  ".join(changed)
+            + "\nrestore these keys, or add --resume-with-changes"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False) -> dict[str, Any]:
+    """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``."""
+    import torch
+
+    from paws.checkpoint import CheckpointFolder
+    from paws.train.finetune import classifier_of, classifier_result
+    from paws.train.setup import encoder_of, soft_nn_result, task_of
+
+    read_run(folder)
+    config = load_config(folder / "config.yaml", overrides)
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+    state = checkpoints.load_best() if best else checkpoints.load_latest()
+    if state is None:
+        raise InputError(f"{folder}: has no checkpoint yet")
+    config = config.model_copy(update={"model": config.model.model_copy(update={"init_from": None, "pretrained": False})})
+    task, device = task_of(config), torch.device(device_type(config.machine.device))
+    classifies = config.recipe.name == "finetune"
+    model = classifier_of(config, task, device) if classifies else encoder_of(config, task, device)
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise InputError(f"{folder}: the checkpoint does not fit its config: {error}") from error
+    figures = (classifier_result if classifies else soft_nn_result)(model, config, task, device)
+    return {"recipe": config.recipe.name, "step": state["step"], **figures}

@@ -1,0 +1,178 @@
+"""What the recipes build from a config: views, sources, networks, optimiser. No recipe-specific code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paws import distributed
+from paws.config import Config, Optim
+from paws.data.datasets import ImageSet
+from paws.data.files import FileBank, plain_batches
+from paws.data.source import Bank, Source, TensorBank
+from paws.data.support import SupportSampler
+from paws.data.task import Task, load_task
+from paws.data.views import EvalView, MultiCrop, View, basic_view, eval_view, train_view
+from paws.evaluate import accuracy, embed, soft_nn_predict
+from paws.models import Encoder, build_encoder
+from paws.optim import build_optimizer, parameter_groups, warmup_cosine
+from paws.train.run import Run
+
+
+def task_of(config: Config) -> Task:
+    """The images and labels that the config names."""
+    data, labels = config.data, config.data.labels
+    return load_task(
+        data.dataset,
+        data.root,
+        file=labels.file,
+        per_class=labels.per_class,
+        fraction=labels.fraction,
+        seed=config.seed if labels.seed is None else labels.seed,
+        validation=data.validation,
+        cache_dir=data.cache_dir,
+        skip_broken=data.skip_broken,
+    )
+
+
+def large_view(config: Config, task: Task) -> View:
+    """The full augmentation at the large size, for unlabelled and support images alike."""
+    views = config.views
+    return train_view(views.preset, views.size, views.scale, views.jitter, task.info.mean, task.info.std)
+
+
+def multi_crop(config: Config, task: Task) -> MultiCrop:
+    """Two large views and the config's number of small ones."""
+    views = config.views
+    small = train_view(views.preset, views.small_size, views.small_scale, views.jitter, task.info.mean, task.info.std)
+    return MultiCrop(large_view(config, task), small if views.small else None, 2, views.small)
+
+
+def light_view(config: Config, task: Task) -> View:
+    """The light augmentation of fine-tuning."""
+    return basic_view(config.views.preset, config.views.size, task.info.mean, task.info.std)
+
+
+def plain_view(config: Config, task: Task) -> EvalView:
+    """The view that evaluation sees."""
+    return eval_view(config.views.preset, config.views.size, task.info.mean, task.info.std)
+
+
+def source_of(
+    config: Config,
+    task: Task,
+    device: torch.device,
+    *,
+    views: MultiCrop | None = None,
+    support_view: View | None = None,
+    pool: Tensor | None = None,
+    steps_per_epoch: int | None = None,
+) -> Source:
+    """Batches of ``views`` of the ``pool`` (all training images when absent) and of support sets, where asked for."""
+    ranks = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    support = config.support
+    sampler = None
+    if support_view is not None:
+        sampler = SupportSampler(
+            task.visible,
+            classes_per_batch=support.classes_per_batch or len(task.classes),
+            images_per_class=support.images_per_class,
+            unique_classes=support.unique_classes,
+            names=task.classes,
+            seed=config.seed,
+            **ranks,
+        )
+    bank: Bank
+    if isinstance(task.train, ImageSet):
+        bank = TensorBank(task.train.images.to(device), views, support_view, support.views)
+    else:
+        bank = FileBank(task.train.paths, views, support_view, support.views, device=device)
+    return Source(
+        bank,
+        pool=torch.arange(len(task.train)) if pool is None and views is not None else pool,
+        batch_size=config.optim.batch_size if views is not None else 0,
+        sampler=sampler,
+        support_views=support.views,
+        smoothing=support.smoothing,
+        steps_per_epoch=config.optim.steps_per_epoch or steps_per_epoch,
+        seed=config.seed,
+        workers=config.data.workers,
+        **ranks,
+    )
+
+
+def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise: bool = True) -> Encoder:
+    """The config's encoder on the device, with weights of ``model.init_from`` if named; batch norm over all ranks."""
+    model = config.model
+    encoder = build_encoder(
+        model.name,
+        output_dim=model.output_dim,
+        hidden_dim=model.hidden_dim,
+        prediction_head=model.prediction_head,
+        in_channels=task.info.channels,
+        pretrained=model.pretrained,
+        seed=config.seed,
+    )
+    if model.init_from is not None:
+        from paws.weights import load_weights  # here because it reads the published formats too
+
+        load_weights(encoder, model.init_from)
+    synchronised = distributed.convert_sync_batchnorm(encoder) if synchronise else encoder
+    return synchronised.to(device)  # type: ignore[return-value]
+
+
+def start(run: Run, model: nn.Module, source: Source, optim: Optim) -> nn.Module:
+    """Give the run its model, optimiser and schedule; returns the model that the recipe calls."""
+    epochs, per_epoch = optim.epochs, source.steps_per_epoch
+    optimizer = build_optimizer(
+        optim.name,
+        parameter_groups(model, optim.weight_decay, optim.groups),
+        lr=optim.lr,
+        momentum=optim.momentum,
+        nesterov=optim.nesterov,
+        trust_coefficient=optim.trust_coefficient,
+    )
+    rate = partial(
+        warmup_cosine,
+        start_lr=optim.start_lr,
+        lr=optim.lr,
+        final_lr=optim.final_lr,
+        warmup_steps=round(optim.warmup_epochs * per_epoch),
+        total_steps=epochs * per_epoch,
+    )
+    return run.start(model, optimizer, rate, total_steps=epochs * per_epoch, steps_per_epoch=per_epoch)
+
+
+def embeddings(encoder: Encoder, config: Config, task: Task, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Embeddings (N, D) and labels (N,) of a part of the task: labelled, validation, test, or train (all)."""
+    chosen = {"labelled": task.labelled, "validation": task.validation}.get(part)
+    images = task.test if part == "test" else task.train
+    assert images is not None
+    rows = torch.arange(len(images)) if chosen is None else chosen
+    view, size = plain_view(config, task), config.evaluate.batch_size
+    if isinstance(images, ImageSet):
+        pixels = images.images
+        batches: Iterable[Tensor] = (view(pixels[part].to(device)) for part in rows.split(size))
+    else:
+        workers = config.data.workers
+        batches = plain_batches(images.paths, rows.tolist(), view, batch_size=size, device=device, workers=workers)
+    return embed(encoder, batches, embedding=config.evaluate.embedding), images.labels[rows]
+
+
+def soft_nn_result(encoder: Encoder, config: Config, task: Task, device: torch.device) -> dict[str, Any]:
+    """Top-1 and top-5 in percent of the held-out split by soft nearest neighbours over the labelled images."""
+    if task.test is None:
+        return {}
+    support, labels = embeddings(encoder, config, task, "labelled", device)
+    query, truth = embeddings(encoder, config, task, "test", device)
+    p = soft_nn_predict(query, support, labels, len(task.classes), config.evaluate.temperature)
+    return {
+        "soft_nn_top1": accuracy(p, truth),
+        "soft_nn_top5": accuracy(p, truth, 5),
+        "labelled_images": len(labels),
+        "test_images": len(truth),
+    }
