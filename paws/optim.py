@@ -52,7 +52,7 @@ class SGD(torch.optim.Optimizer):
 
     def _steps(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         """-lr * (gradient + weight_decay * p) for each parameter."""
-        return list(torch._foreach_mul(_decayed_gradients(group, params), -group["lr"]))
+        return _scaled(group, params, -group["lr"])
 
     def _update(self, group: dict[str, Any], params: list[Tensor], steps: list[Tensor]) -> None:
         momentum = group["momentum"]
@@ -93,7 +93,7 @@ class LARS(SGD):
         if not group["lars"]:
             return super()._steps(group, params)
         factors = trust_ratios(params, group["weight_decay"], group["trust_coefficient"], group["eps"]) * -group["lr"]
-        return list(torch._foreach_mul(_decayed_gradients(group, params), factors.unbind()))
+        return _scaled(group, params, factors.unbind())
 
 
 def trust_ratios(params: list[Tensor], weight_decay: float, trust_coefficient: float = 0.001, eps: float = 1e-8) -> Tensor:
@@ -105,10 +105,13 @@ def trust_ratios(params: list[Tensor], weight_decay: float, trust_coefficient: f
     return ratios.where(weight_norms > 0, 1) * (gradient_norms != 0)
 
 
-def _decayed_gradients(group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
-    gradients = _gradients(params)
-    decay = group["weight_decay"]
-    return list(torch._foreach_add(gradients, params, alpha=decay)) if decay else gradients
+def _scaled(group: dict[str, Any], params: list[Tensor], scale: Any) -> list[Tensor]:
+    """scale * (gradient + weight_decay * p) in new tensors; ``scale`` is a number or a list of scalar tensors."""
+    if not group["weight_decay"]:
+        return list(torch._foreach_mul(_gradients(params), scale))
+    steps = torch._foreach_add(_gradients(params), params, alpha=group["weight_decay"])
+    torch._foreach_mul_(steps, scale)
+    return list(steps)
 
 
 def _gradients(params: list[Tensor]) -> list[Tensor]:
