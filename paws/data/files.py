@@ -1,27 +1,37 @@
-"""A bank of image files: each file of a step is decoded once, in a loader worker, and all its views are cut from that decode.
+"""A bank of image files: a loader worker decodes each file of a step once and cuts all its views from that decode.
 
-Geometry (crop, resize, flip) is done in the worker on uint8 pixels; colour runs batched on the training device.
+Geometry (crop, resize, flip) is done in the worker on uint8 pixels; colour runs batched on the training device. Every crop
+is a function of (seed, step, rank, place in the batch), so the number of workers changes nothing.
 """
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional as tv
+from torchvision.transforms.v2 import functional
 
 from paws.data import augment
-from paws.data.images import decode
-from paws.data.views import EvalView, MultiCrop, View
+from paws.data.folder import FileSet
+from paws.data.images import ImageFile, check_images
+from paws.data.views import CHUNK, EvalView, MultiCrop, View
+from paws.errors import InputError
 from paws.seeds import generator
 
 Key = tuple[int, ...]
+Kinds = list[tuple[View, int]]  # a kind of view and how many of it are made of each image
+Crops = tuple[list[Tensor], list[Tensor]]  # of the unlabelled images and of the support set, one tensor per view
+
+RATIO = (3 / 4, 4 / 3)  # width / height of a random crop
+logger = logging.getLogger(__name__)
 
 
 class FileBank:
-    """Images in files; views of them are the same for any number of loader workers."""
+    """Images in files, and how views are made of them (a ``paws.data.source.Bank``)."""
 
     def __init__(
         self,
@@ -32,60 +42,124 @@ class FileBank:
         *,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.paths, self.multi_crop, self.device = paths, views, torch.device(device)
-        self.support_view, self.support_views = support_view, support_views
+        self.paths, self.device = paths, torch.device(device)
+        self.kinds: Kinds = []
+        if views is not None:
+            self.kinds = [(views.large, views.n_large), *([(views.small, views.n_small)] if views.small else [])]
+        self.support_kinds: Kinds = [(support_view, support_views)] if support_view else []
 
-    def read(self, indices: Tensor, support: Tensor, key: Key) -> tuple[list[Tensor], list[Tensor]]:
-        """uint8 crops [(B, 3, h, w)] * n of the unlabelled images and [(S, 3, h, w)] * V of the support set."""
-        kinds: list[View] = []
-        if self.multi_crop is not None:
-            kinds = [self.multi_crop.large] * self.multi_crop.n_large
-            kinds += [self.multi_crop.small] * self.multi_crop.n_small if self.multi_crop.small else []
-        support_kinds = [self.support_view] * self.support_views if self.support_view else []
-        return self._cut(indices, kinds, ("crops", *key)), self._cut(support, support_kinds, ("support crops", *key))
+    def read(self, indices: Tensor, support: Tensor, key: Key) -> Crops:
+        """uint8 crops [(B, 3, s, s)] * n of the unlabelled images and [(S, 3, s, s)] * V of the support set."""
+        crops = _room(self.kinds, len(indices)), _room(self.support_kinds, len(support))
+        places = defaultdict(list)  # image -> every place in the two batches that shows it
+        for place, image in enumerate(indices.tolist() if self.kinds else []):
+            places[image].append((crops[0], place, self.kinds, generator("crops", *key, place)))
+        for place, image in enumerate(support.tolist() if self.support_kinds else []):
+            places[image].append((crops[1], place, self.support_kinds, generator("support crops", *key, place)))
+        for image, jobs in places.items():
+            cut = cut_views(self.paths[image], [(kinds, draws) for _, _, kinds, draws in jobs])
+            for (batch, place, _, _), views in zip(jobs, cut, strict=True):
+                for rows, view in zip(batch, views, strict=True):
+                    rows[place] = view
+        return crops
 
-    def _cut(self, indices: Tensor, kinds: Sequence[View], key: tuple[int | str, ...]) -> list[Tensor]:
-        if not kinds or not len(indices):
-            return []
-        rows = []
-        for position, index in enumerate(indices.tolist()):
-            draws = generator(*key, position)
-            image = decode(self.paths[index])  # (3, H, W) uint8
-            rows.append([cut(image, view, draws) for view in kinds])
-        return [torch.stack(views) for views in zip(*rows, strict=True)]
-
-    def views(self, read: tuple[list[Tensor], list[Tensor]], key: Key) -> tuple[list[Tensor], list[Tensor]]:
-        """Colour and normalisation on the device, in the order of ``read``."""
-        crops, supports = read
+    def views(self, read: Crops, key: Key) -> Crops:
+        """Colour and normalisation on the device: float views in the order of ``read``."""
         draws = generator("colour", *key)
-        large = self.multi_crop.n_large if self.multi_crop is not None else 0
-        views = []
-        for group, view in (
-            (crops[:large], self.multi_crop.large if self.multi_crop else None),
-            (crops[large:], self.multi_crop.small if self.multi_crop else None),
-            (supports, self.support_view),
-        ):
-            if group and view is not None:
-                pixels = torch.cat(group).to(self.device, non_blocking=True).float().div_(255)
-                chunks = pixels.split(128) if self.device.type == "cpu" else [pixels]
-                views.append(list(torch.cat([view.colour(chunk, draws) for chunk in chunks]).split(len(group[0]))))
-            else:
-                views.append([])
-        return views[0] + views[1], views[2]
+        return self._colour(read[0], self.kinds, draws), self._colour(read[1], self.support_kinds, draws)
+
+    def _colour(self, crops: list[Tensor], kinds: Kinds, draws: Generator) -> list[Tensor]:
+        views: list[Tensor] = []
+        for view, count in kinds:
+            group = crops[len(views) : len(views) + count]
+            if group:
+                pixels = torch.cat([part.to(self.device, non_blocking=True) for part in group])  # (count * B, 3, s, s)
+                chunks = pixels.split(CHUNK) if self.device.type == "cpu" else [pixels]
+                finished = torch.cat([_finish(chunk.float().div_(255), view, draws) for chunk in chunks])
+                views += finished.split(len(group[0]))
+        return views
 
 
-def cut(image: Tensor, view: View, draws: torch.Generator) -> Tensor:
-    """One random crop (ch, size, size) uint8 of an image (ch, H, W) uint8: the geometry of ``view``."""
-    height, width = image.shape[1:]
+def plain_batches(
+    paths: Sequence[str], rows: Sequence[int], view: EvalView, *, batch_size: int, device: torch.device, workers: int = 0
+) -> Iterator[Tensor]:
+    """Normalised evaluation views (B, 3, size, size) of the files ``rows``, in order."""
+    images: Dataset[Tensor] = _PlainImages(paths, rows, view)
+    loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
+    for batch in loader:
+        yield augment.normalise(batch.to(device, non_blocking=True).float() / 255, view.mean, view.std)
+
+
+def without_broken(files: FileSet, *, skip: bool, workers: int = 0) -> tuple[FileSet, Tensor]:
+    """The set without its unreadable files, and where each image went: (N,) int64 new positions, -1 for those left out.
+
+    Every file is decoded once. Raises InputError naming the broken files, unless ``skip``: then they are logged.
+    """
+    broken = check_images(files.paths, workers)
+    keep = torch.ones(len(files), dtype=torch.bool)
+    if not broken:
+        return files, torch.arange(len(files))
+    few = "\n  ".join(list(broken.values())[:10]) + ("\n  ..." if len(broken) > 10 else "")
+    count = f"{len(broken)} of {len(files)} images are broken"
+    if not skip:
+        raise InputError(f"{count}; mend or remove them, or leave them out with data.skip_broken=true:\n  {few}")
+    logger.warning("%s and left out:\n  %s", count, few)
+    keep[list(broken)] = False
+    rows = keep.nonzero().flatten()
+    position = torch.full((len(files),), -1).index_copy(0, rows, torch.arange(len(rows)))
+    return files.select(rows), position
+
+
+def cut_views(path: str, jobs: Sequence[tuple[Kinds, Generator]]) -> list[list[Tensor]]:
+    """Random crops of one file from one decode: for each job its views, each uint8 (3, size, size).
+
+    The boxes are drawn first, so that a JPEG larger than any crop needs is decoded at a reduced scale.
+    """
+    file = ImageFile(path)
+    drawn = [[spec for view, n in kinds for spec in _draw(file, view, n, draws)] for kinds, draws in jobs]
+    reduction = min((min(box[2:]) / size for specs in drawn for size, box, _ in specs), default=1.0)
+    image = file.decode(max_reduction=reduction)
+    return [[_cut(image, file, *spec) for spec in specs] for specs in drawn]
+
+
+Spec = tuple[int, list[int], bool]  # size of the view, its box (top, left, height, width) in the whole image, mirrored
+
+
+def _draw(file: ImageFile, view: View, count: int, draws: Generator) -> list[Spec]:
     if view.scale is None:
-        box = augment.center_crop_boxes(1, height, width, view.size, view.size)[0]
+        boxes = augment.center_crop_boxes(count, file.height, file.width, view.size, view.size)
     else:
-        box = augment.crop_boxes(1, height, width, view.scale, (3 / 4, 4 / 3), draws)[0]
-    out = tv.resized_crop(image, *box.tolist(), [view.size, view.size], antialias=True)
-    return tv.horizontal_flip(out) if torch.rand(1, generator=draws).item() < view.flip else out
+        boxes = augment.crop_boxes(count, file.height, file.width, view.scale, RATIO, draws)
+    flips = torch.rand(count, generator=draws) < view.flip
+    return [(view.size, box, flip) for box, flip in zip(boxes.tolist(), flips.tolist(), strict=True)]
+
+
+def _cut(image: Tensor, file: ImageFile, size: int, box: list[int], flip: bool) -> Tensor:
+    if image.shape[1:] != (file.height, file.width):  # decoded at a reduced scale
+        box = _scaled(box, image.shape[1] / file.height, image.shape[2] / file.width)
+    view = functional.resized_crop(image, *box, [size, size], antialias=True)
+    return functional.horizontal_flip(view) if flip else view
+
+
+def _scaled(box: list[int], down: float, across: float) -> list[int]:
+    top, left, height, width = box
+    y, x = int(top * down), int(left * across)
+    return [y, x, max(1, round((top + height) * down) - y), max(1, round((left + width) * across) - x)]
+
+
+def _room(kinds: Kinds, count: int) -> list[Tensor]:
+    return [torch.empty(count, 3, view.size, view.size, dtype=torch.uint8) for view, n in kinds if count for _ in range(n)]
+
+
+def _finish(images: Tensor, view: View, draws: Generator) -> Tensor:
+    if view.affine is not None:
+        images = augment.affine_jitter(images, *view.affine, generator=draws)
+    return view.colour(images, draws)
 
 
 class _PlainImages(Dataset[Tensor]):
+    """Short side to ``resize``, then the central ``size`` pixels, as the published evaluations do."""
+
     def __init__(self, paths: Sequence[str], rows: Sequence[int], view: EvalView) -> None:
         self.paths, self.rows, self.view = paths, rows, view
 
@@ -93,15 +167,8 @@ class _PlainImages(Dataset[Tensor]):
         return len(self.rows)
 
     def __getitem__(self, i: int) -> Tensor:
-        image = decode(self.paths[self.rows[i]])
-        box = augment.center_crop_boxes(1, *image.shape[1:], self.view.size, self.view.resize)[0]
-        return tv.resized_crop(image, *box.tolist(), [self.view.size, self.view.size], antialias=True)
-
-
-def plain_batches(
-    paths: Sequence[str], rows: Sequence[int], view: EvalView, *, batch_size: int, device: torch.device, workers: int = 0
-) -> Iterator[Tensor]:
-    """Normalised evaluation views (B, 3, size, size) of the files ``rows``, in order."""
-    loader = DataLoader(_PlainImages(paths, rows, view), batch_size=batch_size, num_workers=workers)
-    for batch in loader:
-        yield augment.normalise(batch.to(device).float() / 255, view.mean, view.std)
+        file = ImageFile(self.paths[self.rows[i]])
+        # half of what would do, so that the decoder's coarser scaling does not show
+        image = file.decode(max_reduction=min(file.height, file.width) / (2 * self.view.resize))
+        image = functional.resize(image, [self.view.resize], antialias=True)
+        return functional.center_crop(image, [self.view.size, self.view.size])

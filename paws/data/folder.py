@@ -78,10 +78,14 @@ class FileSet:
         """The paths relative to the root of the set (class/file in a folder of classes)."""
         return self.paths.names if isinstance(self.paths, Paths) else self.paths
 
+    def select(self, rows: Tensor) -> FileSet:
+        """The images ``rows`` (M,) int64 alone."""
+        names = [self.names[i] for i in rows.tolist()]
+        paths = Paths.of(self.paths.root, names) if isinstance(self.paths, Paths) else names
+        return FileSet(paths, self.labels[rows], self.classes)
 
-def index_folder(
-    root: str | Path, cache_dir: str | Path | None = None, classes: tuple[str, ...] | None = None
-) -> FileSet:
+
+def index_folder(root: str | Path, cache_dir: str | Path | None = None, classes: tuple[str, ...] | None = None) -> FileSet:
     """All images below ``root/<class>/``; class ids follow the sorted folder names (or ``classes``, when given).
 
     With ``cache_dir`` the index is kept there in one file and used again as long as no folder below ``root`` has
