@@ -64,9 +64,7 @@ def place() -> Place:
 def _variable(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise InputError(
-            f"environment variable {name} is missing: start with torchrun, paws launch or srun, which set it"
-        )
+        raise InputError(f"environment variable {name} is missing: start with torchrun, paws launch or srun, which set it")
     return value
 
 
@@ -108,7 +106,7 @@ def init(device: str | torch.device = "cpu", *, timeout: float = 600.0) -> Itera
         yield device
         dist.all_reduce(torch.zeros(1))  # the store lives in rank 0: no rank may leave while another still works
     except BaseException as error:
-        _say_goodbye(store, where, error)
+        _say_goodbye(store, where, error, min(5.0, timeout))
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -147,36 +145,33 @@ def _join(where: Place, device: torch.device, timeout: float) -> dist.Store:
     return dist.PrefixStore("paws", store)
 
 
-_GRACE = timedelta(seconds=5)
-
-
-def _say_goodbye(store: dist.Store, where: Place, error: BaseException) -> NoReturn:
+def _say_goodbye(store: dist.Store, where: Place, error: BaseException, patience: float) -> NoReturn:
     """Leave this rank's last words for the others; where the group broke, find out and name who broke it."""
     lost_contact = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
-    words = "lost contact with another rank" if lost_contact else f"{type(error).__name__}: {error}"
+    words = "lost contact" if lost_contact else f"{type(error).__name__}: {error}"
     others = [r for r in range(where.world_size) if r != where.rank]
-    gone, stories = others, ["its host keeps the list of the others"] if where.rank else []
+    causes: list[str] = []
     try:
         store.set(f"words/{where.rank}", words)
         if dist.is_initialized():
             dist.destroy_process_group()  # closes the connections: whoever waits for this rank learns of it now
-        heard = {r: store.get(f"words/{r}").decode() for r in _arrived(store, "words", others)}
+        if lost_contact:
+            heard = {r: store.get(f"words/{r}").decode() for r in _arrived(store, "words", others, patience)}
+            causes += [f"rank {r} was killed or hangs" for r in others if r not in heard]
+            causes += [f"rank {r} said: {said}" for r, said in heard.items() if said != "lost contact"]
         store.set(f"heard/{where.rank}", "")
-        gone = [r for r in others if r not in heard]
-        stories = [f"rank {r} said: {said}" for r, said in heard.items() if not said.startswith("lost contact")]
         if where.rank == 0:
-            _arrived(store, "heard", list(heard))  # this process keeps the store: stay until everyone has read it
-    except (dist.DistError, RuntimeError):
-        gone, stories = [0], ["the list of the others went with it"]
+            _arrived(store, "heard", others, patience)  # the store lives here: stay until everyone has read it
+    except RuntimeError:
+        causes = ["rank 0 was killed or hangs"]  # the store went with it
     if not lost_contact:
         raise error
-    silent = [f"rank {r} was killed or hangs" for r in gone]
-    raise LostRankError(f"{where} stops: {'; '.join(silent + stories) or error}") from error
+    raise LostRankError(f"{where} stops: {'; '.join(causes) or error}") from error
 
 
-def _arrived(store: dist.Store, name: str, ranks: Sequence[int]) -> list[int]:
+def _arrived(store: dist.Store, name: str, ranks: Sequence[int], patience: float) -> list[int]:
     """Those of ``ranks`` whose key appears in the store; after the first that does not, the rest are not waited for."""
-    arrived, wait = [], _GRACE
+    arrived, wait = [], timedelta(seconds=patience)
     for r in ranks:
         try:
             store.wait([f"{name}/{r}"], wait)

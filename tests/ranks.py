@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import socket
 import time
 import traceback
@@ -18,7 +19,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch.distributed", "paws.distributed"])
+_context.set_forkserver_preload(["pytest", "timm.layers", "torch.distributed", "torch.nn.parallel", "paws.distributed"])
 
 
 def free_port() -> int:
@@ -34,7 +35,7 @@ def environment(rank: int, world_size: int, port: int) -> dict[str, str]:
     return {name: str(value) for name, value in names.items()}
 
 
-def _rank(connection: Any, variables: dict[str, str], timeout: float, call: Callable[..., Any], args: Any) -> None:
+def _rank(connection: Any, variables: dict[str, str], timeout: float, work: bytes) -> None:
     import torch
 
     from paws import distributed
@@ -42,24 +43,29 @@ def _rank(connection: Any, variables: dict[str, str], timeout: float, call: Call
     os.environ.update(variables)
     torch.set_num_threads(1)
     try:
+        call, args = pickle.loads(work)
         with distributed.init("cpu", timeout=timeout):
-            connection.send((True, call(*args)))
+            message = (True, call(*args))
     except BaseException:
-        connection.send((False, traceback.format_exc()))
+        message = (False, traceback.format_exc())
+    connection.send_bytes(pickle.dumps(message))
 
 
-def run_ranks(call: Callable[..., Any], world_size: int, *args: Any, timeout: float = 60.0) -> list[Any]:
+def run_ranks(
+    call: Callable[..., Any], world_size: int, *args: Any, timeout: float = 60.0, group_timeout: float = 60.0
+) -> list[Any]:
     """The results of ``call(*args)`` on every rank, in rank order.
 
     Raises AssertionError with the tracebacks of all ranks that failed, or naming those that were killed or still ran
-    after ``timeout`` seconds (they are killed).
+    after ``timeout`` seconds (they are killed). ``group_timeout`` is that of every collective.
     """
+    work = pickle.dumps((call, args))  # plain bytes: tensors sent by multiprocessing would be shared between the ranks
     port = free_port()
     processes, ends = [], []
     for rank in range(world_size):
         here, there = _context.Pipe(duplex=False)
         variables = environment(rank, world_size, port)
-        process = _context.Process(target=_rank, args=(there, variables, timeout, call, args), daemon=True)
+        process = _context.Process(target=_rank, args=(there, variables, group_timeout, work), daemon=True)
         process.start()
         there.close()
         processes.append(process)
@@ -72,7 +78,7 @@ def run_ranks(call: Callable[..., Any], world_size: int, *args: Any, timeout: fl
             rank = next(r for r, known in open_ends.items() if known is end)
             del open_ends[rank]
             try:
-                messages[rank] = end.recv()
+                messages[rank] = pickle.loads(end.recv_bytes())
             except EOFError:
                 messages[rank] = (False, "ended without a word")
     for process in processes:
