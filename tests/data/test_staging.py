@@ -62,7 +62,8 @@ def test_cut_archives_are_refused_and_leave_nothing(images, tmp_path):
         with tarfile.open(path) as tar:
             tar.getmembers()
             end = tar.offset  # where the end mark begins: a cut here is on the border of a file
-        for size in {0, 100, 512, len(whole) // 2, min(end, len(whole) - 9)}:
+        end = min(end, len(whole) - 9)  # a compressed file is shorter
+        for size in {0, 100, end // 2, end}:
             path.write_bytes(whole[:size])
             with pytest.raises(InputError, match=r"images\.tar"):
                 stage(path, tmp_path / "node")
