@@ -118,10 +118,9 @@ def write_split(path: str | Path, indices: Tensor, names: Sequence[str] | None =
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
-    except FileExistsError:
-        raise InputError(f"{path}: exists already; remove it or choose another name") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        why = "exists already; remove it or choose another name" if path.exists() else f"cannot be written ({error.strerror})"
+        raise InputError(f"{path}: {why}") from None
 
 
 def download_split(name: str, cache_dir: str | Path) -> Path:

@@ -115,4 +115,6 @@ def check_every_class(labels: Tensor, num_classes: int, names: Sequence[str] | N
     empty = (counts == 0).nonzero().flatten().tolist()
     if num_classes == 0 or empty:
         shown = ", ".join(str(names[c]) if names else str(c) for c in empty[:5]) + (", ..." if len(empty) > 5 else "")
-        raise InputError(f"{len(empty)} classes have no labelled image: {shown}" if empty else "no image is labelled")
+        raise InputError(
+            f"{len(empty)} of {num_classes} classes have no labelled image: {shown}" if empty else "no image is labelled"
+        )
