@@ -143,7 +143,7 @@ def _cut(image: Tensor, file: ImageFile, size: int, box: list[int], flip: bool) 
 
 def _scaled(box: list[int], down: float, across: float) -> list[int]:
     top, left, height, width = box
-    y, x = int(top * down), int(left * across)
+    y, x = round(top * down), round(left * across)
     return [y, x, max(1, round((top + height) * down) - y), max(1, round((left + width) * across) - x)]
 
 

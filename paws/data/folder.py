@@ -150,7 +150,7 @@ def _write_cache(cache: Path, index: _Index) -> None:
 def _read_cache(cache: Path, root: Path) -> _Index | None:
     """The cached index, or None where there is none that still holds."""
     try:
-        with np.load(cache, allow_pickle=False) as arrays:
+        with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             if about["version"] != CACHE_VERSION or any(
                 _modified(root / folder) != modified for folder, modified in about["folders"].items()
@@ -158,7 +158,7 @@ def _read_cache(cache: Path, root: Path) -> _Index | None:
                 return None
             paths = Paths(os.fspath(root), arrays["buffer"], arrays["ends"])
             return _Index(tuple(about["classes"]), arrays["counts"], paths, about["folders"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 
