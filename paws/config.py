@@ -162,9 +162,7 @@ class Machine(Section):
 class Checkpoint(Section):
     """When the whole state is written; signals (TERM, INT, USR1, USR2) write it too."""
 
-    every_steps: PositiveInt | None = Field(
-        None, description="steps between checkpoints; at each epoch's end if absent"
-    )
+    every_steps: PositiveInt | None = Field(None, description="steps between checkpoints; at each epoch's end if absent")
     every_minutes: Positive | None = Field(None, description="minutes between checkpoints, besides")
     keep: PositiveInt = Field(2, description="how many of the last ones stay on disk")
     keep_epochs: tuple[PositiveInt, ...] = Field((), description="epochs whose checkpoint is never deleted")

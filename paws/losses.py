@@ -17,9 +17,7 @@ from torch.nn.functional import normalize, one_hot
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TARGET_FLOOR = (
-    1e-4  # entries of a target below this are set to zero, without renormalising (as the published code does)
-)
+TARGET_FLOOR = 1e-4  # entries of a target below this are set to zero, without renormalising (as the published code does)
 
 
 def _full_precision(loss: F) -> F:
@@ -29,16 +27,15 @@ def _full_precision(loss: F) -> F:
         return x.float() if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16) else x
 
     @functools.wraps(loss)
-    def wrapped(first: Tensor, *args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(first.device.type, enabled=False):
-            return loss(up(first), *map(up, args), **{name: up(value) for name, value in kwargs.items()})
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        device = next(x.device for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return loss(*map(up, args), **{name: up(value) for name, value in kwargs.items()})
 
     return wrapped  # type: ignore[return-value]
 
 
-def smoothed_one_hot(
-    labels: Tensor, num_classes: int, smoothing: float = 0.0, dtype: torch.dtype = torch.float32
-) -> Tensor:
+def smoothed_one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0, dtype: torch.dtype = torch.float32) -> Tensor:
     """Label rows (N, C) from class ids (N,) int64 in [0, C): 1 - smoothing + smoothing / C on the class, smoothing / C elsewhere.
 
     Rows sum to 1. ``smoothing`` in [0, 1).
@@ -65,9 +62,7 @@ def _log_vote(log_weights: Tensor, labels: Tensor) -> Tensor:
     largest = largest.scatter_reduce(1, index, votes.detach(), "amax")
     # A class without votes, or whose votes are all exp(-inf), keeps -inf; zero in its place avoids inf - inf.
     shift = largest.clamp_min(torch.finfo(votes.dtype).min)
-    summed = torch.zeros_like(largest).scatter_add(
-        1, index, (votes - shift.gather(1, index)).exp()
-    )  # (N, C) in [1, S] or 0
+    summed = torch.zeros_like(largest).scatter_add(1, index, (votes - shift.gather(1, index)).exp())  # (N, C) in [1, S] or 0
     linear = log_weights.exp() @ rest + everyones  # (N, C)
     return torch.logaddexp(shift + summed.log(), linear.clamp_min(0).log())  # (N, C)
 

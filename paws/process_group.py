@@ -117,7 +117,7 @@ def _own_device(device: torch.device, where: Place) -> torch.device:
         return device
     count = torch.cuda.device_count()
     # SLURM may show each task its own GPU only; torchrun shows every process all of them.
-    index = 0 if count == 1 and "RANK" not in os.environ else where.local_rank
+    index = 0 if count == 1 and "SLURM_LOCALID" in os.environ else where.local_rank
     if index >= count:
         raise InputError(f"local rank {index} has no GPU: {count} are visible, and every process needs its own")
     torch.cuda.set_device(index)

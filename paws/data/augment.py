@@ -129,9 +129,7 @@ def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Ten
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def affine_jitter(
-    images: Tensor, degrees: float, shift: float, scale: tuple[float, float], *, generator: Generator
-) -> Tensor:
+def affine_jitter(images: Tensor, degrees: float, shift: float, scale: tuple[float, float], *, generator: Generator) -> Tensor:
     """Rotation in ±``degrees``, shift in ±``shift`` of the size, enlargement in ``scale``; no mirroring: digits stay digits."""
     count, (height, width) = len(images), images.shape[2:]
     moves = (torch.rand(count, 2, generator=generator) * 2 - 1) * shift * torch.tensor([width, height])

@@ -56,9 +56,7 @@ class DatasetInfo:
     loader: Callable[[Path | None, str, Path | None], ImageSet | FileSet]
 
 
-def load_dataset(
-    name: str, root: str | Path | None, split: str, *, cache_dir: str | Path | None = None
-) -> ImageSet | FileSet:
+def load_dataset(name: str, root: str | Path | None, split: str, *, cache_dir: str | Path | None = None) -> ImageSet | FileSet:
     """The ``train`` or ``test`` images of a dataset of the table: in memory, or as files for ``folder``.
 
     ``root`` is the folder with its files (None: where the dataset's package puts them). ``cache_dir`` keeps the
@@ -139,9 +137,7 @@ def _cifar(
 def _folder(root: Path | None, split: str, cache_dir: Path | None) -> FileSet:
     """``root/train`` and ``root/val`` (or ``test``) with a folder per class each, or ``root`` with class folders."""
     if root is None:
-        raise InputError(
-            "folder: set data.root to a folder with train/<class>/ and val/<class>/, or with <class>/ folders"
-        )
+        raise InputError("folder: set data.root to a folder with train/<class>/ and val/<class>/, or with <class>/ folders")
     train = root / "train" if (root / "train").is_dir() else root
     if split == "train":
         return index_folder(train, cache_dir)

@@ -96,7 +96,7 @@ def index_folder(root: str | Path, cache_dir: str | Path | None = None, classes:
     if cache_dir is None:
         index = _scan_classes(root)
     else:
-        cache = Path(cache_dir) / f"index-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.npz"
+        cache = _cache_file(root, cache_dir)
         cached = _read_cache(cache, root)
         index = cached or _scan_classes(root)
         if cached is None:
@@ -133,6 +133,10 @@ def _scan_classes(root: Path) -> _Index:
         counts.append(len(images))
         folders |= {os.path.join(name, folder): modified for folder, modified in inside.items()}
     return _Index(classes, np.array(counts, np.int64), Paths.of(root, names), folders)
+
+
+def _cache_file(root: Path, cache_dir: str | Path) -> Path:
+    return Path(cache_dir) / f"index-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.npz"
 
 
 def _write_cache(cache: Path, index: _Index) -> None:

@@ -25,7 +25,9 @@ def train(run: Run, classifier: nn.Module, source: Source, labels: torch.Tensor,
         with run.autocast():
             _, logits = classifier(batch.views)  # (B, C)
         loss = cross_entropy(logits.float(), labels[batch.indices.to(run.device)])
-        run.update(loss, cross_entropy=loss, batch_top1=(logits.argmax(1) == labels[batch.indices.to(run.device)]).float().mean())
+        run.update(
+            loss, cross_entropy=loss, batch_top1=(logits.argmax(1) == labels[batch.indices.to(run.device)]).float().mean()
+        )
         if validate is not None and run.ends_epoch:
             validate()
 

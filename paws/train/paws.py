@@ -48,8 +48,6 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours."""
     assert isinstance(config.recipe, PawsRecipe)
     encoder = encoder_of(config, task, run.device)
-    source = source_of(
-        config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task)
-    )
+    source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
     return soft_nn_result(encoder, config, task, run.device)

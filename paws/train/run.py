@@ -65,9 +65,7 @@ class Run:
     tensorboard: bool = False
     keep: int = 2
     quiet: bool = False
-    stored: dict[str, Any] = field(
-        default_factory=dict
-    )  # written into every checkpoint besides the state: config, versions
+    stored: dict[str, Any] = field(default_factory=dict)  # written into every checkpoint besides the state: config, versions
     config_text: str = ""  # stored as config.yaml
     resume: bool = False
     overwrite: bool = False
@@ -95,17 +93,12 @@ class Run:
         self._count = 0
         if self.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.resume_from is not None:
-            self._restore(self.resume_from)
+        self.checkpoints: CheckpointFolder | None = None
+        self.metrics: Metrics | None = None
+        if self.folder is not None:
+            self._open(self.folder)
         if self.compile:
             model.compile()
-        main = self.folder is not None and distributed.is_main()
-        self.checkpoints = (
-            CheckpointFolder(self.folder / "checkpoints", keep=self.keep) if main and self.folder else None
-        )
-        self.metrics = (
-            Metrics(self.folder, step=self.step, tensorboard=self.tensorboard) if main and self.folder else None
-        )
         trainable = any(parameter.requires_grad for parameter in model.parameters())
         if distributed.world_size() > 1 and trainable:
             devices = [self.device] if self.device.type == "cuda" else None
@@ -290,12 +283,7 @@ class Run:
         self._sums, self._count, self._last_log = {}, 0, now
         if self.metrics is not None:
             self.metrics.write(row)
-        if (
-            distributed.is_main()
-            and not self.quiet
-            and not console.is_terminal
-            and row["step"] % self.steps_per_epoch == 0
-        ):
+        if distributed.is_main() and not self.quiet and not console.is_terminal and row["step"] % self.steps_per_epoch == 0:
             console.print(f"step {self.step}/{self.total_steps}  {_numbers(row)}")
         return row
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from paws import distributed
 from paws.config import Config, Optim
 from paws.data.datasets import ImageSet
-from paws.data.files import FileBank, plain_batches
 from paws.data.source import Bank, Source, TensorBank
 from paws.data.support import SupportSampler
 from paws.data.task import Task, load_task
@@ -90,7 +89,9 @@ def source_of(
     if isinstance(task.train, ImageSet):
         bank = TensorBank(task.train.images.to(device), views, support_view, support.views)
     else:
-        bank = FileBank(task.train.paths, views, support_view, support.views, device=device)
+        from paws.data.files import FileBank  # decoders are only needed here
+
+        bank = FileBank(task.train, views, support_view, support.views, device=device)
     return Source(
         bank,
         pool=torch.arange(len(task.train)) if pool is None and views is not None else pool,
@@ -158,6 +159,8 @@ def embeddings(encoder: Encoder, config: Config, task: Task, part: str, device: 
         pixels = images.images
         batches: Iterable[Tensor] = (view(pixels[part].to(device)) for part in rows.split(size))
     else:
+        from paws.data.files import plain_batches
+
         workers = config.data.workers
         batches = plain_batches(images.paths, rows.tolist(), view, batch_size=size, device=device, workers=workers)
     return embed(encoder, batches, embedding=config.evaluate.embedding), images.labels[rows]

@@ -30,9 +30,7 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: SimclrCtRecipe) 
             offset=rank() * len(unlabelled),
             key_gradient=recipe.key_gradient,
         )
-        supervised = suncet(
-            supports, labels, recipe.temperature, keys=gather(supports), offset=rank() * len(supports)
-        )
+        supervised = suncet(supports, labels, recipe.temperature, keys=gather(supports), offset=rank() * len(supports))
         with_labels = float(run.epoch < recipe.supervised_epochs)  # supports always pass through the batch norms
         run.update(contrastive + with_labels * supervised, nt_xent=contrastive, suncet=supervised)
 
@@ -41,8 +39,6 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours."""
     assert isinstance(config.recipe, SimclrCtRecipe)
     encoder = encoder_of(config, task, run.device)
-    source = source_of(
-        config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task)
-    )
+    source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
     return soft_nn_result(encoder, config, task, run.device)

@@ -1,0 +1,36 @@
+# Each target is complete on a fresh machine with Python >= 3.11: it makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow test-slurm test-browser check bench clean
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.12"'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/paws train configs/digits.yaml --overwrite --compare
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser"
+
+test-slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser" tests/test_losses.py tests/test_config.py tests/test_optim.py tests/data
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.views --quick
+	$(BIN)/python -m benchmarks.step --quick
+	$(BIN)/python -m benchmarks.digits --quick
+
+clean:
+	rm -rf $(VENV) runs
