@@ -237,6 +237,8 @@ def merge_overrides(values: dict[str, Any], overrides: list[str] | tuple[str, ..
     for override in overrides:
         if "=" not in override or override.startswith("="):
             raise InputError(f"override {override!r}: write dotted.key=value, e.g. optim.epochs=5")
+        if override.startswith(("recipe.name=", "recipe=")):  # another recipe: the card's settings are not its own
+            values = {key: value for key, value in values.items() if key != "recipe"}
     try:
         merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.from_dotlist(list(overrides)))
         container = OmegaConf.to_container(merged, resolve=True)
