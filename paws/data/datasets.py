@@ -73,6 +73,11 @@ def load_dataset(name: str, root: str | Path | None, split: str, *, cache_dir: s
     return DATASETS[name].loader(root, split, None if cache_dir is None else Path(cache_dir).expanduser())
 
 
+def has_test(name: str, root: str | Path | None) -> bool:
+    """Whether there is a ``test`` split to load; only a folder of classes alone has none."""
+    return name != "folder" or root is None or _held_out(Path(root).expanduser()) is not None
+
+
 def _digits(root: Path | None, split: str, cache_dir: Path | None) -> ImageSet:
     """scikit-learn's 1797 digits; a quarter of each class is the test set, drawn once and for all."""
     from sklearn.datasets import load_digits
@@ -138,13 +143,20 @@ def _folder(root: Path | None, split: str, cache_dir: Path | None) -> FileSet:
     """``root/train`` and ``root/val`` (or ``test``) with a folder per class each, or ``root`` with class folders."""
     if root is None:
         raise InputError("folder: set data.root to a folder with train/<class>/ and val/<class>/, or with <class>/ folders")
-    train = root / "train" if (root / "train").is_dir() else root
+    train, held_out = root / "train", _held_out(root)
+    if not train.is_dir():
+        train = root
+        if held_out is not None and class_names(held_out):
+            raise InputError(f"{root}: has {held_out.name}/ with class folders but no train/")
     if split == "train":
         return index_folder(train, cache_dir)
-    held_out = next((f for f in (root / "val", root / "test") if f.is_dir()), None)
     if held_out is None:
         raise InputError(f"{root}: has neither val/ nor test/ with class folders, so there is no test split")
     return index_folder(held_out, cache_dir, classes=class_names(train))
+
+
+def _held_out(root: Path) -> Path | None:
+    return next((folder for folder in (root / "val", root / "test") if folder.is_dir()), None)
 
 
 def _image_set(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> ImageSet:

@@ -6,7 +6,6 @@ is a function of (seed, step, rank, place in the batch), so the number of worker
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -16,10 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
 
 from paws.data import augment
-from paws.data.folder import FileSet
-from paws.data.images import ImageFile, check_images
+from paws.data.images import ImageFile
 from paws.data.views import CHUNK, EvalView, MultiCrop, View
-from paws.errors import InputError
 from paws.seeds import generator
 
 Key = tuple[int, ...]
@@ -27,7 +24,6 @@ Kinds = list[tuple[View, int]]  # a kind of view and how many of it are made of 
 Crops = tuple[list[Tensor], list[Tensor]]  # of the unlabelled images and of the support set, one tensor per view
 
 RATIO = (3 / 4, 4 / 3)  # width / height of a random crop
-logger = logging.getLogger(__name__)
 
 
 class FileBank:
@@ -88,26 +84,6 @@ def plain_batches(
     loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
     for batch in loader:
         yield augment.normalise(batch.to(device, non_blocking=True).float() / 255, view.mean, view.std)
-
-
-def without_broken(files: FileSet, *, skip: bool, workers: int = 0) -> tuple[FileSet, Tensor]:
-    """The set without its unreadable files, and where each image went: (N,) int64 new positions, -1 for those left out.
-
-    Every file is decoded once. Raises InputError naming the broken files, unless ``skip``: then they are logged.
-    """
-    broken = check_images(files.paths, workers)
-    keep = torch.ones(len(files), dtype=torch.bool)
-    if not broken:
-        return files, torch.arange(len(files))
-    few = "\n  ".join(list(broken.values())[:10]) + ("\n  ..." if len(broken) > 10 else "")
-    count = f"{len(broken)} of {len(files)} images are broken"
-    if not skip:
-        raise InputError(f"{count}; mend or remove them, or leave them out with data.skip_broken=true:\n  {few}")
-    logger.warning("%s and left out:\n  %s", count, few)
-    keep[list(broken)] = False
-    rows = keep.nonzero().flatten()
-    position = torch.full((len(files),), -1).index_copy(0, rows, torch.arange(len(rows)))
-    return files.select(rows), position
 
 
 def cut_views(path: str, jobs: Sequence[tuple[Kinds, Generator]]) -> list[list[Tensor]]:

@@ -59,7 +59,11 @@ class Paths(Sequence[str]):
         return os.path.join(self.root, name) if self.root else name
 
     def __iter__(self) -> Iterator[str]:
-        return (self[i] for i in range(len(self)))
+        data, start = self.buffer.tobytes(), 0
+        for end in self.ends.tolist():
+            name = os.fsdecode(data[start:end])
+            yield os.path.join(self.root, name) if self.root else name
+            start = end
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ The formats are the published ones: a line holds the index of an image (CIFAR), 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -155,21 +155,17 @@ def _short_name(name: str) -> str:
     return file if folder and file.rpartition("_")[0] == folder else name
 
 
-def _look_up(path: Path, entries: dict[int, str], names: Iterable[str]) -> dict[int, int]:
+def _look_up(path: Path, entries: dict[int, str], names: Sequence[str]) -> dict[int, int]:
     """Line number -> image index. One pass over the names, which may be more than a million."""
-    wanted = {entry if "/" in entry else f"{entry.rpartition('_')[0]}/{entry}": n for n, entry in entries.items()}
-    index_of: dict[str, int] = {}
-    classes = set()
-    for index, name in enumerate(names):
-        classes.add(name.partition("/")[0])
-        if name in wanted:
-            index_of[name] = index
+    wanted = {entry if "/" in entry else f"{entry.rpartition('_')[0]}/{entry}" for entry in entries.values()}
+    index_of = {name: index for index, name in enumerate(names) if name in wanted}
     found = {}
     for number, entry in entries.items():
         name = entry if "/" in entry else f"{entry.rpartition('_')[0]}/{entry}"
         if name not in index_of:
             folder = name.partition("/")[0]
-            what = "there is no such image" if folder in classes else f"there is no class {folder!r}"
+            known = any(other.startswith(f"{folder}/") for other in names)
+            what = "there is no such image" if known else f"there is no class {folder!r}"
             raise InputError(f"{path}:{number}: {entry}: {what} among the training images")
         found[number] = index_of[name]
     return found

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from paws.data.datasets import DATASETS, DatasetInfo, FileSet, ImageSet, load_dataset
+from paws.data.broken import without_broken
+from paws.data.datasets import DATASETS, DatasetInfo, FileSet, ImageSet, has_test, load_dataset
 from paws.data.splits import check_disjoint, labelled, only_labelled, read_split
-from paws.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,31 +45,34 @@ def load_task(
     validation: Path | None = None,
     cache_dir: Path | None = None,
     skip_broken: bool = False,
+    workers: int = 0,
 ) -> Task:
     """Load a dataset of the table and choose its labelled images (see ``paws.data.splits.labelled``).
+
+    Image files are checked before anything is trained on them (see ``paws.data.broken``): all ranks must call this.
 
     Raises:
         InputError: unknown dataset, missing or broken files, a split that does not fit.
     """
     train = load_dataset(dataset, root, "train", cache_dir=cache_dir)
+    test = load_dataset(dataset, root, "test", cache_dir=cache_dir) if has_test(dataset, root) else None
     names = train.names if isinstance(train, FileSet) else None
-    try:
-        test: ImageSet | FileSet | None = load_dataset(dataset, root, "test", cache_dir=cache_dir)
-    except InputError:
-        if not isinstance(train, FileSet):
-            raise
-        test = None  # a folder of classes alone has no held-out images
-    chosen = labelled(
-        train.labels,
-        file=file,
-        per_class=per_class,
-        fraction=fraction,
-        seed=seed,
-        names=names,
-        classes=train.classes,
-    )
-    held_out = torch.empty(0, dtype=torch.int64)
+    draw = partial(labelled, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
+    chosen = draw(train.labels, file=file, names=names)
+    held_out = read_split(validation, len(train), names) if validation is not None else torch.empty(0, dtype=torch.int64)
+    if isinstance(train, FileSet):
+        policy = {"skip": skip_broken, "cache_dir": cache_dir, "workers": workers}
+        train, position = without_broken(train, **policy)
+        test = without_broken(test, **policy)[0] if isinstance(test, FileSet) else test
+        # split files count all images, draws only the readable ones
+        chosen = draw(train.labels) if file is None else _moved(chosen, position)
+        held_out = _moved(held_out, position)
     if validation is not None:
-        held_out = read_split(validation, len(train), names)
         check_disjoint(chosen, held_out, validation)
     return Task(DATASETS[dataset], train, chosen, held_out, test)
+
+
+def _moved(rows: Tensor, position: Tensor) -> Tensor:
+    """``rows`` after some images were left out: those that remain, at their new positions."""
+    moved = position[rows]
+    return moved[moved >= 0]

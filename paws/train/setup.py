@@ -35,6 +35,7 @@ def task_of(config: Config) -> Task:
         validation=data.validation,
         cache_dir=data.cache_dir,
         skip_broken=data.skip_broken,
+        workers=data.workers,
     )
 
 
@@ -91,7 +92,7 @@ def source_of(
     else:
         from paws.data.files import FileBank  # decoders are only needed here
 
-        bank = FileBank(task.train, views, support_view, support.views, device=device)
+        bank = FileBank(task.train.paths, views, support_view, support.views, device=device)
     return Source(
         bank,
         pool=torch.arange(len(task.train)) if pool is None and views is not None else pool,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from paws.data.datasets import DATASETS, DEBIAN_FASHION_MNIST, load_dataset
+from paws.data.datasets import DATASETS, DEBIAN_FASHION_MNIST, has_test, load_dataset
 from paws.data.folder import FileSet
 from paws.data.idx import read_idx
 from paws.errors import InputError
@@ -252,3 +252,17 @@ def test_unknown_names_and_missing_roots(tmp_path):
             load_dataset(name, None, "train")
     with pytest.raises(InputError, match="cifar-10-batches-py: no such folder"):
         load_dataset("cifar10", tmp_path, "train")
+
+
+def test_a_folder_without_train_but_with_val_is_refused(tmp_path):
+    picture(tmp_path / "val/a/1.png")
+    picture(tmp_path / "pictures/1.png")
+    with pytest.raises(InputError, match="has val/ with class folders but no train/"):
+        load_dataset("folder", tmp_path, "train")
+
+
+def test_only_folders_may_lack_a_test_split(tmp_path):
+    picture(tmp_path / "train/a/1.png")
+    assert has_test("digits", None) and not has_test("folder", tmp_path)
+    (tmp_path / "test").mkdir()
+    assert has_test("folder", tmp_path)

@@ -1,6 +1,5 @@
 """Views of files: one decode per file, exact crops, the same for any number of workers."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from torchvision.transforms.v2 import functional
 
 import paws.data.files as files_module
 from paws.data import augment
-from paws.data.files import FileBank, cut_views, plain_batches, without_broken
+from paws.data.files import FileBank, cut_views, plain_batches
 from paws.data.folder import index_folder
 from paws.data.images import ImageFile, read_image
 from paws.data.source import Source
@@ -143,19 +142,8 @@ def test_evaluation_views_are_resize_and_centre_crop(root):
         assert ((found * std + mean) * 255 - expected).abs().max() <= 1.01
 
 
-def test_broken_files_end_the_run_or_are_left_out(root, tmp_path, caplog):
-    for i, name in enumerate(("a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes((root / "a/0.jpg").read_bytes()[: 200 if i in (1, 2) else None])
-    files = index_folder(tmp_path)
-    with pytest.raises(InputError, match=r"(?s)2 of 4 images are broken.*skip_broken=true.*a/2\.jpg.*b/3\.jpg"):
-        without_broken(files, skip=False)
-    with caplog.at_level(logging.WARNING):
-        kept, position = without_broken(files, skip=True)
-    assert "2 of 4 images are broken and left out" in caplog.text and "a/2.jpg" in caplog.text
-    assert list(kept.names) == ["a/1.jpg", "b/4.jpg"] and kept.labels.tolist() == [0, 1] and kept.classes == ("a", "b")
-    assert position.tolist() == [0, -1, -1, 1]
-    whole, position = without_broken(kept, skip=False)
-    assert whole is kept and position.tolist() == [0, 1]
-    with pytest.raises(InputError, match=r"a/2\.jpg"):
-        FileBank(files.paths, VIEWS).read(torch.arange(4), torch.arange(0), (0, 0, 0))
+def test_a_broken_file_is_named_in_the_worker(root, tmp_path):
+    (tmp_path / "cut.jpg").write_bytes((root / "a/0.jpg").read_bytes()[:200])
+    bank = FileBank([str(tmp_path / "cut.jpg")], VIEWS)
+    with pytest.raises(InputError, match=r"cut\.jpg"):
+        bank.read(torch.zeros(1, dtype=torch.int64), torch.arange(0), (0, 0, 0))
