@@ -27,6 +27,7 @@ __all__ = [
     "gather_objects",
     "init",
     "is_main",
+    "largest",
     "local_rank",
     "mean",
     "place",
@@ -99,13 +100,18 @@ def mean(local: Tensor) -> Tensor:
     return local if world_size() == 1 else _Mean.apply(local)
 
 
+def largest(value: int) -> int:
+    """The largest of all ranks' values, on every rank."""
+    if world_size() == 1:
+        return value
+    box = torch.tensor([value])
+    dist.all_reduce(box, dist.ReduceOp.MAX)
+    return int(box.item())
+
+
 def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank: all ranks call it at the same step and agree, e.g. to stop."""
-    if world_size() == 1:
-        return flag
-    flags = torch.tensor([int(flag)])
-    dist.all_reduce(flags, dist.ReduceOp.MAX)
-    return bool(flags.item())
+    return bool(largest(int(flag)))
 
 
 def barrier() -> None:

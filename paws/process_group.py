@@ -187,7 +187,9 @@ def relaunch(processes: int, arguments: Sequence[str]) -> NoReturn:
     The launcher passes on the signals that ask for a checkpoint, and ends the other ranks when one of them ends.
     """
     environment = dict(os.environ)
-    environment.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2")
+    # The launcher's own options by their environment variables, so that a torch without one of them still starts.
+    environment.setdefault("PET_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2")
+    environment.setdefault("PET_SHUTDOWN_TIMEOUT", "300")  # seconds for a last step and a checkpoint
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()

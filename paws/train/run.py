@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 import time
@@ -101,8 +102,7 @@ class Run:
             model.compile()
         trainable = any(parameter.requires_grad for parameter in model.parameters())
         if distributed.world_size() > 1 and trainable:
-            devices = [self.device] if self.device.type == "cuda" else None
-            return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+            return _over_ranks(model, self.device)
         return model
 
     @property
@@ -130,8 +130,8 @@ class Run:
             if self.metrics is not None:
                 stack.callback(self.metrics.close)
             for batch in source.batches(steps):
-                if self._agreed() and distributed.any_rank(bool(caught)):
-                    self._stop(caught)
+                if self._agreed() and (number := distributed.largest(max(caught, default=0))):
+                    self._stop(number)
                 set_lr(self.optimizer, self.rate(self.step))
                 yield batch
                 ends_epoch = self.ends_epoch
@@ -140,8 +140,8 @@ class Run:
                 bar.update(task, completed=self.step, **({"numbers": _numbers(row)} if row else {}))
                 if self._save_is_due(ends_epoch):
                     self.save()
-            if distributed.any_rank(bool(caught)) and self.step < self.total_steps:
-                self._stop(caught)
+            if (number := distributed.largest(max(caught, default=0))) and self.step < self.total_steps:
+                self._stop(number)
 
     def update(self, loss: Tensor, **metrics: Tensor) -> None:
         """Backward pass and optimiser step; ``metrics`` stay on the device until they are logged."""
@@ -237,9 +237,9 @@ class Run:
         """Whether this is a step at which the ranks talk about stopping; one process may stop at any step."""
         return distributed.world_size() == 1 or self.step % self.rhythm.log == 0
 
-    def _stop(self, caught: list[int]) -> None:
+    def _stop(self, signal_number: int) -> None:
         self.save()
-        raise Interrupted(self.step, caught[0] if caught else signal.SIGTERM)
+        raise Interrupted(self.step, signal_number)
 
     def _save_is_due(self, ends_epoch: bool) -> bool:
         if self.step == self.total_steps:
@@ -286,6 +286,15 @@ class Run:
         if distributed.is_main() and not self.quiet and not console.is_terminal and row["step"] % self.steps_per_epoch == 0:
             console.print(f"step {self.step}/{self.total_steps}  {_numbers(row)}")
         return row
+
+
+def _over_ranks(model: nn.Module, device: torch.device) -> nn.Module:
+    """DDP without the per-step broadcast of buffers: batch norm over all ranks keeps them equal."""
+    ddp = nn.parallel.DistributedDataParallel
+    known = inspect.signature(ddp).parameters
+    quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # the older name
+    options: dict[str, Any] = {quiet: False, "device_ids": [device] if device.type == "cuda" else None}
+    return ddp(model, **options)
 
 
 def _numbers(row: dict[str, Any]) -> str:
