@@ -61,9 +61,9 @@ def load_task(
     chosen = draw(train.labels, file=file, names=names)
     held_out = read_split(validation, len(train), names) if validation is not None else torch.empty(0, dtype=torch.int64)
     if isinstance(train, FileSet):
-        policy = {"skip": skip_broken, "cache_dir": cache_dir, "workers": workers}
-        train, position = without_broken(train, **policy)
-        test = without_broken(test, **policy)[0] if isinstance(test, FileSet) else test
+        readable = partial(without_broken, skip=skip_broken, cache_dir=cache_dir, workers=workers)
+        train, position = readable(train)
+        test = readable(test)[0] if isinstance(test, FileSet) else test
         # split files count all images, draws only the readable ones
         chosen = draw(train.labels) if file is None else _moved(chosen, position)
         held_out = _moved(held_out, position)
