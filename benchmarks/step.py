@@ -19,7 +19,7 @@ from paws.train import paws
 from paws.train.run import Run
 from paws.train.setup import start
 
-B, SMALL, CLASSES, PER_CLASS = 8, 6, 10, 2
+B, SMALL, CLASSES, PER_CLASS = 4, 6, 10, 1
 
 
 class ReadyMade:
@@ -63,7 +63,7 @@ def main() -> None:
                 encoder(views)[1].backward(cotangent)
                 encoder.zero_grad(set_to_none=True)
 
-        ratio = cost_ratio(steps, bare, rounds=7 if quick else 25, warmup=2)
+        ratio = cost_ratio(steps, bare, rounds=5 if quick else 25)
     low, high = ratio.spread
     print(
         f"recipe {ratio.cost_a / 2:.3f} s a step, network alone {ratio.cost_b / 2:.3f} s: {ratio.value:.3f} x ({low:.3f} to {high:.3f})"

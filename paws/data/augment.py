@@ -171,16 +171,16 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue by ``shift`` (B,) in [-0.5, 0.5] turns; grey images stay as they are."""
     if images.shape[1] == 1:
         return images
-    value, channel = images.max(1)  # (B, H, W) each
-    chroma = value - images.amin(1)
     r, g, b = images.unbind(1)
-    opposite = torch.where(channel == 0, g - b, torch.where(channel == 1, b - r, r - g))
-    sixths = opposite.div_(torch.where(chroma > 0, chroma, 1)).add_(channel, alpha=2)  # hue in sixths of a turn, [-1, 5]
-    sixths = sixths.add_(_per_image(shift * 6, images)[:, 0])
+    value = torch.maximum(torch.maximum(r, g), b)  # (B, H, W)
+    chroma = value - torch.minimum(torch.minimum(r, g), b)
+    away = torch.where(value == r, g - b, torch.where(value == g, b - r + 2 * chroma, r - g + 4 * chroma))
+    sixths = away.div_(torch.where(chroma > 0, chroma, 1)).add_(_per_image(shift * 6, images)[:, 0])  # of a turn, [-4, 8]
     out = torch.empty_like(images)
     for position, offset in enumerate((5, 3, 1)):
-        k = torch.remainder(sixths + offset, 6)  # v - v s clamp(min(k, 4 - k), 0, 1), with v s the chroma
-        out[:, position] = value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)
+        k = sixths + offset
+        k -= (k / 6).floor_().mul_(6)  # modulo 6, several times faster than remainder
+        out[:, position] = value - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(chroma)  # v - v s clamp(min(k, 4 - k), 0, 1)
     return out
 
 

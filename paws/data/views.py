@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from paws.data import augment
 
-CHUNK = 128  # images worked on together on a CPU: their views stay in its cache
+CHUNK = 512  # images worked on together on a CPU: their views stay in its cache
 
 
 @dataclass(frozen=True)
