@@ -59,8 +59,10 @@ def main() -> None:
     ratio = cost_ratio(one_by_one, lambda: ours(images, generator("benchmark", next(step))), rounds=5 if quick else 21)
     views = IMAGES * 8
     low, high = ratio.spread
-    print(f"batched {views / ratio.cost_b:.0f} views per core-second, PIL {views / ratio.cost_a:.0f}: {ratio.value:.1f} x ({low:.1f} to {high:.1f})")
-    print_result("views per core-second, batched over PIL", round(ratio.value, 2), 10, higher_is_better=True, spread=ratio.spread)
+    print(f"batched {views / ratio.cost_b:.0f} views per core-second, PIL {views / ratio.cost_a:.0f}")
+    print(f"{ratio.value:.1f} x ({low:.1f} to {high:.1f})")
+    name = "views per core-second, batched over PIL"
+    print_result(name, round(ratio.value, 2), 10, higher_is_better=True, spread=ratio.spread)
 
 
 if __name__ == "__main__":

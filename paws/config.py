@@ -42,7 +42,9 @@ class Labels(Section):
 class Data(Section):
     """The images and their labels."""
 
-    dataset: str = Field("digits", description="a name of the dataset table, e.g. digits, cifar10, imagenet, folder")
+    dataset: str = Field(
+        "digits", description="digits, fashion_mnist, cifar10, cifar100, or folder (of class folders, as ImageNet)"
+    )
     root: Path | None = Field(None, description="folder of the dataset; not needed for bundled ones")
     labels: Labels = Labels()
     validation: Path | None = Field(None, description="split file of training images held out for validation")

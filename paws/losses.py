@@ -36,7 +36,7 @@ def _full_precision(loss: F) -> F:
 
 
 def smoothed_one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Label rows (N, C) from class ids (N,) int64 in [0, C): 1 - smoothing + smoothing / C on the class, smoothing / C elsewhere.
+    """Label rows (N, C) from class ids (N,) int64 in [0, C): smoothing / C everywhere, and 1 - smoothing more on the class.
 
     Rows sum to 1. ``smoothing`` in [0, 1).
     """

@@ -53,7 +53,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path):
         load_config(CARDS[0].with_name(CARDS[0].name.replace(".yaml", "s.yaml")))
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\n")
-    with pytest.raises(InputError, match="broken.yaml"):
+    with pytest.raises(InputError, match=r"broken\.yaml"):
         load_config(broken)
     broken.write_text("- 1\n")
     with pytest.raises(InputError, match="mapping"):

@@ -177,10 +177,10 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     away = torch.where(value == r, g - b, torch.where(value == g, b - r + 2 * chroma, r - g + 4 * chroma))
     sixths = away.div_(torch.where(chroma > 0, chroma, 1)).add_(_per_image(shift * 6, images)[:, 0])  # of a turn, [-4, 8]
     out = torch.empty_like(images)
-    for position, offset in enumerate((5, 3, 1)):
+    for position, offset in enumerate((5, 3, 1)):  # v - v s clamp(min(k, 4 - k), 0, 1), with v s the chroma
         k = sixths + offset
         k -= (k / 6).floor_().mul_(6)  # modulo 6, several times faster than remainder
-        out[:, position] = value - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(chroma)  # v - v s clamp(min(k, 4 - k), 0, 1)
+        out[:, position] = value - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(chroma)
     return out
 
 

@@ -141,7 +141,7 @@ class Source:
     def _read(self, steps: Sequence[int]) -> Iterator[Any]:
         if not self.workers:
             return (self[step] for step in steps)
-        loader = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             self,  # type: ignore[arg-type]
             batch_size=None,
             sampler=steps,

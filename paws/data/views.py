@@ -38,7 +38,7 @@ class View:
         """Crop, resize, flip or affine jitter: -> float (B, ch, size, size) in [0, 1]."""
         if self.scale is not None:
             return augment.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
-        boxes = augment.center_crop_boxes(len(images), *images.shape[2:], self.size, self.size)
+        boxes = augment.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.size)
         flip = torch.rand(len(images), generator=generator) < self.flip if self.flip else None
         images = augment.resized_crop(images, boxes, self.size, flip)
         if self.affine is not None:
@@ -70,7 +70,7 @@ class EvalView:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images uint8 or float in [0, 1] (B, ch, H, W) -> (B, ch, size, size)."""
-        boxes = augment.center_crop_boxes(len(images), *images.shape[2:], self.size, self.resize)
+        boxes = augment.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.resize)
         return augment.normalise(augment.resized_crop(images, boxes, self.size), self.mean, self.std)
 
 
@@ -112,7 +112,7 @@ def train_view(
 
 
 def basic_view(preset: str, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> View:
-    """The light augmentation of fine-tuning: a crop of 8 to 100 % (imagenet) or the whole image, and a flip where it is allowed."""
+    """The light augmentation of fine-tuning: a crop of 8 to 100 % (imagenet) or the whole image, and a flip (not digits)."""
     scale = (0.08, 1.0) if preset == "imagenet" else None
     return View(size, mean, std, scale=scale, flip=0.0 if preset == "digits" else 0.5)
 

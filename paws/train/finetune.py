@@ -24,7 +24,7 @@ def train(run: Run, classifier: nn.Module, source: Source, labels: torch.Tensor,
     for batch in run.batches(source):
         with run.autocast():
             _, logits = classifier(batch.views)  # (B, C)
-        loss = cross_entropy(logits.float(), labels[batch.indices.to(run.device)])
+        loss = cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels[batch.indices.to(run.device)])
         run.update(
             loss, cross_entropy=loss, batch_top1=(logits.argmax(1) == labels[batch.indices.to(run.device)]).float().mean()
         )

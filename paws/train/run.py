@@ -93,7 +93,7 @@ class Run:
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         if self.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
         self.checkpoints: CheckpointFolder | None = None
         self.metrics: Metrics | None = None
         if self.folder is not None:
@@ -137,7 +137,9 @@ class Run:
                 ends_epoch = self.ends_epoch
                 self.step += 1
                 row = self._log(batch)
-                bar.update(task, completed=self.step, **({"numbers": _numbers(row)} if row else {}))
+                bar.update(task, completed=self.step)
+                if row:
+                    bar.update(task, numbers=_numbers(row))
                 if self._save_is_due(ends_epoch):
                     self.save()
             if (number := distributed.largest(max(caught, default=0))) and self.step < self.total_steps:
