@@ -156,7 +156,7 @@ def test_a_classifier_stands_on_the_first_layer_of_the_projection_head():
     torch.testing.assert_close(tuned(images)[1], tuned.head.fc2(hidden))
     fresh = build_classifier("small_cnn", 7, hidden_dim=32)
     assert list(tuned.state_dict()) == list(fresh.state_dict())
-    assert (tuned.feature_dim, tuned.output_dim) == (128, 7)
+    assert (tuned.feature_dim, tuned.output_dim) == (encoder.feature_dim, 7)
 
 
 def test_a_classifier_on_the_backbone_leaves_the_projection_head_out():
