@@ -120,7 +120,7 @@ def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise:
         seed=config.seed,
     )
     if model.init_from is not None:
-        from paws.weights import load_weights  # here because it reads the published formats too
+        from paws.weights import load_weights
 
         load_weights(encoder, model.init_from)
     synchronised = distributed.convert_sync_batchnorm(encoder) if synchronise else encoder
