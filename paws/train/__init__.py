@@ -49,7 +49,7 @@ def train(
     with distributed.init(device_type(machine.device), timeout=machine.group_timeout) as device:
         check_run_folder(config.run_dir, resume=resume, overwrite=overwrite)
         if resume and not resume_with_changes:
-            refuse_changes(config, distributed.world_size())
+            refuse_changes(config)
         config = staged(config)
         task = task_of(config)
         run = Run(
@@ -117,10 +117,10 @@ def read_run(folder: Path) -> Config:
     return load_config(path)
 
 
-def refuse_changes(config: Config, world_size: int) -> None:
+def refuse_changes(config: Config) -> None:
     """Raise InputError naming the keys in which ``config`` differs from the one stored in its run folder.
 
-    What only says where and how fast to run may differ. The batch size may, as long as batch size times ranks stays.
+    What only says where, how fast and how often to report may differ.
     """
     if not (config.run_dir / "config.yaml").is_file():
         return
