@@ -1,0 +1,1 @@
+"""Your own images: from a folder and a few labels to predictions."""

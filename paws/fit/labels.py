@@ -1,0 +1,157 @@
+"""The labels of a person's own images: read from CSV, JSON lines or class folders, and held against the folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from paws.data.folder import FileSet, Paths
+from paws.data.images import find_images
+from paws.errors import InputError
+
+SHOWN = 20  # problems of one kind
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of a label file: the image it names, its label, and the line (from 1) it stands on."""
+
+    file: str
+    label: str
+    line: int
+
+
+def read_labels(path: str | Path) -> list[LabelRow]:
+    """The rows of a label file: JSON lines if it ends in ``.jsonl``, else CSV; both with ``file`` and ``label``.
+
+    A CSV may begin with a byte order mark, separate by commas, semicolons or tabs, quote its fields and end its lines in any
+    way; further columns or keys are ignored. Raises InputError listing every row that cannot be used.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: labels cannot be read as UTF-8 text: {error}") from None
+    records = _json_records(path, text) if path.suffix == ".jsonl" else _csv_records(path, text)
+    rows, problems = [], []
+    for line, record in records:
+        file, label = (str(value).strip() if value is not None else "" for value in map(record.get, ("file", "label")))
+        if file and label:
+            rows.append(LabelRow(file, label, line))
+        else:
+            problems.append(f"line {line}: no {'label' if file else 'file'}")
+    if problems:
+        raise InputError(listed(f"{path}: each row needs a file and a label", problems))
+    if not rows:
+        raise InputError(f"{path}: holds no label; each row needs a file and a label")
+    return rows
+
+
+def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]]]:
+    head = text.split("\n", 1)[0]
+    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=max(",;\t", key=head.count), skipinitialspace=True)
+    names = [name.strip().lower() for name in reader.fieldnames or []]
+    if not {"file", "label"} <= set(names):
+        raise InputError(f"{path}: the first line must name the columns file and label, it reads {head.strip()!r}")
+    reader.fieldnames = names
+    try:
+        return [(reader.line_num, record) for record in reader]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+
+
+def _json_records(path: Path, text: str) -> list[tuple[int, dict[str, object]]]:
+    records, problems = [], []
+    for line, row in enumerate(text.split("\n"), 1):
+        if not row.strip():
+            continue
+        try:
+            record = json.loads(row)
+        except json.JSONDecodeError as error:
+            problems.append(f"line {line}: {error.msg}")
+            continue
+        if isinstance(record, dict):
+            records.append((line, record))
+        else:
+            problems.append(f"line {line}: not an object")
+    if problems:
+        raise InputError(listed(f"{path}: each line must be a JSON object with file and label", problems))
+    return records
+
+
+def labelled_folder(root: str | Path, labels: str | Path | None = None) -> FileSet:
+    """All images below ``root`` (nested folders too) as a FileSet: labelled where ``labels`` says so, else -1.
+
+    Without ``labels`` an image in a sub-folder of ``root`` has that sub-folder's name as its label, and the images that lie
+    in ``root`` itself have none. Classes stand in sorted order. Raises InputError, listing every problem at once: an empty
+    folder, rows naming files that are not images of the folder, files with two labels, fewer than two classes.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder of images")
+    names = [Path(name).as_posix() for name in find_images(root)]
+    if not names:
+        raise InputError(f"{root} holds no images")
+    where = "the sub-folders"
+    problems: list[str] = []
+    if labels is None:
+        label_of = {name: PurePosixPath(name).parts[0] for name in names if len(PurePosixPath(name).parts) > 1}
+    else:
+        where = str(labels)
+        label_of, problems = _match(root, names, read_labels(labels))
+    classes = tuple(sorted(set(label_of.values())))
+    if not problems and len(classes) < 2:
+        found = f"only the class {classes[0]!r}" if classes else "no label"
+        problems.append(f"{found}; at least two classes are needed")
+    if problems:
+        raise InputError(listed(f"{where}: {len(problems)} problem(s) with the labels of {root}", problems))
+    ids = {name: i for i, name in enumerate(classes)}
+    y = torch.tensor([ids[label_of[name]] if name in label_of else -1 for name in names], dtype=torch.int64)
+    return FileSet(Paths.of(root, names), y, classes)
+
+
+def _match(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[dict[str, str], list[str]]:
+    """Label of each named image, and what is wrong with the rows. Names agree up to Unicode composition."""
+    known = {unicodedata.normalize("NFC", name): name for name in names}
+    label_of: dict[str, str] = {}
+    first: dict[str, LabelRow] = {}
+    problems = []
+    for row in rows:
+        name = known.get(unicodedata.normalize("NFC", _relative(root, row.file)))
+        if name is None:
+            why = "is not an image that can be read" if (root / row.file).is_file() else "does not exist"
+            problems.append(f"line {row.line}: {row.file} {why}")
+        elif label_of.setdefault(name, row.label) != row.label:
+            earlier = first[name]
+            problems.append(f"line {row.line}: {row.file} is {row.label!r}, but {earlier.label!r} on line {earlier.line}")
+        else:
+            first.setdefault(name, row)
+    return label_of, problems
+
+
+def _relative(root: Path, file: str) -> str:
+    """``file`` as a name below ``root``: ./ and back slashes resolved, absolute paths below ``root`` cut."""
+    file = file.replace("\\", "/")
+    if os.path.isabs(file):
+        file = os.path.relpath(file, root.absolute())
+    return os.path.normpath(file)
+
+
+def class_counts(files: FileSet) -> dict[str, int]:
+    """Number of labelled images of each class."""
+    counts = Counter(files.labels.tolist())
+    return {name: counts[i] for i, name in enumerate(files.classes)}
+
+
+def listed(title: str, problems: Sequence[str]) -> str:
+    """A message with one problem a line, the first ``SHOWN`` of them."""
+    more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return "\n  ".join([f"{title}:", *problems[:SHOWN], *more])
