@@ -13,7 +13,7 @@ from paws.errors import InputError
 def load_weights(encoder: nn.Module, source: Path, *, allow_partial: bool = False) -> list[str]:
     """Load the weights of a run folder (its best, else its last checkpoint) or a checkpoint file into ``encoder``.
 
-    Returns the names that were left as they are.
+    Files of the published code are recognised (``paws.suncet``). Returns the names that were left as they are.
 
     Raises:
         InputError: nothing to load, or missing, surplus or mis-shaped tensors, all of them named.
@@ -23,6 +23,10 @@ def load_weights(encoder: nn.Module, source: Path, *, allow_partial: bool = Fals
         state = folder.load_best() if (source / "checkpoints/best.pt").is_file() else folder.load_latest()
         if state is None:
             raise InputError(f"model.init_from={source}: the run has no checkpoint")
+    elif source.name.endswith((".pth.tar", ".pth")):
+        from paws.suncet import read_checkpoint
+
+        state = {"model": read_checkpoint(source)}
     else:
         state = load(source)
     if "model" not in state:

@@ -39,8 +39,8 @@ def launch(
     dry_run: Annotated[bool, typer.Option(help="show what would be submitted")] = False,
 ) -> None:
     """Train one or more configs as SLURM jobs that survive preemption and the end of their time."""
-    from paws.config import load_config
     from paws.slurm import Resources, jobs_of, read_list, submit
+    from paws.suncet import load_card
 
     given = configs or []
     overrides = [text for text in given if "=" in text and not Path(text).is_file()]
@@ -67,7 +67,7 @@ def launch(
         parallel,
         other,
     )
-    settings = [load_config(card, overrides) for card in cards]
+    settings = [load_card(card, overrides, to_train=True)[0] for card in cards]
     jobs = jobs_of(settings, resume=resume, overwrite=overwrite)
     for card, config in zip(cards, settings, strict=True):
         batch = config.optim.batch_size

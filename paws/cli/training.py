@@ -1,4 +1,4 @@
-"""Verbs of training: train, evaluate, schema."""
+"""Verbs of training: train, evaluate, convert, schema."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
     app.command()(train)
     app.command()(evaluate)
+    app.command()(convert)
     app.command()(schema)
 
 
@@ -41,15 +42,16 @@ def train(
                 at = arguments.index(flag)
                 del arguments[at : at + (2 if flag == "--devices" else 1)]
         relaunch(devices, arguments)
-    from paws.config import load_config
-
-    settings = load_config(config, overrides or [])
     from paws import train as recipes
     from paws.distributed import place
     from paws.log import console
+    from paws.suncet import load_card
     from paws.train.run import Diverged, Interrupted
 
     main = place().rank == 0
+    settings, notes = load_card(config, overrides or [], to_train=True)
+    if main:
+        _print_notes(notes)
     try:
         result = recipes.train(
             settings, resume=resume or resume_with_changes, overwrite=overwrite, resume_with_changes=resume_with_changes
@@ -73,19 +75,67 @@ def train(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="the folder of a training run")],
+    run: Annotated[
+        Path, typer.Argument(help="the folder of a training run; with --suncet-checkpoint a card that names the data")
+    ],
     overrides: Overrides = None,
     best: Annotated[bool, typer.Option(help="the best weights instead of the last ones")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    suncet_checkpoint: Annotated[str | None, typer.Option(help="a .pth.tar file of the published code, or its name")] = None,
+    arch: Annotated[str | None, typer.Option(help="its backbone; the card's model.name if absent")] = None,
+    output_dim: Annotated[int | None, typer.Option(help="its width; the card's if absent")] = None,
+    pred_head: Annotated[bool | None, typer.Option(help="whether it has a prediction head; the card's if absent")] = None,
+    allow_partial: Annotated[bool, typer.Option(help="leave tensors that do not fit at random values")] = False,
 ) -> None:
-    """Evaluate a training run on its held-out split."""
-    from paws import train as recipes
+    """Evaluate a training run, or a published checkpoint, on the held-out split."""
+    if suncet_checkpoint is not None:
+        from paws.suncet import evaluate_checkpoint, load_card
 
-    result = recipes.evaluate(run, overrides or [], best=best)
+        network = {"model.name": arch, "model.output_dim": output_dim, "model.prediction_head": pred_head}
+        given = [f"{key}={value}" for key, value in network.items() if value is not None]
+        # the card may be left out: dataset and all else are then overrides
+        card, changes = (None, [str(run)]) if "=" in run.name else (run, [])
+        settings, _ = load_card(card, [*changes, *(overrides or []), *given])
+        result = evaluate_checkpoint(suncet_checkpoint, settings, allow_partial=allow_partial)
+    elif arch or output_dim or pred_head is not None or allow_partial:
+        raise InputError("--arch, --output-dim, --pred-head and --allow-partial describe a --suncet-checkpoint")
+    else:
+        from paws import train as recipes
+
+        result = recipes.evaluate(run, overrides or [], best=best)
     if as_json:
         print(json.dumps(result))
     else:
         _print_result(result)
+
+
+def convert(
+    old: Annotated[Path, typer.Argument(help="a config of the published code (facebookresearch/suncet)")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the card to write")],
+    recipe: Annotated[
+        str | None, typer.Option(help="paws_train, suncet_train, fine_tune, snn_fine_tune; told by its keys")
+    ] = None,
+) -> None:
+    """Write a config of the published code as a card; what has no meaning here is named in its comments."""
+    from paws.config import from_mapping, read_yaml
+    from paws.suncet import card_text, convert_config, is_suncet_config
+
+    values = read_yaml(old)
+    if not is_suncet_config(values):
+        raise InputError(f"{old}: is no config of the published code (sections criterion, data, meta, optimization, logging)")
+    try:
+        values, notes = convert_config(values, recipe)
+    except InputError as error:
+        raise InputError(f"{old}: {error}") from None
+    from_mapping(values, str(old))
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(card_text(values, notes, old))
+    except FileExistsError:
+        raise InputError(f"{output}: exists already; remove it or choose another name") from None
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror})") from None
+    _print_notes(notes)
 
 
 def schema() -> None:
@@ -93,6 +143,15 @@ def schema() -> None:
     from paws.config import Config
 
     print(json.dumps(Config.model_json_schema(), indent=1))
+
+
+def _print_notes(notes: list[str]) -> None:
+    from rich.markup import escape
+
+    from paws.log import console
+
+    for note in notes:
+        console.print(f"[dim]old config:[/dim] {escape(note)}")
 
 
 def _print_result(result: dict[str, Any]) -> None:
