@@ -121,7 +121,7 @@ def convert_config(values: dict[str, Any], recipe: str | None = None) -> tuple[d
     data, folder = _data(old, name, notes), Path(str(old("logging.folder")))
     suffix = {"finetune": "-fine-tune", "snn_finetune": "-fine-tune-SNN"}.get(name, "")
     resnet = str(old("meta.model_name")).replace("resnet151", "resnet152")
-    new = {
+    new: dict[str, Any] = {
         "run_dir": str(folder / f"{old('logging.write_tag')}{suffix}"),
         "recipe": _recipe(old, name),
         "data": data,
@@ -155,7 +155,7 @@ def convert_config(values: dict[str, Any], recipe: str | None = None) -> tuple[d
 def _recipe(old: _Old, name: str) -> dict[str, Any]:
     if name == "finetune":
         return {"name": name, "classifier": "projection", "zero_init": old("optimization.zero_init")}
-    recipe = {"name": name, "temperature": old.number("criterion.temperature")}
+    recipe: dict[str, Any] = {"name": name, "temperature": old.number("criterion.temperature")}
     if name == "paws":
         return {**recipe, "sharpening": old.number("criterion.sharpen"), "me_max": float(bool(old("criterion.me_max")))}
     return {**recipe, "supervised_epochs": old("criterion.supervised_epochs")} if name == "simclr_ct" else recipe
@@ -212,7 +212,11 @@ def _support(old: _Old, name: str) -> dict[str, Any]:
 
 def _optim(old: _Old, name: str, notes: list[str]) -> dict[str, Any]:
     lr = old.number("optimization.lr")
-    optim = {"epochs": old("optimization.epochs"), "lr": lr, "weight_decay": old.number("optimization.weight_decay")}
+    optim: dict[str, Any] = {
+        "epochs": old("optimization.epochs"),
+        "lr": lr,
+        "weight_decay": old.number("optimization.weight_decay"),
+    }
     lars = name in ("paws", "simclr_ct") or bool(old("optimization.use_lars"))
     optim |= {"name": "lars" if lars else "sgd", "groups": "suncet"}
     notes.append("optim.groups=suncet: norm parameters are found by name as published; `module` finds all of them")
