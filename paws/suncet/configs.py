@@ -50,7 +50,8 @@ def load_card(
     ``overrides`` are in our keys. ``to_train``: a published config that asks for an evaluation is an error.
     Raises InputError as ``paws.config.load_config`` and ``convert_config`` do.
     """
-    values, notes = read_yaml(path) if path else {}, []
+    values: dict[str, Any] = read_yaml(path) if path else {}
+    notes: list[str] = []
     if is_suncet_config(values):
         try:
             if to_train and isinstance(values.get("meta"), dict) and values["meta"].get("training") is False:
