@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import transforms as tv
 
 from benchmarks.side_by_side import cost_ratio, print_result
@@ -20,6 +20,11 @@ from paws.seeds import generator
 IMAGES = 256
 
 
+def solarize(picture: Image.Image) -> Image.Image:
+    """Invert pixels from a random level on."""
+    return ImageOps.solarize(picture, threshold=torch.empty(()).uniform_(0, 256).item())
+
+
 def pil_pipeline(size: int, scale: tuple[float, float], mean: tuple[float, ...], std: tuple[float, ...]) -> tv.Compose:
     """The published transform of one CIFAR-10 view."""
     jitter = tv.ColorJitter(0.4, 0.4, 0.4, 0.1)  # strength 0.5
@@ -28,7 +33,7 @@ def pil_pipeline(size: int, scale: tuple[float, float], mean: tuple[float, ...],
             tv.RandomResizedCrop(size, scale=scale),
             tv.RandomHorizontalFlip(),
             tv.RandomApply([jitter], p=0.8),
-            tv.RandomSolarize(128, p=0.2),
+            tv.RandomApply([tv.Lambda(solarize)], p=0.2),
             tv.RandomEqualize(p=0.2),
             tv.ToTensor(),
             tv.Normalize(mean, std),

@@ -3,6 +3,7 @@
 Images are float (B, ch, H, W) in [0, 1], ch 1 or 3. ``f(images, ..., generator)`` draws parameters and applies the kernel
 beside it, which takes them explicitly, one per image. Parameters are drawn on the CPU (``generator`` is a CPU generator), so
 that results do not depend on the device and nothing waits for it; an operation that applies to some images only works on those.
+Random colour operations may work in place on ``images``: use what they return. Kernels and geometry leave their input as it is.
 Unlike PIL nothing is rounded to 256 levels between operations, except in ``equalize``, which is defined on levels.
 """
 
@@ -29,13 +30,13 @@ def chosen(count: int, probability: float, generator: Generator) -> Tensor:
 
 
 def _per_image(values: Tensor, images: Tensor) -> Tensor:
-    return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
+    return values.to(images.device, images.dtype, non_blocking=True).view(-1, 1, 1, 1)
 
 
 def _on_some(images: Tensor, rows: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
     """``kernel`` on the images ``rows``, in place."""
     if len(rows):
-        rows = rows.to(images.device)
+        rows = rows.to(images.device, non_blocking=True)
         images.index_copy_(0, rows, kernel(images.index_select(0, rows)))
     return images
 
@@ -67,14 +68,17 @@ def crop_boxes(
 
 def _resize_weights(start: Tensor, length: Tensor, size: int, out: int, flip: Tensor | None, dtype: torch.dtype) -> Tensor:
     """Weights (B, out, size) of antialiased linear interpolation from [start, start + length) of ``size`` pixels to ``out``."""
-    start, scale = start.view(-1, 1, 1).to(dtype), (length / out).view(-1, 1, 1).to(dtype)
-    pixels = torch.arange(size, device=start.device, dtype=dtype) - start  # (B, 1, size) relative to the box
-    places = torch.arange(out, device=start.device, dtype=dtype).view(1, -1, 1)  # (1, out, 1)
+    start, length = start[:, None].to(dtype), length[:, None].to(dtype)  # (B, 1)
+    reach = (length / out).clamp_min(1)  # of the filter in pixels, to either side
+    places = torch.arange(out, device=start.device, dtype=dtype) + 0.5
     if flip is not None:
-        places = torch.where(flip.view(-1, 1, 1), out - 1 - places, places)
-    weights = (1 - (pixels + 0.5 - (places + 0.5) * scale).abs() / scale.clamp_min(1)).clamp_min(0)
-    weights = weights * ((pixels >= 0) & (pixels < length.view(-1, 1, 1)))
-    return weights / weights.sum(2, keepdim=True)
+        places = torch.where(flip[:, None], out - places, places)  # (B, out)
+    pixels = torch.arange(size, device=start.device, dtype=dtype) - start  # (B, size) relative to the box
+    # a pixel outside of the box is infinitely far from every place
+    pixels = torch.where((pixels >= 0) & (pixels < length), (pixels + 0.5) / reach, math.inf)
+    places = places * (length / out) / reach
+    weights = (pixels[:, None, :] - places[:, :, None]).abs_().clamp_(max=1).neg_().add_(1)  # (B, out, size)
+    return weights.div_(weights.sum(2, keepdim=True))
 
 
 def resized_crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
@@ -82,16 +86,16 @@ def resized_crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None =
 
     ``images`` may be uint8 (values are scaled to [0, 1]) or float. Returns float (B, ch, size, size).
     """
-    batch, channels, height, width = images.shape
+    height, width = images.shape[2:]
     dtype = images.dtype if images.is_floating_point() else torch.float32
     boxes = boxes.to(images.device, non_blocking=True)
     flip = flip if flip is None else flip.to(images.device, non_blocking=True)
     down = _resize_weights(boxes[:, 0], boxes[:, 2], height, size, None, dtype)  # (B, size, H)
     across = _resize_weights(boxes[:, 1], boxes[:, 3], width, size, flip, dtype)  # (B, size, W)
-    rows = images.transpose(1, 2).to(dtype).reshape(batch, height, channels * width)  # (B, H, ch*W)
-    rows = (down if images.is_floating_point() else down / 255) @ rows  # (B, size, ch*W)
-    out = rows.view(batch, size * channels, width) @ across.transpose(1, 2)  # (B, size*ch, size)
-    return out.view(batch, size, channels, size).transpose(1, 2).contiguous()  # (B, ch, size, size)
+    if not images.is_floating_point():
+        down /= 255
+    narrow = images.to(dtype).flatten(1, 2) @ across.transpose(1, 2)  # (B, ch*H, size)
+    return down[:, None] @ narrow.unflatten(1, (-1, height))  # (B, ch, size, size)
 
 
 def random_resized_crop(
@@ -125,7 +129,7 @@ def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Ten
     theta = torch.stack(
         [cos, sin * aspect, -(cos * x + sin * aspect * y), -sin / aspect, cos, sin / aspect * x - cos * y], 1
     ).view(-1, 2, 3)
-    grid = F.affine_grid(theta.to(images.device, images.dtype), list(images.shape), align_corners=False)
+    grid = F.affine_grid(theta.to(images.device, images.dtype, non_blocking=True), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -156,15 +160,14 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean luma and clip."""
     mean, factor = to_gray(images).mean((1, 2, 3), keepdim=True), _per_image(factor, images)
-    return (images * factor).add_(mean * (1 - factor)).clamp_(0, 1)
+    return torch.lerp(mean, images, factor).clamp_(0, 1)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the luma and clip; grey images stay as they are."""
     if images.shape[1] == 1:
         return images
-    factor = _per_image(factor, images)
-    return (images * factor).add_(to_gray(images) * (1 - factor)).clamp_(0, 1)
+    return torch.lerp(to_gray(images), images, _per_image(factor, images)).clamp_(0, 1)
 
 
 def hue(images: Tensor, shift: Tensor) -> Tensor:
@@ -173,14 +176,20 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
         return images
     r, g, b = images.unbind(1)
     value = torch.maximum(torch.maximum(r, g), b)  # (B, H, W)
-    chroma = value - torch.minimum(torch.minimum(r, g), b)
-    away = torch.where(value == r, g - b, torch.where(value == g, b - r + 2 * chroma, r - g + 4 * chroma))
-    sixths = away.div_(torch.where(chroma > 0, chroma, 1)).add_(_per_image(shift * 6, images)[:, 0])  # of a turn, [-4, 8]
+    low = torch.minimum(torch.minimum(r, g), b)
+    chroma = value - low
+    # hue in sixths of a turn from red: the lowest channel names the third of the circle, the other two the place in it
+    # (masks as floats and lerp: a choice by random booleans costs twenty times as much)
+    r_low, b_low = torch.eq(r, low, out=torch.empty_like(low)), torch.eq(b, low, out=torch.empty_like(low))
+    away = torch.lerp((r - b).add_(chroma, alpha=4), (b - g).add_(chroma, alpha=2), r_low).lerp_(g - r, b_low)
+    sixths = away.div_(low.copy_(chroma).clamp_min_(1e-12)).add_(_per_image(shift * 6 + 1, images)[:, 0])
+    sixths.sub_(torch.div(sixths, 6, out=low).floor_(), alpha=6)  # modulo 6, several times faster than remainder
+    # a channel falls from value to value - chroma between one and two sixths from its own hue; red, at 0 and 6, is seen from 3
     out = torch.empty_like(images)
-    for position, offset in enumerate((5, 3, 1)):  # v - v s clamp(min(k, 4 - k), 0, 1), with v s the chroma
-        k = sixths + offset
-        k -= (k / 6).floor_().mul_(6)  # modulo 6, several times faster than remainder
-        out[:, position] = value - torch.minimum(k, 4 - k).clamp_(0, 1).mul_(chroma)
+    top = value + chroma
+    for channel, hue_of, base, sign in ((0, 3, value.sub_(chroma, alpha=2), 1), (1, 2, top, -1), (2, 4, top, -1)):
+        ramp = torch.sub(sixths, hue_of, out=low).abs_().clamp_(1, 2)
+        torch.addcmul(base, ramp, chroma, value=sign, out=out[:, channel])
     return out
 
 
@@ -193,14 +202,16 @@ def colour_jitter(images: Tensor, strength: float, *, probability: float = 0.8, 
     factors = [uniform(count, max(0.0, 1 - spread), 1 + spread, generator) for _ in range(3)]
     factors.append(uniform(count, -0.2 * strength, 0.2 * strength, generator))
     order = torch.rand(count, 4, generator=generator).argsort(1)  # (B, 4) which operation comes when
-    order[torch.rand(count, generator=generator) >= probability] = -1
-    for position in range(4):
-        for operation, kernel in enumerate((brightness, contrast, saturation, hue)):
-            if images.shape[1] == 1 and operation > 1:
-                continue
-            rows = (order[:, position] == operation).nonzero()[:, 0]
-            images = _on_some(images, rows, lambda x, k=kernel, f=factors[operation][rows]: k(x, f))  # type: ignore[misc]
-    return images
+    order[torch.rand(count, generator=generator) >= probability] = len(factors)  # none
+    rows = torch.arange(count)  # which image stands where: images of one operation next to each other
+    for operations in order.unbind(1):
+        sizes = operations.bincount(minlength=5).tolist()
+        arranged = operations[rows].argsort()
+        rows, images = rows[arranged], images.index_select(0, arranged.to(images.device, non_blocking=True))
+        parts = zip((brightness, contrast, saturation, hue), factors, images.split(sizes), rows.split(sizes), strict=False)
+        done = [kernel(part, factor[where]) for kernel, factor, part, where in parts]
+        images = torch.cat([*done, images[count - sizes[4] :]])
+    return torch.empty_like(images).index_copy_(0, rows.to(images.device, non_blocking=True), images)
 
 
 def grayscale(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
@@ -213,7 +224,7 @@ def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
     """Gaussian blur of standard deviation ``sigma`` (B,) pixels with 2 ``radius`` + 1 taps, borders mirrored."""
     batch, channels, height, width = images.shape
     taps = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = (-0.5 * (taps / sigma.to(images.device, images.dtype)[:, None]) ** 2).exp()  # (B, taps)
+    kernel = (-0.5 * (taps / sigma.to(images.device, images.dtype, non_blocking=True)[:, None]) ** 2).exp()  # (B, taps)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # (B*ch, taps)
     padded = F.pad(images, [radius] * 4, mode="reflect").view(1, batch * channels, height + 2 * radius, width + 2 * radius)
     across = F.conv2d(padded, kernel[:, None, None], groups=batch * channels)
@@ -231,7 +242,8 @@ def gaussian_blur(
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     """Invert values of at least ``threshold`` (B,) in [0, 1]."""
-    return torch.where(images >= _per_image(threshold, images), 1 - images, images)
+    inverted = torch.ge(images, _per_image(threshold, images), out=torch.empty_like(images))  # 0 or 1
+    return torch.lerp(images, 1 - images, inverted)
 
 
 def random_solarize(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
@@ -243,14 +255,16 @@ def random_solarize(images: Tensor, probability: float = 0.2, *, generator: Gene
 
 def equalize(images: Tensor) -> Tensor:
     """Equalise the histogram of each channel of each image over 256 levels, exactly as PIL does."""
+    # whole numbers in floats: exact below 2^24 pixels, and much faster to divide
+    dtype = torch.promote_types(images.dtype, torch.float32)
     levels = (images * 255).round_().clamp_(0, 255).flatten(2).long()  # (B, ch, H*W)
-    counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.int64, device=images.device)
-    counts.scatter_add_(2, levels, torch.ones(1, dtype=torch.int64, device=images.device).expand_as(levels))
+    counts = torch.zeros(*levels.shape[:2], 256, dtype=dtype, device=images.device)
+    counts.scatter_add_(2, levels, torch.ones((), dtype=dtype, device=images.device).expand_as(levels))
     last = counts.gather(2, levels.amax(2, keepdim=True))  # (B, ch, 1) pixels at the highest level that occurs
-    step = (levels.shape[2] - last) // 255
-    table = (counts.cumsum(2) - counts + step // 2) // step.clamp_min(1)  # (B, ch, 256)
-    table = torch.where(step == 0, torch.arange(256, device=images.device), table.clamp_(0, 255))
-    return (table.gather(2, levels).to(images.dtype) / 255).view(images.shape)
+    step = ((levels.shape[2] - last) / 255).floor_()
+    table = counts.cumsum(2).sub_(counts).add_((step / 2).floor_()).div_(step.clamp_min(1)).floor_()  # (B, ch, 256)
+    table = torch.where(step == 0, torch.arange(256, dtype=dtype, device=images.device), table.clamp_(0, 255))
+    return table.div_(255).gather(2, levels).to(images.dtype).view(images.shape)
 
 
 def random_equalize(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
@@ -260,5 +274,5 @@ def random_equalize(images: Tensor, probability: float = 0.2, *, generator: Gene
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(x - mean) / std per channel."""
-    shift = torch.tensor(mean, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
-    return (images - shift) / torch.tensor(std, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
+    shift, scale = (torch.tensor(each).to(images.device, images.dtype, non_blocking=True) for each in (mean, std))
+    return (images - shift[:, None, None]).div_(scale[:, None, None])  # (B, ch, H, W)

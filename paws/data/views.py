@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
+from torchvision.transforms.v2 import functional
 
 from paws.data import augment
 
@@ -46,7 +47,10 @@ class View:
         return images
 
     def colour(self, images: Tensor, generator: Generator) -> Tensor:
-        """Colour operations and normalisation of float images in [0, 1], e.g. of crops that a loader worker cut."""
+        """Colour operations and normalisation of float images in [0, 1], e.g. of crops that a loader worker cut.
+
+        May work in place on ``images``.
+        """
         images = augment.colour_jitter(images, self.jitter, generator=generator)
         if self.grayscale:
             images = augment.grayscale(images, self.grayscale, generator=generator)
@@ -70,8 +74,9 @@ class EvalView:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images uint8 or float in [0, 1] (B, ch, H, W) -> (B, ch, size, size)."""
-        boxes = augment.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.resize)
-        return augment.normalise(augment.resized_crop(images, boxes, self.size), self.mean, self.std)
+        images = images if images.is_floating_point() else images.float().div_(255)
+        images = functional.resize(images, [self.resize], antialias=True)
+        return augment.normalise(functional.center_crop(images, [self.size, self.size]), self.mean, self.std)
 
 
 @dataclass(frozen=True)

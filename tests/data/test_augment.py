@@ -124,6 +124,26 @@ def test_colour_jitter_draws_an_order_and_factors_for_every_image():
     assert len(out.flatten(1).unique(dim=0)) == 64 - untouched + 1
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_jitter_applies_what_it_draws_in_the_order_it_draws(channels):
+    images, strength = pictures(channels).repeat(8, 1, 1, 1), 0.5
+    out = augment.colour_jitter(images.clone(), strength, generator=generator("orders"))
+    draws = generator("orders")  # the same draws, applied image by image
+    factors = [augment.uniform(len(images), 0.6, 1.4, draws) for _ in range(3)]
+    factors.append(augment.uniform(len(images), -0.1, 0.1, draws))
+    orders = torch.rand(len(images), 4, generator=draws).argsort(1).tolist()
+    jittered = torch.rand(len(images), generator=draws) < 0.8
+    kernels = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
+    assert len(set(map(tuple, orders))) > 12
+
+    def reference(image, i):
+        for operation in orders[i] if jittered[i] else []:
+            image = kernels[operation](image, factors[operation][i].item())
+        return image
+
+    torch.testing.assert_close(out, one_by_one(images, reference), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("preset", ["imagenet", "cifar", "grey", "digits"])
 def test_views_are_a_function_of_the_generator(preset):
     channels = 1 if preset in ("grey", "digits") else 3
