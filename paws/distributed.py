@@ -60,9 +60,9 @@ def is_main() -> bool:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
-        parts = [torch.empty_like(local, memory_format=torch.contiguous_format) for _ in range(world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)  # (W*N, ...)
+        everyones = local.new_empty((world_size() * len(local), *local.shape[1:]))  # (W*N, ...)
+        dist.all_gather(list(everyones.chunk(world_size())), local.contiguous())  # straight into place
+        return everyones
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Tensor:

@@ -18,8 +18,18 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["pytest", "timm.layers", "torch.distributed", "torch.nn.parallel", "paws.distributed"])
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(
+    [
+        "pytest",
+        "timm.layers",
+        "torch.distributed",
+        "torch.nn.parallel",
+        "paws.train.setup",
+        "paws.train.paws",
+        "paws.train.finetune",
+    ]
+)
 
 
 def free_port() -> int:
@@ -63,9 +73,9 @@ def run_ranks(
     port = free_port()
     processes, ends = [], []
     for rank in range(world_size):
-        here, there = _context.Pipe(duplex=False)
+        here, there = context.Pipe(duplex=False)
         variables = environment(rank, world_size, port)
-        process = _context.Process(target=_rank, args=(there, variables, group_timeout, work), daemon=True)
+        process = context.Process(target=_rank, args=(there, variables, group_timeout, work), daemon=True)
         process.start()
         there.close()
         processes.append(process)

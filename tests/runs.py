@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from paws.checkpoint import load_latest
+from tests.ranks import context, environment
 
-ROOT = Path(__file__).parent.parent
 CARD = """
 seed: 3
 run_dir: run
@@ -28,26 +28,55 @@ log: {every_steps: 5}
 """
 
 
-def paws(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Popen[str]:
-    """Start ``paws ARGUMENTS`` in a folder, one thread for each process."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "paws", *map(str, arguments)],
-        cwd=cwd,
-        env={**kept, "OMP_NUM_THREADS": "1", **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Started:
+    """``paws ARGUMENTS`` in a process of its own that has torch already, with one thread; see `paws`."""
+
+    def __init__(self, arguments: tuple[str | Path, ...], cwd: Path, variables: dict[str, str]) -> None:
+        kept = {name: value for name, value in os.environ.items() if name not in environment(0, 1, 1)}
+        self.written = Path(tempfile.mkdtemp(dir=cwd, prefix=".output-"))
+        self.process = context.Process(
+            target=_command_line,
+            args=([str(a) for a in arguments], cwd, {**kept, "OMP_NUM_THREADS": "1", **variables}, self.written),
+        )
+        self.process.start()
+        assert self.process.pid is not None
+        self.pid = self.process.pid
+
+    def wait(self, timeout: float = 300) -> int | None:
+        """The exit code (minus the signal's number where one ended it); the process is killed after the timeout."""
+        self.process.join(timeout)
+        self.process.kill()
+        self.process.join()
+        return self.process.exitcode
+
+    def output(self) -> tuple[str, str]:
+        """What it has written on stdout and stderr."""
+        return (self.written / "out").read_text(), (self.written / "err").read_text()
 
 
-def finish(process: subprocess.Popen[str], *, code: int = 0, timeout: float = 300) -> tuple[str, str]:
+def _command_line(arguments: list[str], cwd: Path, variables: dict[str, str], written: Path) -> None:
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(written / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(cwd)
+    torch.set_num_threads(1)
+    from paws.cli import main
+
+    sys.argv = ["paws", *arguments]
+    main()
+
+
+def paws(*arguments: str | Path, cwd: Path, **variables: str) -> Started:
+    """Start the command line in a folder as a user would."""
+    return Started(arguments, cwd, variables)
+
+
+def finish(started: Started, *, code: int = 0, timeout: float = 300) -> tuple[str, str]:
     """Wait for a process that must end with ``code``; what it wrote."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-    assert process.returncode == code, f"exit code {process.returncode}, not {code}\n{out}\n{err}"
+    ended = started.wait(timeout)
+    out, err = started.output()
+    assert ended == code, f"exit code {ended}, not {code}\n{out}\n{err}"
     return out, err
 
 

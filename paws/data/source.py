@@ -148,4 +148,14 @@ class Source:
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
         )
-        return iter(loader)
+        return self._told(iter(loader))
+
+    @staticmethod
+    def _told(batches: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from batches
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            advice = "if memory ran short, lower data.workers; go on with --resume"
+            raise RuntimeError(f"a loader worker was killed: {error}; {advice}") from error

@@ -227,7 +227,7 @@ class Run:
     def _restore(self, state: dict[str, Any]) -> None:
         try:
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            _restore_optimizer(self.optimizer, state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"{self.folder}: the checkpoint does not fit this config's network: {error}") from error
         if self.scaler.is_enabled() and state["scaler"]:
@@ -288,6 +288,16 @@ class Run:
         if distributed.is_main() and not self.quiet and not console.is_terminal and row["step"] % self.steps_per_epoch == 0:
             console.print(f"step {self.step}/{self.total_steps}  {_numbers(row)}")
         return row
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Its moments; what it does with them is what the config says now."""
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    if [group.keys() - {"params"} for group in state["param_groups"]] != [group.keys() for group in settings]:
+        raise ValueError("it was written with another optimiser")
+    optimizer.load_state_dict(state)
+    for group, now in zip(optimizer.param_groups, settings, strict=True):
+        group.update(now)
 
 
 def _over_ranks(model: nn.Module, device: torch.device) -> nn.Module:
