@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-slow test-slurm check bench clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,6 +18,14 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser"
 
+test-slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+# Installs Debian's SLURM, starts one of two nodes on the loopback, and ends it: as root.
+test-slurm: $(READY)
+	tests/slurm/cluster install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,6 +36,8 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.step --quick
 	$(BIN)/python -m benchmarks.digits --quick
+	$(BIN)/python -m benchmarks.index --quick
+	$(BIN)/python -m benchmarks.ranks --quick
 
 clean:
 	rm -rf $(VENV) runs

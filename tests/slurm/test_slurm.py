@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -44,7 +45,7 @@ def show(job: str) -> dict[str, str]:
 def completed(job: str, folder: Path, *, restarts: int | None = None) -> None:
     def over() -> dict[str, str] | None:
         shown = show(job)
-        return shown if shown["JobState"] not in ("RUNNING", "PENDING", "COMPLETING", "REQUEUED", "PREEMPTED") else None
+        return shown if shown["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL") else None
 
     shown = wait_until(over, f"the end of job {job}", seconds=240)
     logs = "\n".join(path.read_text() for path in (folder / "runs" / "slurm" / job).glob("*.out"))
@@ -91,11 +92,13 @@ def test_preempted_by_a_higher_partition(folder: Path, uninterrupted: Path):
     assert_same_run(folder / "preempted", uninterrupted)
 
 
-def test_out_of_time(folder: Path):
-    long = ["optim.steps_per_epoch=600", "checkpoint.every_steps=100"]
+def test_out_of_time(folder: Path, uninterrupted: Path):
+    last = json.loads((uninterrupted / "metrics.jsonl").read_text().splitlines()[-1])
+    a_minute = int(60 * last["images_per_second"] / 32)  # steps
+    long = [f"optim.steps_per_epoch={a_minute // 2}", "checkpoint.every_steps=100"]
     finish(paws("train", "card.yaml", *long, "run_dir=long", "--devices", "2", cwd=folder))
-    # told to stop 45 s before its one minute is over
-    job = launch(folder, "card.yaml", *long, "run_dir=time", "--nodes", "2", "--time", "1", "--signal-delay", "45")
+    # told to stop 25 s before its one minute is over
+    job = launch(folder, "card.yaml", *long, "run_dir=time", "--nodes", "2", "--time", "1", "--signal-delay", "25")
     completed(job, folder)
     assert int(show(job)["Restarts"]) >= 1
     assert_same_run(folder / "time", folder / "long")
@@ -122,6 +125,6 @@ def test_a_batch_of_configs(folder: Path):
 
 
 def test_what_slurm_refuses_is_said(folder: Path):
-    _, err = finish(paws("launch", "card.yaml", "run_dir=no", "--partition", "nowhere", cwd=folder), code=2)
+    _, err = finish(paws("launch", "card.yaml", "run_dir=refused", "--partition", "nowhere", cwd=folder), code=2)
     assert "invalid partition specified: nowhere" in err
-    assert not (folder / "no").exists()
+    assert not (folder / "refused").exists()

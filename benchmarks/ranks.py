@@ -1,0 +1,132 @@
+"""What many ranks cost: `python -m benchmarks.ranks [--quick]`, gloo on this machine.
+
+First the exchange of the support set of the ImageNet card (105 rows of 2048 numbers on each rank), forward and backward, on
+2, 4 and 8 ranks: bytes over the loopback beside what docs/scaling.md has on paper. Then a training step of the digits card
+on two ranks beside one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.multiprocessing
+
+from benchmarks.side_by_side import print_result
+from paws import distributed
+from paws.data.source import Batch
+from paws.data.support import support_labels
+from paws.models import build_encoder
+from paws.train.run import Run
+
+ROWS, DIMENSIONS = 105, 2048
+
+
+def on_ranks(call: Callable[..., Any], world_size: int, *args: Any) -> Any:
+    """What ``call(*args)`` returns on rank 0 of ``world_size`` processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    results = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    torch.multiprocessing.spawn(_rank, (world_size, port, results, call, args), nprocs=world_size)
+    return results.get()
+
+
+def _rank(rank: int, world_size: int, port: int, results: Any, call: Callable[..., Any], args: Any) -> None:
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+    torch.set_num_threads(1)
+    with distributed.init("cpu"):
+        value = call(*args)
+        if rank == 0:
+            results.put(value)
+
+
+def loopback_bytes() -> int:
+    """Bytes that the loopback has received since the machine started."""
+    line = next(line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:"))
+    return int(line.split(":")[1].split()[0])
+
+
+def _settled_bytes() -> int:
+    """The loopback's count while no rank sends."""
+    distributed.barrier()
+    count = loopback_bytes()
+    distributed.barrier()
+    return count
+
+
+def exchange(rounds: int) -> tuple[float, float, float]:
+    """Megabytes that each rank receives for a gather and its backward pass, and seconds for both."""
+    support = torch.randn(ROWS, DIMENSIONS, requires_grad=True)
+    distributed.gather(support).sum().backward()
+    received, begin = [0, 0], time.perf_counter()
+    for _ in range(rounds):
+        start = _settled_bytes()
+        gathered = distributed.gather(support)
+        between = _settled_bytes()
+        gathered.sum().backward()
+        received[0] += between - start
+        received[1] += _settled_bytes() - between
+    scale = 1e6 * rounds * distributed.world_size()
+    return received[0] / scale, received[1] / scale, (time.perf_counter() - begin) / rounds
+
+
+class _Ready:
+    """A source of the same digits-sized batch again and again."""
+
+    def __init__(self) -> None:
+        ranks = distributed.world_size()
+        self.labels = support_labels(10, 4, 1, world_size=ranks, smoothing=0.1)
+        views = [torch.randn(256, 1, 8, 8) for _ in range(2)]
+        self.batch = Batch(views, [torch.randn(40, 1, 8, 8)], torch.arange(256), torch.arange(10))
+
+    def batches(self, steps: range) -> Any:
+        for _ in steps:
+            yield self.batch
+
+
+def step_seconds(steps: int) -> float:
+    """Median seconds of a PAWS step on 256 images per rank with the network of the digits card."""
+    from paws.config import Optim, PawsRecipe
+    from paws.optim import build_optimizer, parameter_groups
+    from paws.train import paws
+
+    encoder = distributed.convert_sync_batchnorm(build_encoder("small_cnn", output_dim=128, in_channels=1))
+    optim = Optim(name="adamw", lr=1e-3)
+    optimizer = build_optimizer(optim.name, parameter_groups(encoder, 0.0, optim.groups), lr=optim.lr)
+    run, source, seconds = Run(torch.device("cpu"), quiet=True), _Ready(), []
+    model = run.start(encoder, optimizer, lambda step: optim.lr, total_steps=2, steps_per_epoch=10**9)
+    for _ in range(steps):
+        run.total_steps = run.step + 2
+        begin = time.perf_counter()
+        paws.train(run, model, source, PawsRecipe())  # type: ignore[arg-type]
+        seconds.append((time.perf_counter() - begin) / 2)
+    return median(seconds)
+
+
+def main() -> None:
+    """Print the table and, last, one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, under 60 s")
+    quick = parser.parse_args().quick
+    paper = ROWS * DIMENSIONS * 4 / 1e6
+    print("ranks   gather: MB received by each, paper   backward: MB received by each, paper   ms for both")
+    for ranks in (2, 4, 8):
+        forward, backward, seconds = on_ranks(exchange, ranks, 5 if quick else 30)
+        share = (ranks - 1) * paper
+        print(f"{ranks:5}   {forward:27.2f}, {share:5.2f}   {backward:29.2f}, {2 * share:5.2f}   {1000 * seconds:11.1f}")
+    one, two = on_ranks(step_seconds, 1, 6 if quick else 40), on_ranks(step_seconds, 2, 6 if quick else 40)
+    print(f"a step of 256 digits per rank: {1000 * one:.1f} ms on one rank, {1000 * two:.1f} ms on two")
+    print_result("ranks", two / one, bar=None, higher_is_better=False)
+
+
+if __name__ == "__main__":
+    main()
