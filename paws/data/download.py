@@ -1,12 +1,16 @@
-"""Files fetched once into a cache. Nobody publishes their checksums: later downloads must equal the first one."""
+"""Files from the net, whole or not at all: into a cache, where later ones must equal the first, or to a place of one's own."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import re
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from paws.errors import InputError
@@ -23,9 +27,39 @@ def download(url: str, cache_dir: str | Path, *, timeout: float = 30.0) -> Path:
     if path.is_file():
         _check(path, record, url)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
-        part = Path(folder) / path.name
+    with _fetched(url, path, timeout) as part:
+        _check(part, record, url)
+        os.replace(part, path)
+    return path
+
+
+def download_new(url: str, path: Path, sha256: str | None = None, *, timeout: float = 30.0) -> str:
+    """Download to ``path``, which must not exist; returns the SHA-256 of the file.
+
+    Raises InputError if it does exist, has another checksum than ``sha256``, or cannot be fetched; nothing is left then.
+    """
+    if path.exists():
+        raise InputError(f"{path}: exists already; remove it or choose another name")
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256.lower()):
+        raise InputError(f"SHA-256 {sha256}: expected 64 hexadecimal digits")
+    with _fetched(url, path, timeout) as part:
+        found = _sha256(part)
+        if sha256 is not None and found != sha256.lower():
+            raise InputError(f"{url}: SHA-256 is {found}, expected {sha256.lower()}; nothing was written")
+        os.replace(part, path)
+    return found
+
+
+@contextmanager
+def _fetched(url: str, path: Path, timeout: float) -> Iterator[Path]:
+    """The whole file at ``url`` for a moment, beside ``path``: to be checked and moved there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-")
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be written to ({error.strerror})") from None
+    with folder as name:
+        part = Path(name) / path.name
         try:
             with urllib.request.urlopen(url, timeout=timeout) as answer, part.open("wb") as file:
                 size = answer.headers.get("Content-Length")
@@ -33,20 +67,17 @@ def download(url: str, cache_dir: str | Path, *, timeout: float = 30.0) -> Path:
                     file.write(chunk)
         except urllib.error.HTTPError as error:
             raise InputError(f"{url}: the server answered {error.code} {error.reason}") from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             raise InputError(f"{url}: no connection ({reason}); download it elsewhere and put it at {path}") from None
         if size is not None and part.stat().st_size != int(size):
             raise InputError(f"{url}: the download broke off after {part.stat().st_size} of {size} bytes; try again")
-        _check(part, record, url)
-        os.replace(part, path)
-    return path
+        yield part
 
 
 def _check(path: Path, record: Path, url: str) -> None:
     """Compare with the recorded checksum, or record it."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = _sha256(path)
     if not record.is_file():
         record.write_text(f"{found}  {url.rpartition('/')[2]}\n")
     elif record.read_text().split()[:1] != [found]:
@@ -54,3 +85,8 @@ def _check(path: Path, record: Path, url: str) -> None:
             f"{path}: SHA-256 is {found}, but {record.name} recorded another one at the first download of {url}; "
             "if the file was meant to change, remove both"
         )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,14 +6,15 @@ The formats are the published ones: a line holds the index of an image (CIFAR), 
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from paws.data.download import download
 from paws.data.support import check_every_class
 from paws.errors import InputError
 from paws.seeds import python_random
@@ -62,6 +63,25 @@ def labelled(
     except InputError as error:
         raise InputError(f"{file or 'labels'}: {error}") from None
     return indices
+
+
+def draw_validation(
+    labels: Tensor, chosen: Tensor, per_class: int, *, seed: int = 0, classes: Sequence[str] | None = None
+) -> Tensor:
+    """Indices int64 (sorted) of ``per_class`` images of each class that are not among the labelled ones ``chosen``.
+
+    Raises InputError naming a class that has not so many left.
+    """
+    left = labels.index_fill(0, chosen, -1)
+    counts = torch.bincount(left[left >= 0], minlength=int(labels.max()) + 1).tolist()
+    for c, count in enumerate(counts):
+        if count < per_class:
+            name = classes[c] if classes else c
+            raise InputError(
+                f"validation: {per_class} images of each class are asked for, but class {name} has {count} "
+                "besides the labelled ones"
+            )
+    return _draw(left, per_class, None, seed, classes, purpose="validation split")
 
 
 def only_labelled(labels: Tensor, indices: Tensor) -> Tensor:
@@ -113,24 +133,36 @@ def read_split(file: str | Path, num_images: int, names: Sequence[str] | None = 
 def write_split(path: str | Path, indices: Tensor, names: Sequence[str] | None = None) -> None:
     """Write ``indices`` one per line, or as image names if the images have ``names`` (class/file). Never overwrites."""
     path = Path(path).expanduser()
+    if path.exists():
+        raise InputError(f"{path}: exists already; remove it or choose another name")
     lines = (str(i) if names is None else _short_name(names[i]) for i in indices.tolist())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".split-") as folder:
+            part = Path(folder) / path.name
+            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            os.replace(part, path)
     except OSError as error:
-        why = "exists already; remove it or choose another name" if path.exists() else f"cannot be written ({error.strerror})"
-        raise InputError(f"{path}: {why}") from None
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def download_split(name: str, cache_dir: str | Path) -> Path:
-    """The file of one of the ``PUBLIC_SPLITS``, from ``cache_dir`` or the network (see ``download``)."""
+def public_url(name: str) -> str:
+    """The address of one of the ``PUBLIC_SPLITS``; an address stays as it is. Raises InputError for an unknown name."""
+    if "://" in name:
+        return name
     if name not in PUBLIC_SPLITS:
-        raise InputError(f"split {name!r} is not one of {', '.join(PUBLIC_SPLITS)}")
-    return download(f"{PUBLIC}/{PUBLIC_SPLITS[name]}", cache_dir)
+        raise InputError(f"{name}: neither an address (https://...) nor a public split ({', '.join(PUBLIC_SPLITS)})")
+    return f"{PUBLIC}/{PUBLIC_SPLITS[name]}"
 
 
-def _draw(labels: Tensor, per_class: int | None, fraction: float | None, seed: int, classes: Sequence[str] | None) -> Tensor:
+def _draw(
+    labels: Tensor,
+    per_class: int | None,
+    fraction: float | None,
+    seed: int,
+    classes: Sequence[str] | None,
+    purpose: str = "split",
+) -> Tensor:
     if per_class is not None and per_class < 1:
         raise InputError(f"labels.per_class is {per_class}, must be at least 1")
     if fraction is not None and not 0 < fraction <= 1:
@@ -144,7 +176,7 @@ def _draw(labels: Tensor, per_class: int | None, fraction: float | None, seed: i
         if wanted is None or wanted > count:
             name = classes[c] if classes else c
             raise InputError(f"labels.per_class is {wanted}, but class {name} has {count} images")
-        chosen += python_random(seed, "split", c).sample(range(start, start + count), wanted)
+        chosen += python_random(seed, purpose, c).sample(range(start, start + count), wanted)
         start += count
     return order[torch.tensor(chosen, dtype=torch.int64)].sort().values
 

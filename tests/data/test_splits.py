@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paws.data.splits import PUBLIC_SPLITS, check_disjoint, download_split, labelled, only_labelled, read_split, write_split
+from paws.data.splits import check_disjoint, draw_validation, labelled, only_labelled, read_split, write_split
 from paws.errors import InputError
 
 LABELS = torch.tensor([0, 1, 2] * 10 + [-1] * 5)[torch.randperm(35, generator=torch.Generator().manual_seed(0))]
@@ -51,6 +51,17 @@ def test_a_share_of_each_class_at_least_one(fraction, each):
 
 def test_without_a_choice_all_known_labels_count():
     assert torch.equal(labelled(LABELS), (LABELS >= 0).nonzero().flatten())
+
+
+def test_validation_images_are_others_of_every_class():
+    chosen = labelled(LABELS, per_class=7, seed=1)
+    held_out = draw_validation(LABELS, chosen, 3, seed=1)
+    assert Counter(LABELS[held_out].tolist()) == dict.fromkeys(range(3), 3)
+    check_disjoint(chosen, held_out, "val.txt")
+    with pytest.raises(InputError, match="class owl has 3 besides the labelled ones"):
+        draw_validation(LABELS, chosen[LABELS[chosen] == 2], 4, classes=["dog", "cat", "owl"])
+    with pytest.raises(InputError, match="class owl has 0 besides"):
+        draw_validation(LABELS, (LABELS == 2).nonzero().flatten(), 1, classes=["dog", "cat", "owl"])
 
 
 def test_only_labelled_hides_the_rest():
@@ -144,9 +155,3 @@ def test_writing_never_overwrites(tmp_path):
     assert (tmp_path / "s.txt").read_text() == "precious\n"
     with pytest.raises(InputError, match="cannot be written"):
         write_split(tmp_path / "s.txt" / "below.txt", torch.arange(3))
-
-
-def test_public_splits_have_names(tmp_path):
-    assert PUBLIC_SPLITS["imagenet-1percent"].endswith("99percent.txt")  # the file counts the images without a label
-    with pytest.raises(InputError, match=r"cifar10-7.*cifar10-73"):
-        download_split("cifar10-7", tmp_path)
