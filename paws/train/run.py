@@ -70,6 +70,7 @@ class Run:
     config_text: str = ""  # stored as config.yaml
     resume: bool = False
     overwrite: bool = False
+    listener: Callable[[dict[str, Any]], None] | None = None  # is given every metrics row
     step: int = 0  # finished steps
     best_value: float | None = None
     _held: ExitStack = field(default_factory=ExitStack)
@@ -285,6 +286,8 @@ class Run:
         self._sums, self._count, self._last_log = {}, 0, now
         if self.metrics is not None:
             self.metrics.write(row)
+        if self.listener is not None:
+            self.listener(row)
         if distributed.is_main() and not self.quiet and not console.is_terminal and row["step"] % self.steps_per_epoch == 0:
             console.print(f"step {self.step}/{self.total_steps}  {_numbers(row)}")
         return row

@@ -1,0 +1,31 @@
+"""Class frequencies that me-max expects of the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from paws.errors import InputError
+
+
+def class_prior(prior: str | Sequence[float] | None, labels: Tensor, num_classes: int) -> Tensor | None:
+    """The frequencies (C,) that an option stands for, or None for the uniform ones.
+
+    "uniform" or None; "labels": as often as among the labelled images; or C explicit positive numbers, scaled to sum to 1.
+
+    Raises:
+        InputError: another word, or numbers that do not fit the classes.
+    """
+    if prior is None or prior == "uniform":
+        return None
+    if prior == "labels":
+        counts = torch.bincount(labels[labels >= 0], minlength=num_classes).float()
+        return counts / counts.sum()
+    if isinstance(prior, str):
+        raise InputError(f"prior {prior!r} is neither uniform nor labels nor {num_classes} numbers")
+    frequencies = torch.tensor(list(prior), dtype=torch.float32)
+    if len(frequencies) != num_classes or not bool((frequencies > 0).all()) or not bool(frequencies.isfinite().all()):
+        raise InputError(f"prior {list(prior)}: give one positive number for each of the {num_classes} classes")
+    return frequencies / frequencies.sum()

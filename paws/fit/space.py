@@ -1,0 +1,66 @@
+"""The space in which heads are trained and baselines compare: standardised features, and their principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from paws.seeds import generator
+
+SAMPLE = 4096  # images that mean, scale and components are computed from
+CHUNK = 4096  # images projected at a time
+
+Views = Tensor | np.ndarray
+
+
+@dataclass(frozen=True)
+class Space:
+    """Mean and scale (D,) of the features, and P principal directions (P, D) of the standardised ones."""
+
+    mean: Tensor
+    scale: Tensor
+    components: Tensor
+
+    def standardise(self, features: Tensor) -> Tensor:
+        """(..., D) -> (..., D) of zero mean and unit variance over the pool."""
+        return (features.float() - self.mean) / self.scale
+
+    def project(self, views: Views) -> Tensor:
+        """Stored views (N, V, D) -> their components (N, V, P) float16."""
+        folded = (self.components / self.scale).T  # (D, P)
+        shift = self.mean @ folded  # (P,)
+        out = torch.empty(*views.shape[:2], len(self.components), dtype=torch.float16)
+        for start in range(0, len(views), CHUNK):
+            part = rows(views, slice(start, start + CHUNK)).float()  # (n, V, D)
+            out[start : start + CHUNK] = (part @ folded - shift).half()
+        return out
+
+    def projection(self) -> nn.Linear:
+        """The map from standardised features to components, as a module."""
+        linear = nn.Linear(self.components.shape[1], len(self.components), bias=False)
+        linear.weight = nn.Parameter(self.components.clone(), requires_grad=False)
+        return linear
+
+
+def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
+    """Standardisation by a sample of the images in all their views, and the ``width`` largest principal components.
+
+    Components keep their natural scale: a rotation, cut off. All are kept where there are no more than ``width``.
+    """
+    count = len(views)
+    chosen = torch.randperm(count, generator=generator(seed, "space"))[:SAMPLE].sort().values
+    sample = rows(views, chosen).float().flatten(0, 1)  # (n * V, D)
+    mean, scale = sample.mean(0), sample.std(0).clamp_min(1e-6)
+    standardised = (sample - mean) / scale
+    _, vectors = torch.linalg.eigh(standardised.T @ standardised)  # ascending
+    return Space(mean, scale, vectors[:, -width:].T.flip(0).contiguous())
+
+
+def rows(views: Views, chosen: Tensor | slice) -> Tensor:
+    """Images ``chosen`` of the stored views as a tensor; nothing else of a memory map is read."""
+    if isinstance(views, Tensor):
+        return views[chosen]
+    return torch.from_numpy(np.array(views[chosen.numpy() if isinstance(chosen, Tensor) else chosen]))

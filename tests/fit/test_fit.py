@@ -1,0 +1,73 @@
+"""Fitting on small synthetic features."""
+
+import pytest
+import torch
+
+from paws.classifier import Classifier
+from paws.errors import InputError
+from paws.fit import fit as module
+from paws.fit.fit import fit_features
+from paws.fit.head import HeadSettings
+
+CLASSES = ("cat", "dog", "owl")
+
+
+def blobs(n=120, views=3, dim=24, spread=0.3, seed=0):
+    """Views (n, views, dim) of three clusters in a few directions, with their classes."""
+    g = torch.Generator().manual_seed(seed)
+    truth = torch.arange(n) % 3
+    centres = torch.randn(3, dim, generator=g)
+    images = centres[truth] + spread * torch.randn(n, dim, generator=g)
+    return (images[:, None] + 0.3 * torch.randn(n, views, dim, generator=g)).half(), truth
+
+
+def some_labels(truth, per_class):
+    labels = torch.full_like(truth, -1)
+    for c in range(3):
+        rows = (truth == c).nonzero().flatten()[:per_class]
+        labels[rows] = c
+    return labels
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(
+        module, "HeadSettings", lambda: HeadSettings(steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
+    )
+
+
+@pytest.mark.parametrize("per_class", [1, 4])
+def test_fit_classifies_and_survives_a_round_trip(per_class):
+    views, truth = blobs()
+    fitted = fit_features(views, some_labels(truth, per_class), CLASSES, test=(views[:, 0], truth))
+    assert {s.method for s in fitted.scores} == set(module.METHODS)
+    votes = fitted.classifier.votes(views[:, 0])
+    assert (votes.probabilities.argmax(1) == truth).float().mean() > 0.9
+    assert fitted.held_out.shape == (3 * per_class, 3)
+    again = Classifier.from_config(fitted.classifier.config())
+    again.load_state_dict(fitted.classifier.state_dict())
+    assert torch.equal(again.votes(views[:, 0]).probabilities, votes.probabilities)
+    if per_class == 1:
+        assert fitted.chosen == "PAWS" and "single label" in fitted.reason
+
+
+@pytest.mark.parametrize("method", module.METHODS)
+def test_every_method_can_be_asked_for(method):
+    views, truth = blobs()
+    fitted = fit_features(views, some_labels(truth, 3), CLASSES, model=method)
+    assert fitted.chosen == method == fitted.classifier.method
+    votes = fitted.classifier.votes(views[:, 0])
+    assert torch.allclose(votes.probabilities.sum(1), torch.ones(len(views)), atol=1e-5)
+    assert votes.neighbours.shape == (len(views), 3)
+    again = Classifier.from_config(fitted.classifier.config())
+    again.load_state_dict(fitted.classifier.state_dict())
+    assert torch.equal(again.votes(views[:, 0]).probabilities, votes.probabilities)
+    assert fitted.classifier.leave_one_out().shape == (9, 3)
+
+
+def test_bad_input():
+    views, truth = blobs()
+    with pytest.raises(InputError, match="cover exactly the classes"):
+        fit_features(views, torch.full_like(truth, -1), CLASSES)
+    with pytest.raises(InputError, match="model 'svm'"):
+        fit_features(views, some_labels(truth, 1), CLASSES, model="svm")
