@@ -6,6 +6,7 @@ how many ranks there are. W is the world size, N the rows of one rank. Sizes giv
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ __all__ = [
     "largest",
     "local_rank",
     "mean",
+    "over_ranks",
     "place",
     "rank",
     "relaunch",
@@ -238,3 +240,12 @@ def _convert_on_cpu(module: nn.Module) -> nn.Module:
     new.running_mean, new.running_var = module.running_mean, module.running_var
     new.num_batches_tracked = module.num_batches_tracked
     return new.train(module.training)
+
+
+def over_ranks(model: nn.Module, device: torch.device) -> nn.Module:
+    """DDP without the per-step broadcast of buffers: batch norm over all ranks keeps them equal."""
+    ddp = nn.parallel.DistributedDataParallel
+    known = inspect.signature(ddp).parameters
+    quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # the older name
+    options: dict[str, Any] = {quiet: False, "device_ids": [device] if device.type == "cuda" else None}
+    return ddp(model, **options)

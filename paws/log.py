@@ -134,3 +134,9 @@ def progress_bar(*, quiet: bool = False) -> Progress:
         transient=True,
         disable=quiet or not console.is_terminal,
     )
+
+
+def numbers(row: dict[str, Any]) -> str:
+    """A metrics row on one line: its losses and learning rate, then the throughput."""
+    shown = [f"{name} {value:.3f}" for name, value in row.items() if name not in ("step", "epoch", "images_per_second")]
+    return "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])

@@ -195,3 +195,16 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Give every group the learning rate ``lr``."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give the optimiser the moments of ``state``; its settings stay what the config says now.
+
+    Raises ValueError where the state is another optimiser's.
+    """
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    if [group.keys() - {"params"} for group in state["param_groups"]] != [group.keys() for group in settings]:
+        raise ValueError("it was written with another optimiser")
+    optimizer.load_state_dict(state)
+    for group, now in zip(optimizer.param_groups, settings, strict=True):
+        group.update(now)

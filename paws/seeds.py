@@ -29,6 +29,13 @@ def generator(*key: Key, device: str | torch.device = "cpu") -> torch.Generator:
     return torch.Generator(device).manual_seed(seed_of(*key))
 
 
+def uniform(count: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    """(count,) draws from [low, high)."""
+    import torch
+
+    return torch.rand(count, generator=generator) * (high - low) + low
+
+
 def python_random(*key: Key) -> random.Random:
     """A ``random.Random`` for the draws named by ``key``; its ``sample(range(n), k)`` costs O(k) whatever n is."""
     return random.Random(seed_of(*key))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from paws.config import Config, load_config
+from paws.cards import load_config
+from paws.config import Config
 from paws.errors import InputError
 
 CARDS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))

@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from paws.cards import from_mapping
 from paws.checkpoint import load_latest
-from paws.config import Config, from_mapping
+from paws.config import Config
 from paws.errors import InputError
 from paws.train import train
 from paws.train.run import Diverged

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from paws.config import Config, from_mapping
+from paws.cards import from_mapping
+from paws.config import Config
 from paws.seeds import python_random
 from tests.ranks import context
 from tests.runs import assert_same_run

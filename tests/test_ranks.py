@@ -17,7 +17,8 @@ from paws.data.support import support_labels
 from paws.models import Encoder, build_encoder
 from paws.optim import build_optimizer, parameter_groups
 from paws.train import finetune, paws, simclr_ct, snn_finetune
-from paws.train.run import Rhythm, Run
+from paws.train.rhythm import Rhythm
+from paws.train.run import Run
 from tests.ranks import run_ranks
 
 STEPS, IMAGES, CLASSES, PER_CLASS, VIEWS, RATE = 5, 8, 4, 4, 2, 0.1

@@ -10,8 +10,8 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from paws.cards import from_mapping, load_config
 from paws.cli import app
-from paws.config import from_mapping, load_config
 from paws.errors import InputError
 from paws.models import build_classifier, build_encoder
 from paws.suncet import (

@@ -46,7 +46,8 @@ def train(
     from paws.distributed import place
     from paws.log import console
     from paws.suncet import load_card
-    from paws.train.run import Diverged, Interrupted
+    from paws.train.run import Diverged
+    from paws.train.signals import Interrupted
 
     main = place().rank == 0
     settings, notes = load_card(config, overrides or [], to_train=True)
@@ -117,7 +118,7 @@ def convert(
     ] = None,
 ) -> None:
     """Write a config of the published code as a card; what has no meaning here is named in its comments."""
-    from paws.config import from_mapping, read_yaml
+    from paws.cards import from_mapping, read_yaml
     from paws.suncet import card_text, convert_config, is_suncet_config
 
     values = read_yaml(old)

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional
 
-from paws.data import augment
+from paws.data import colour, geometry
 from paws.data.images import ImageFile
 from paws.data.views import CHUNK, EvalView, MultiCrop, View
 from paws.seeds import generator
@@ -83,7 +83,7 @@ def plain_batches(
     images: Dataset[Tensor] = _PlainImages(paths, rows, view)
     loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
     for batch in loader:
-        yield augment.normalise(batch.to(device, non_blocking=True).float() / 255, view.mean, view.std)
+        yield colour.normalise(batch.to(device, non_blocking=True).float() / 255, view.mean, view.std)
 
 
 def cut_views(path: str, jobs: Sequence[tuple[Kinds, Generator]]) -> list[list[Tensor]]:
@@ -103,9 +103,9 @@ Spec = tuple[int, list[int], bool]  # size of the view, its box (top, left, heig
 
 def _draw(file: ImageFile, view: View, count: int, draws: Generator) -> list[Spec]:
     if view.scale is None:
-        boxes = augment.center_crop_boxes(count, file.height, file.width, view.size, view.size)
+        boxes = geometry.center_crop_boxes(count, file.height, file.width, view.size, view.size)
     else:
-        boxes = augment.crop_boxes(count, file.height, file.width, view.scale, RATIO, draws)
+        boxes = geometry.crop_boxes(count, file.height, file.width, view.scale, RATIO, draws)
     flips = torch.rand(count, generator=draws) < view.flip
     return [(view.size, box, flip) for box, flip in zip(boxes.tolist(), flips.tolist(), strict=True)]
 
@@ -129,7 +129,7 @@ def _room(kinds: Kinds, count: int) -> list[Tensor]:
 
 def _finish(images: Tensor, view: View, draws: Generator) -> Tensor:
     if view.affine is not None:
-        images = augment.affine_jitter(images, *view.affine, generator=draws)
+        images = geometry.affine_jitter(images, *view.affine, generator=draws)
     return view.colour(images, draws)
 
 

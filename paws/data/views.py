@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional
 
-from paws.data import augment
+from paws.data import colour, geometry
 
 CHUNK = 512  # images worked on together on a CPU: their views stay in its cache
 
@@ -38,12 +38,12 @@ class View:
     def geometry(self, images: Tensor, generator: Generator) -> Tensor:
         """Crop, resize, flip or affine jitter: -> float (B, ch, size, size) in [0, 1]."""
         if self.scale is not None:
-            return augment.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
-        boxes = augment.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.size)
+            return geometry.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
+        boxes = geometry.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.size)
         flip = torch.rand(len(images), generator=generator) < self.flip if self.flip else None
-        images = augment.resized_crop(images, boxes, self.size, flip)
+        images = geometry.resized_crop(images, boxes, self.size, flip)
         if self.affine is not None:
-            images = augment.affine_jitter(images, *self.affine, generator=generator)
+            images = geometry.affine_jitter(images, *self.affine, generator=generator)
         return images
 
     def colour(self, images: Tensor, generator: Generator) -> Tensor:
@@ -51,16 +51,16 @@ class View:
 
         May work in place on ``images``.
         """
-        images = augment.colour_jitter(images, self.jitter, generator=generator)
+        images = colour.colour_jitter(images, self.jitter, generator=generator)
         if self.grayscale:
-            images = augment.grayscale(images, self.grayscale, generator=generator)
+            images = colour.grayscale(images, self.grayscale, generator=generator)
         if self.blur:
-            images = augment.gaussian_blur(images, self.blur, generator=generator)
+            images = colour.gaussian_blur(images, self.blur, generator=generator)
         if self.solarize:
-            images = augment.random_solarize(images, self.solarize, generator=generator)
+            images = colour.random_solarize(images, self.solarize, generator=generator)
         if self.equalize:
-            images = augment.random_equalize(images, self.equalize, generator=generator)
-        return augment.normalise(images, self.mean, self.std)
+            images = colour.random_equalize(images, self.equalize, generator=generator)
+        return colour.normalise(images, self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class EvalView:
         """Images uint8 or float in [0, 1] (B, ch, H, W) -> (B, ch, size, size)."""
         images = images if images.is_floating_point() else images.float().div_(255)
         images = functional.resize(images, [self.resize], antialias=True)
-        return augment.normalise(functional.center_crop(images, [self.size, self.size]), self.mean, self.std)
+        return colour.normalise(functional.center_crop(images, [self.size, self.size]), self.mean, self.std)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from paws.config import Config, from_mapping, load_config, read_yaml
+from paws.cards import from_mapping, load_config, read_yaml
+from paws.config import Config
 from paws.errors import InputError
 
 FREE = ("run_dir", "machine", "log", "checkpoint", "evaluate", "data.workers", "data.stage_to", "data.stage_timeout")
@@ -32,14 +33,15 @@ def train(
 
     Raises:
         InputError: bad config or data, or a folder that holds a run; nothing is written then.
-        paws.train.run.Interrupted: a signal came; the state is saved.
+        paws.train.signals.Interrupted: a signal came; the state is saved.
         paws.train.run.Diverged: a loss is not finite.
     """
     import torch
 
     from paws import distributed
     from paws.log import check_run_folder, write_text
-    from paws.train.run import Rhythm, Run
+    from paws.train.rhythm import Rhythm
+    from paws.train.run import Run
     from paws.train.setup import task_of
 
     machine = config.machine

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,33 +16,17 @@ from paws import distributed
 from paws.checkpoint import CheckpointFolder, run_lock
 from paws.data.source import Batch, Source
 from paws.errors import InputError
-from paws.log import Metrics, check_run_folder, clear_run, console, holds_run, progress_bar, write_text
-from paws.optim import set_lr
+from paws.log import Metrics, check_run_folder, clear_run, console, holds_run, numbers, progress_bar, write_text
+from paws.optim import restore_optimizer, set_lr
+from paws.train.means import Means
+from paws.train.rhythm import Rhythm
+from paws.train.signals import Interrupted, caught_signals
 
-SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Interrupted(Exception):
-    """A signal ended the run after its state was saved; ``step`` counts finished steps."""
-
-    def __init__(self, step: int, signal_number: int) -> None:
-        self.step, self.signal_number = step, signal_number
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}; the state is saved")
 
 
 class Diverged(RuntimeError):
     """A loss became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Rhythm:
-    """How often things happen, in steps unless named otherwise. Checkpoints also come at the end of each epoch if unset."""
-
-    log: int = 10
-    save: int | None = None
-    save_minutes: float | None = None
-    keep_epochs: tuple[int, ...] = ()
 
 
 @dataclass
@@ -91,8 +71,7 @@ class Run:
         self.model, self.optimizer, self.rate = model, optimizer, rate
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self.means = Means()
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
         self.checkpoints: CheckpointFolder | None = None
@@ -103,7 +82,7 @@ class Run:
             model.compile()
         trainable = any(parameter.requires_grad for parameter in model.parameters())
         if distributed.world_size() > 1 and trainable:
-            return _over_ranks(model, self.device)
+            return distributed.over_ranks(model, self.device)
         return model
 
     @property
@@ -124,14 +103,14 @@ class Run:
         """The batches from the run's step to its end; log, checkpoints and signals are seen to between them."""
         self._last_save = self._last_log = time.monotonic()
         with ExitStack() as stack:
-            caught = stack.enter_context(_signals())
+            caught = stack.enter_context(caught_signals())
             bar = stack.enter_context(progress_bar(quiet=self.quiet or not distributed.is_main()))
             task = bar.add_task("training", total=self.total_steps, completed=self.step, numbers="")
             steps = range(self.step, self.total_steps)
             if self.metrics is not None:
                 stack.callback(self.metrics.close)
             for batch in source.batches(steps):
-                if self._agreed() and (number := distributed.largest(max(caught, default=0))):
+                if self.rhythm.agrees_at(self.step) and (number := distributed.largest(max(caught, default=0))):
                     self._stop(number)
                 set_lr(self.optimizer, self.rate(self.step))
                 yield batch
@@ -140,8 +119,9 @@ class Run:
                 row = self._log(batch)
                 bar.update(task, completed=self.step)
                 if row:
-                    bar.update(task, numbers=_numbers(row))
-                if self._save_is_due(ends_epoch):
+                    bar.update(task, numbers=numbers(row))
+                since = time.monotonic() - self._last_save
+                if self.step == self.total_steps or self.rhythm.save_is_due(self.step, ends_epoch=ends_epoch, since=since):
                     self.save()
             if (number := distributed.largest(max(caught, default=0))) and self.step < self.total_steps:
                 self._stop(number)
@@ -152,14 +132,7 @@ class Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.record(loss=loss, **metrics)
-        self._count += 1
-
-    def record(self, **metrics: Tensor) -> None:
-        """Add to the means of the next metrics row."""
-        for name, value in metrics.items():
-            value = value.detach().double() if self.device.type != "mps" else value.detach()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self.means.add(loss=loss, **metrics)
 
     def best(self, value: float, **about: Any) -> bool:
         """Keep the present weights as ``best.pt`` if ``value`` (higher is better) tops all before; log it anyway."""
@@ -186,8 +159,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "best_value": self.best_value,
-            "sums": dict(self._sums),
-            "count": self._count,
+            **self.means.state(),
             "world_size": distributed.world_size(),
             **self.stored,
         }
@@ -228,42 +200,25 @@ class Run:
     def _restore(self, state: dict[str, Any]) -> None:
         try:
             self.model.load_state_dict(state["model"])
-            _restore_optimizer(self.optimizer, state["optimizer"])
+            restore_optimizer(self.optimizer, state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(f"{self.folder}: the checkpoint does not fit this config's network: {error}") from error
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        self.step, self.best_value, self._count = state["step"], state["best_value"], state["count"]
-        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
-
-    def _agreed(self) -> bool:
-        """Whether this is a step at which the ranks talk about stopping; one process may stop at any step."""
-        return distributed.world_size() == 1 or self.step % self.rhythm.log == 0
+        self.step, self.best_value = state["step"], state["best_value"]
+        self.means.restore(state, self.device)
 
     def _stop(self, signal_number: int) -> None:
         self.save()
         raise Interrupted(self.step, signal_number)
 
-    def _save_is_due(self, ends_epoch: bool) -> bool:
-        if self.step == self.total_steps:
-            return True
-        if self.rhythm.save is not None:
-            due = self.step % self.rhythm.save == 0
-        else:
-            due = ends_epoch
-        if self.rhythm.save_minutes is not None and self._agreed():
-            late = time.monotonic() - self._last_save > 60 * self.rhythm.save_minutes
-            due = distributed.any_rank(late) or due  # asked on every rank, so that all of them answer
-        return due
-
     def _means(self) -> dict[str, float]:
         """The means since the last row; the one place where the device is waited for."""
-        means = {name: float(total) / max(1, self._count) for name, total in self._sums.items()}
-        broken = [name for name, value in means.items() if value != value or abs(value) == float("inf")]
+        means, broken = self.means.read()
         if distributed.any_rank(bool(broken)):
             last = self.checkpoints.latest_path() if self.checkpoints is not None else None
             raise Diverged(
-                f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self._count} steps "
+                f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self.means.count} steps "
                 f"before step {self.step} (learning rate {self.rate(max(0, self.step - 1)):.4g}); "
                 + (f"the last good checkpoint is {last}; " if last else "there is no checkpoint yet; ")
                 + "try a lower optim.lr, a longer optim.warmup_epochs, or machine.precision=fp32"
@@ -274,8 +229,8 @@ class Run:
         if self.step % self.rhythm.log and self.step != self.total_steps:
             return None
         means = self._means()
-        now, count = time.monotonic(), self._count
-        images = count * (len(batch.indices) or (len(batch.support[0]) if batch.support else 0))
+        now = time.monotonic()
+        images = self.means.count * (len(batch.indices) or (len(batch.support[0]) if batch.support else 0))
         row = {
             "step": self.step,
             "epoch": (self.step - 1) // self.steps_per_epoch + 1,
@@ -283,58 +238,11 @@ class Run:
             **{name: round(value, 8) for name, value in means.items()},
             "images_per_second": round(images * distributed.world_size() / max(1e-9, now - self._last_log), 1),
         }
-        self._sums, self._count, self._last_log = {}, 0, now
+        self.means, self._last_log = Means(), now
         if self.metrics is not None:
             self.metrics.write(row)
         if self.listener is not None:
             self.listener(row)
         if distributed.is_main() and not self.quiet and not console.is_terminal and row["step"] % self.steps_per_epoch == 0:
-            console.print(f"step {self.step}/{self.total_steps}  {_numbers(row)}")
+            console.print(f"step {self.step}/{self.total_steps}  {numbers(row)}")
         return row
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Its moments; what it does with them is what the config says now."""
-    settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    if [group.keys() - {"params"} for group in state["param_groups"]] != [group.keys() for group in settings]:
-        raise ValueError("it was written with another optimiser")
-    optimizer.load_state_dict(state)
-    for group, now in zip(optimizer.param_groups, settings, strict=True):
-        group.update(now)
-
-
-def _over_ranks(model: nn.Module, device: torch.device) -> nn.Module:
-    """DDP without the per-step broadcast of buffers: batch norm over all ranks keeps them equal."""
-    ddp = nn.parallel.DistributedDataParallel
-    known = inspect.signature(ddp).parameters
-    quiet = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # the older name
-    options: dict[str, Any] = {quiet: False, "device_ids": [device] if device.type == "cuda" else None}
-    return ddp(model, **options)
-
-
-def _numbers(row: dict[str, Any]) -> str:
-    shown = [f"{name} {value:.3f}" for name, value in row.items() if name not in ("step", "epoch", "images_per_second")]
-    return "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the signals that ask for a stop instead of dying of them; outside the main thread, none arrive."""
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    former = {}
-    for name in SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None:
-            former[number] = signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from paws.data import augment
+from paws.data import colour, geometry
 from paws.data.views import MultiCrop, train_view
-from paws.seeds import generator
+from paws.seeds import generator, uniform
 
 N = 6
 
@@ -25,7 +25,7 @@ def one_by_one(images: torch.Tensor, kernel) -> torch.Tensor:
 @pytest.mark.parametrize(("size", "scale"), [(32, (0.75, 1)), (18, (0.3, 0.75)), (9, (0.05, 0.14)), (48, (0.5, 1))])
 def test_resized_crop_equals_torchvision(channels, size, scale):
     images = pictures(channels)
-    boxes = augment.crop_boxes(N, 32, 32, scale, (3 / 4, 4 / 3), generator("boxes"))
+    boxes = geometry.crop_boxes(N, 32, 32, scale, (3 / 4, 4 / 3), generator("boxes"))
     flips = torch.arange(N) % 2 == 0
 
     def reference(image, i):
@@ -34,14 +34,14 @@ def test_resized_crop_equals_torchvision(channels, size, scale):
         return tv.horizontal_flip(out) if flips[i] else out
 
     expected = one_by_one(images, reference)
-    torch.testing.assert_close(augment.resized_crop(images, boxes, size, flips), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(geometry.resized_crop(images, boxes, size, flips), expected, rtol=0, atol=1e-5)
     levels = (images * 255).round().byte()
-    ours = augment.resized_crop(levels, boxes, size, flips) * 255
+    ours = geometry.resized_crop(levels, boxes, size, flips) * 255
     assert (ours.round() - one_by_one(levels, reference)).abs().max() <= 1
 
 
 def test_crop_boxes_lie_inside_and_keep_scale_and_ratio():
-    boxes = augment.crop_boxes(2000, 40, 60, (0.2, 0.6), (3 / 4, 4 / 3), generator("many"))
+    boxes = geometry.crop_boxes(2000, 40, 60, (0.2, 0.6), (3 / 4, 4 / 3), generator("many"))
     top, left, height, width = boxes.T
     assert (top >= 0).all() and (left >= 0).all() and (top + height <= 40).all() and (left + width <= 60).all()
     share = height * width / 2400
@@ -51,7 +51,7 @@ def test_crop_boxes_lie_inside_and_keep_scale_and_ratio():
 
 
 def test_crop_boxes_fall_back_to_the_centre():
-    boxes = augment.crop_boxes(3, 10, 100, (0.9, 1.0), (3 / 4, 4 / 3), generator("never fits"))
+    boxes = geometry.crop_boxes(3, 10, 100, (0.9, 1.0), (3 / 4, 4 / 3), generator("never fits"))
     assert boxes.tolist() == [[0, 43, 10, 13]] * 3
 
 
@@ -63,11 +63,11 @@ SHIFTS = torch.tensor([-0.5, -0.2, -0.01, 0.0, 0.13, 0.5])
 @pytest.mark.parametrize(
     ("ours", "theirs", "values"),
     [
-        (augment.brightness, tv.adjust_brightness, FACTORS),
-        (augment.contrast, tv.adjust_contrast, FACTORS),
-        (augment.saturation, tv.adjust_saturation, FACTORS),
-        (augment.hue, tv.adjust_hue, SHIFTS),
-        (augment.solarize, tv.solarize, FACTORS / 2),
+        (colour.brightness, tv.adjust_brightness, FACTORS),
+        (colour.contrast, tv.adjust_contrast, FACTORS),
+        (colour.saturation, tv.adjust_saturation, FACTORS),
+        (colour.hue, tv.adjust_hue, SHIFTS),
+        (colour.solarize, tv.solarize, FACTORS / 2),
     ],
 )
 def test_colour_kernels_equal_torchvision(ours, theirs, values, channels):
@@ -79,7 +79,7 @@ def test_colour_kernels_equal_torchvision(ours, theirs, values, channels):
 def test_hue_of_grey_black_and_pure_colours():
     colours = torch.tensor([[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0], [0, 1, 0], [0, 0, 1]]).float().view(N, 3, 1, 1)
     expected = one_by_one(colours, lambda image, i: tv.adjust_hue(image, SHIFTS[i].item()))
-    torch.testing.assert_close(augment.hue(colours, SHIFTS), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(colour.hue(colours, SHIFTS), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -87,20 +87,20 @@ def test_equalize_equals_torchvision_on_levels(channels):
     levels = (pictures(channels) * 255).round().byte()
     levels[0] = 7  # a single level stays
     levels[1, :, :2] = 255
-    ours = (augment.equalize(levels.float() / 255) * 255).round().byte()
+    ours = (colour.equalize(levels.float() / 255) * 255).round().byte()
     assert torch.equal(ours, torch.stack([tv.equalize(image) for image in levels]))
 
 
 def test_blur_equals_torchvision():
     images, sigmas = pictures(), torch.tensor([0.1, 0.5, 0.9, 1.3, 1.7, 2.0])
     expected = one_by_one(images, lambda image, i: tv.gaussian_blur(image, [13, 13], [sigmas[i].item()] * 2))
-    torch.testing.assert_close(augment.blur(images, sigmas), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(colour.blur(images, sigmas), expected, rtol=0, atol=1e-5)
 
 
 def test_grayscale_equals_torchvision():
     images = pictures()
     expected = one_by_one(images, lambda image, _: tv.rgb_to_grayscale(image, 3))
-    torch.testing.assert_close(augment.grayscale(images.clone(), 1.0, generator=generator(0)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(colour.grayscale(images.clone(), 1.0, generator=generator(0)), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [8, 31])
@@ -113,12 +113,12 @@ def test_affine_equals_torchvision(size):
         moves = shift[i].tolist()
         return tv.affine(image, degrees[i].item(), moves, scale[i].item(), [0.0, 0.0], tv.InterpolationMode.BILINEAR)
 
-    torch.testing.assert_close(augment.affine(images, degrees, shift, scale), one_by_one(images, reference), rtol=0, atol=1e-4)
+    torch.testing.assert_close(geometry.affine(images, degrees, shift, scale), one_by_one(images, reference), rtol=0, atol=1e-4)
 
 
 def test_colour_jitter_draws_an_order_and_factors_for_every_image():
     images = pictures()[:1].repeat(64, 1, 1, 1)
-    out = augment.colour_jitter(images.clone(), 0.5, generator=generator("jitter"))
+    out = colour.colour_jitter(images.clone(), 0.5, generator=generator("jitter"))
     untouched = (out == images).all(dim=3).all(dim=2).all(dim=1).sum()
     assert 4 <= untouched <= 24  # a fifth of 64 on average
     assert len(out.flatten(1).unique(dim=0)) == 64 - untouched + 1
@@ -127,10 +127,10 @@ def test_colour_jitter_draws_an_order_and_factors_for_every_image():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colour_jitter_applies_what_it_draws_in_the_order_it_draws(channels):
     images, strength = pictures(channels).repeat(8, 1, 1, 1), 0.5
-    out = augment.colour_jitter(images.clone(), strength, generator=generator("orders"))
+    out = colour.colour_jitter(images.clone(), strength, generator=generator("orders"))
     draws = generator("orders")  # the same draws, applied image by image
-    factors = [augment.uniform(len(images), 0.6, 1.4, draws) for _ in range(3)]
-    factors.append(augment.uniform(len(images), -0.1, 0.1, draws))
+    factors = [uniform(len(images), 0.6, 1.4, draws) for _ in range(3)]
+    factors.append(uniform(len(images), -0.1, 0.1, draws))
     orders = torch.rand(len(images), 4, generator=draws).argsort(1).tolist()
     jittered = torch.rand(len(images), generator=draws) < 0.8
     kernels = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)

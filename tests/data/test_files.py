@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 import paws.data.files as files_module
-from paws.data import augment
+from paws.data import geometry
 from paws.data.files import FileBank, cut_views, plain_batches
 from paws.data.folder import index_folder
 from paws.data.images import ImageFile, read_image
@@ -82,7 +82,7 @@ def test_crops_are_those_of_the_drawn_boxes(root):
     draws = generator("x")
     expected = []
     for view, count in kinds:
-        boxes = augment.crop_boxes(count, *image.shape[1:], view.scale, (3 / 4, 4 / 3), draws)
+        boxes = geometry.crop_boxes(count, *image.shape[1:], view.scale, (3 / 4, 4 / 3), draws)
         flips = torch.rand(count, generator=draws) < view.flip
         for box, flip in zip(boxes.tolist(), flips, strict=True):
             out = functional.resized_crop(image, *box, [view.size, view.size], antialias=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from paws.data import augment
+from paws.data import colour
 from paws.data.views import CHUNK, EvalView, MultiCrop, View, basic_view, eval_view, train_view
 from paws.seeds import generator
 
@@ -35,7 +35,7 @@ def test_presets_are_the_published_pipelines():
 
 @pytest.mark.parametrize(
     ("operation", "probability"),
-    [(augment.grayscale, 0.2), (partial(augment.gaussian_blur, sigma=(0.5, 2.0)), 0.5), (augment.random_equalize, 0.2)],
+    [(colour.grayscale, 0.2), (partial(colour.gaussian_blur, sigma=(0.5, 2.0)), 0.5), (colour.random_equalize, 0.2)],
 )
 def test_operations_apply_to_their_share_of_the_images(operation, probability):
     images = levels(1000, 3, 17).float() / 255  # equalising needs more than 255 pixels
@@ -47,7 +47,7 @@ def test_operations_apply_to_their_share_of_the_images(operation, probability):
 
 def test_solarize_thresholds_cover_the_levels():
     ramp = torch.arange(256).view(1, 1, 16, 16).repeat(1000, 1, 1, 1) / 255
-    out = augment.random_solarize(ramp.clone(), 1.0, generator=generator("thresholds"))
+    out = colour.random_solarize(ramp.clone(), 1.0, generator=generator("thresholds"))
     inverted = (out != ramp).flatten(1)  # every level but none equals its own inverse
     thresholds = torch.where(inverted.any(1), inverted.int().argmax(1), 256).float()
     assert thresholds.quantile(torch.tensor([0.1, 0.5, 0.9])).sub(torch.tensor([25.6, 128, 230.4])).abs().max() < 12

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from paws.cards import load_config
 from paws.checkpoint import CheckpointFolder
-from paws.config import load_config
 from paws.errors import InputError
 from paws.log import read_metrics
 from paws.train import evaluate, train

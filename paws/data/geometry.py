@@ -1,0 +1,113 @@
+"""Random crops, flips and affine jitter of a whole batch at once, each image with its own parameters.
+
+``f(images, ..., generator)`` draws parameters and applies the kernel beside it, which takes them explicitly, one per image, and
+leaves its input as it is. Parameters are drawn on the CPU (``generator`` is a CPU generator), so that results do not depend on
+the device and nothing waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from paws.seeds import uniform
+
+
+def crop_boxes(
+    count: int, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: Generator
+) -> Tensor:
+    """Random boxes (count, 4) int64 of (top, left, height, width), drawn as torchvision's RandomResizedCrop does.
+
+    Area in ``scale`` of the image and width / height in ``ratio`` (log-uniform), at most ten tries, then the largest
+    central box of an allowed ratio.
+    """
+    area = uniform(count * 10, *scale, generator).view(count, 10) * (height * width)
+    aspect = uniform(count * 10, math.log(ratio[0]), math.log(ratio[1]), generator).view(count, 10).exp()
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()  # (count, 10)
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    first = fits.int().argmax(1, keepdim=True)  # (count, 1) the first try that fits
+    whole = min(max(width / height, ratio[0]), ratio[1])  # aspect of the central box when none does
+    found = fits.any(1)
+    w = torch.where(found, w.gather(1, first)[:, 0], float(min(width, round(height * whole))))
+    h = torch.where(found, h.gather(1, first)[:, 0], float(min(height, round(width / whole))))
+    top, left = (torch.rand(2, count, generator=generator) * torch.stack([height - h + 1, width - w + 1])).floor()
+    top, left = torch.where(found, top, ((height - h) / 2).floor()), torch.where(found, left, ((width - w) / 2).floor())
+    return torch.stack([top, left, h, w], 1).long()
+
+
+def _resize_weights(start: Tensor, length: Tensor, size: int, out: int, flip: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Weights (B, out, size) of antialiased linear interpolation from [start, start + length) of ``size`` pixels to ``out``."""
+    start, length = start[:, None].to(dtype), length[:, None].to(dtype)  # (B, 1)
+    reach = (length / out).clamp_min(1)  # of the filter in pixels, to either side
+    places = torch.arange(out, device=start.device, dtype=dtype) + 0.5
+    if flip is not None:
+        places = torch.where(flip[:, None], out - places, places)  # (B, out)
+    pixels = torch.arange(size, device=start.device, dtype=dtype) - start  # (B, size) relative to the box
+    # a pixel outside of the box is infinitely far from every place
+    pixels = torch.where((pixels >= 0) & (pixels < length), (pixels + 0.5) / reach, math.inf)
+    places = places * (length / out) / reach
+    weights = (pixels[:, None, :] - places[:, :, None]).abs_().clamp_(max=1).neg_().add_(1)  # (B, out, size)
+    return weights.div_(weights.sum(2, keepdim=True))
+
+
+def resized_crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
+    """Crop boxes (B, 4), resize to ``size`` with antialiasing and mirror where ``flip`` (B,) bool: two batched products.
+
+    ``images`` may be uint8 (values are scaled to [0, 1]) or float. Returns float (B, ch, size, size).
+    """
+    height, width = images.shape[2:]
+    dtype = images.dtype if images.is_floating_point() else torch.float32
+    boxes = boxes.to(images.device, non_blocking=True)
+    flip = flip if flip is None else flip.to(images.device, non_blocking=True)
+    down = _resize_weights(boxes[:, 0], boxes[:, 2], height, size, None, dtype)  # (B, size, H)
+    across = _resize_weights(boxes[:, 1], boxes[:, 3], width, size, flip, dtype)  # (B, size, W)
+    if not images.is_floating_point():
+        down /= 255
+    narrow = images.to(dtype).flatten(1, 2) @ across.transpose(1, 2)  # (B, ch*H, size)
+    return down[:, None] @ narrow.unflatten(1, (-1, height))  # (B, ch, size, size)
+
+
+def random_resized_crop(
+    images: Tensor,
+    size: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    *,
+    flip: float = 0.0,
+    generator: Generator,
+) -> Tensor:
+    """Random boxes, resized, mirrored with probability ``flip``: (B, ch, H, W) -> float (B, ch, size, size)."""
+    boxes = crop_boxes(len(images), images.shape[2], images.shape[3], scale, ratio, generator)
+    mirrored = torch.rand(len(images), generator=generator) < flip if flip else None
+    return resized_crop(images, boxes, size, mirrored)
+
+
+def center_crop_boxes(count: int, height: int, width: int, size: int, resize: int) -> Tensor:
+    """Boxes (count, 4) that resizing the short side to ``resize`` and cutting the central ``size`` amounts to."""
+    side = round(min(height, width) * size / resize)
+    return torch.tensor([(height - side) // 2, (width - side) // 2, side, side]).expand(count, 4)
+
+
+def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Rotate clockwise by ``degrees`` (B,), enlarge by ``scale`` (B,), move by ``shift`` (B, 2) pixels x, y; zeros outside."""
+    angle = degrees.to(torch.float64).deg2rad()
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    height, width = images.shape[2:]
+    x, y = 2 * shift[:, 0] / width, 2 * shift[:, 1] / height
+    aspect = height / width
+    theta = torch.stack(
+        [cos, sin * aspect, -(cos * x + sin * aspect * y), -sin / aspect, cos, sin / aspect * x - cos * y], 1
+    ).view(-1, 2, 3)
+    grid = F.affine_grid(theta.to(images.device, images.dtype, non_blocking=True), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def affine_jitter(images: Tensor, degrees: float, shift: float, scale: tuple[float, float], *, generator: Generator) -> Tensor:
+    """Rotation in ±``degrees``, shift in ±``shift`` of the size, enlargement in ``scale``; no mirroring: digits stay digits."""
+    count, (height, width) = len(images), images.shape[2:]
+    moves = (torch.rand(count, 2, generator=generator) * 2 - 1) * shift * torch.tensor([width, height])
+    turns = uniform(count, -degrees, degrees, generator)
+    return affine(images, turns, moves, uniform(count, *scale, generator))
