@@ -38,6 +38,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.digits --quick
 	$(BIN)/python -m benchmarks.index --quick
 	$(BIN)/python -m benchmarks.ranks --quick
+	$(BIN)/python -m benchmarks.embed --quick
 
 clean:
 	rm -rf $(VENV) runs
