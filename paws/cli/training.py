@@ -45,12 +45,14 @@ def train(
     from paws import train as recipes
     from paws.distributed import place
     from paws.log import console
-    from paws.suncet import load_card
+    from paws.suncet import load_card, without_gpu
     from paws.train.run import Diverged
     from paws.train.signals import Interrupted
 
     main = place().rank == 0
     settings, notes = load_card(config, overrides or [], to_train=True)
+    if notes and recipes.device_type(settings.machine.device) == "cpu":
+        settings, notes = without_gpu(settings, notes, overrides or [])
     if main:
         _print_notes(notes)
     try:

@@ -8,7 +8,7 @@ from paws.suncet.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from paws.suncet.configs import card_text, convert_config, is_suncet_config, load_card, recipe_of
+from paws.suncet.configs import card_text, convert_config, is_suncet_config, load_card, recipe_of, without_gpu
 
 __all__ = [
     "PUBLISHED",
@@ -21,5 +21,6 @@ __all__ = [
     "load_card",
     "read_checkpoint",
     "recipe_of",
+    "without_gpu",
     "write_checkpoint",
 ]

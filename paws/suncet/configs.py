@@ -63,6 +63,15 @@ def load_card(
     return from_mapping(merge_overrides(values, overrides), str(path) if path else "config"), notes
 
 
+def without_gpu(config: Config, notes: list[str], overrides: list[str] | tuple[str, ...] = ()) -> tuple[Config, list[str]]:
+    """A converted config for a machine without a GPU: its fp16 becomes fp32, unless the overrides name a precision."""
+    if config.machine.precision != "fp16" or any(text.startswith("machine.precision=") for text in overrides):
+        return config, notes
+    machine = config.machine.model_copy(update={"precision": "fp32"})
+    note = "meta.use_fp16=True: there is no GPU here, so machine.precision=fp32"
+    return config.model_copy(update={"machine": machine}), [*notes, note]
+
+
 def card_text(values: dict[str, Any], notes: list[str], source: Path) -> str:
     """A converted config as a YAML card, with the notes as comments."""
     header = [f"Converted from {source.name}, a config of the published code (facebookresearch/suncet).", *notes]

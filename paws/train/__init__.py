@@ -45,6 +45,7 @@ def train(
     from paws.train.setup import task_of
 
     machine = config.machine
+    check_precision(machine.precision, device_type(machine.device))
     if machine.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -94,6 +95,12 @@ def device_type(name: str) -> str:
     if name.startswith(("cuda", "mps")) and not name.startswith(there):
         raise InputError(f"machine.device={name} is not available here (found: {there}); use machine.device=auto")
     return name
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise InputError for fp16 on a CPU, which has no fast kernels for it."""
+    if precision == "fp16" and device == "cpu":
+        raise InputError("machine.precision=fp16 needs a GPU; on a CPU use machine.precision=fp32, or bf16 where it is fast")
 
 
 def staged(config: Config) -> Config:

@@ -52,6 +52,7 @@ class Run:
     overwrite: bool = False
     listener: Callable[[dict[str, Any]], None] | None = None  # is given every metrics row
     step: int = 0  # finished steps
+    skipped: int = 0  # those of them whose update the fp16 scaler left out
     best_value: float | None = None
     _held: ExitStack = field(default_factory=ExitStack)
 
@@ -112,7 +113,7 @@ class Run:
             for batch in source.batches(steps):
                 if self.rhythm.agrees_at(self.step) and (number := distributed.largest(max(caught, default=0))):
                     self._stop(number)
-                set_lr(self.optimizer, self.rate(self.step))
+                set_lr(self.optimizer, self.rate(self.step - self.skipped))  # the schedule counts updates
                 yield batch
                 ends_epoch = self.ends_epoch
                 self.step += 1
@@ -129,8 +130,10 @@ class Run:
     def update(self, loss: Tensor, **metrics: Tensor) -> None:
         """Backward pass and optimiser step; ``metrics`` stay on the device until they are logged."""
         self.scaler.scale(loss).backward()
+        scale = self.scaler.get_scale()  # waits for the device if fp16; so does the scaler's step
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.skipped += self.scaler.get_scale() < scale  # it lowers the scale when it meets an infinite gradient
         self.optimizer.zero_grad(set_to_none=True)
         self.means.add(loss=loss, **metrics)
 
@@ -158,6 +161,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
+            "skipped": self.skipped,
             "best_value": self.best_value,
             **self.means.state(),
             "world_size": distributed.world_size(),
@@ -205,7 +209,7 @@ class Run:
             raise InputError(f"{self.folder}: the checkpoint does not fit this config's network: {error}") from error
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        self.step, self.best_value = state["step"], state["best_value"]
+        self.step, self.skipped, self.best_value = state["step"], state["skipped"], state["best_value"]
         self.means.restore(state, self.device)
 
     def _stop(self, signal_number: int) -> None:
@@ -219,7 +223,7 @@ class Run:
             last = self.checkpoints.latest_path() if self.checkpoints is not None else None
             raise Diverged(
                 f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self.means.count} steps "
-                f"before step {self.step} (learning rate {self.rate(max(0, self.step - 1)):.4g}); "
+                f"before step {self.step} (learning rate {self.optimizer.param_groups[0]['lr']:.4g}); "
                 + (f"the last good checkpoint is {last}; " if last else "there is no checkpoint yet; ")
                 + "try a lower optim.lr, a longer optim.warmup_epochs, or machine.precision=fp32"
             )
@@ -234,7 +238,7 @@ class Run:
         row = {
             "step": self.step,
             "epoch": (self.step - 1) // self.steps_per_epoch + 1,
-            "lr": self.rate(self.step - 1),
+            "lr": self.optimizer.param_groups[0]["lr"],
             **{name: round(value, 8) for name, value in means.items()},
             "images_per_second": round(images * distributed.world_size() / max(1e-9, now - self._last_log), 1),
         }

@@ -1,0 +1,84 @@
+"""fp16: the schedule waits where the gradient scaler skips an update, resume knows it, and a CPU is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from paws.checkpoint import load_latest
+from paws.data.source import Batch
+from paws.log import read_metrics
+from paws.optim import SGD
+from paws.train.run import Rhythm, Run
+from tests.runs import finish, paws
+
+STEPS, OVERFLOW = 12, {3, 4, 8}
+
+
+class Numbers:
+    """Batches that hold nothing but their step."""
+
+    def batches(self, steps):
+        for step in steps:
+            yield Batch([], [torch.zeros(1)], torch.tensor([], dtype=torch.int64), torch.tensor([step]))
+
+
+def rate(update: int) -> float:
+    return 0.1 / (1 + update)
+
+
+def train(folder: Path, until: int = STEPS, *, resume: bool = False) -> tuple[list[float], list[torch.Tensor]]:
+    """Learning rate and weight of every step, with a scaler that really meets infinite gradients at ``OVERFLOW``."""
+    torch.manual_seed(0)
+    model, rates, weights = torch.nn.Linear(3, 1, bias=False), [], []
+    optimizer = SGD(model.parameters(), lr=1.0)
+    with Run(torch.device("cpu"), folder, "fp16", rhythm=Rhythm(log=1, save=1), quiet=True, resume=resume) as run:
+        run.start(model, optimizer, rate, total_steps=STEPS, steps_per_epoch=STEPS)
+        for batch in run.batches(Numbers()):
+            step = int(batch.classes)
+            if step == until:
+                break
+            loss = model(torch.tensor([[1.0, 2.0, 1.0 + step]])).sum()
+            run.update(loss * (1e36 if step in OVERFLOW else 1))  # finite; the gradient is not, times the scale of 65,536
+            rates.append(optimizer.param_groups[0]["lr"])
+            weights.append(model.weight.detach().clone())
+    return rates, weights
+
+
+def test_the_schedule_waits_for_skipped_updates(tmp_path):
+    rates, weights = train(tmp_path)
+    updates = 0
+    for step in range(STEPS):
+        assert rates[step] == rate(updates)
+        skipped = step in OVERFLOW
+        assert step == 0 or torch.equal(weights[step], weights[step - 1]) == skipped
+        updates += not skipped
+    assert [row["lr"] for row in read_metrics(tmp_path)] == rates
+    state = load_latest(tmp_path / "checkpoints")
+    assert state["skipped"] == len(OVERFLOW) and state["scaler"]["scale"] == 65536 / 2 ** len(OVERFLOW)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 6, 9])
+def test_a_resumed_run_keeps_the_waiting_schedule(stop, tmp_path):
+    rates, weights = train(tmp_path / "whole")
+    train(tmp_path / "parts", until=stop)
+    more, others = train(tmp_path / "parts", resume=True)
+    start = STEPS - len(more)
+    assert 0 < start <= stop and more == rates[start:]
+    assert all(torch.equal(a, b) for a, b in zip(others, weights[start:], strict=True))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_fp16_on_a_cpu_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "card.yaml").write_text("run_dir: run\nmachine: {precision: fp16}\n")
+    _, err = finish(paws("train", "card.yaml", cwd=tmp_path), code=2)
+    assert err == "error: machine.precision=fp16 needs a GPU; on a CPU use machine.precision=fp32, or bf16 where it is fast\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_bf16_on_a_cpu_trains(tmp_path):
+    card = {"run_dir": "run", "data": {"labels": {"per_class": 2}}, "support": {"images_per_class": 2}}
+    card |= {"optim": {"epochs": 1, "steps_per_epoch": 2, "batch_size": 8}, "machine": {"precision": "bf16"}}
+    (tmp_path / "card.yaml").write_text(json.dumps(card))
+    finish(paws("train", "card.yaml", cwd=tmp_path))
