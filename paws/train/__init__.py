@@ -181,5 +181,7 @@ def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
         raise InputError(f"{folder}: the checkpoint does not fit its config: {error}") from error
+    if config.machine.channels_last:  # as in training: another layout rounds otherwise, and ties may fall otherwise
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     figures = (classifier_result if classifies else soft_nn_result)(model, config, task, device)
     return {"recipe": config.recipe.name, "step": state["step"], **figures}

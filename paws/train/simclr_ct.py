@@ -10,6 +10,7 @@ from paws.config import Config, SimclrCtRecipe
 from paws.data.source import Source
 from paws.data.task import Task
 from paws.distributed import gather, rank
+from paws.errors import InputError
 from paws.losses import nt_xent, suncet
 from paws.train.run import Run
 from paws.train.setup import encoder_of, large_view, multi_crop, soft_nn_result, source_of, start
@@ -36,8 +37,13 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: SimclrCtRecipe) 
 
 
 def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
-    """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours."""
+    """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours.
+
+    Raises InputError if small views are asked for.
+    """
     assert isinstance(config.recipe, SimclrCtRecipe)
+    if config.views.small:
+        raise InputError(f"views.small={config.views.small}: simclr_ct compares two large views; set views.small=0")
     encoder = encoder_of(config, task, run.device)
     source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
