@@ -182,6 +182,6 @@ def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best:
     except RuntimeError as error:
         raise InputError(f"{folder}: the checkpoint does not fit its config: {error}") from error
     if config.machine.channels_last:  # as in training: another layout rounds otherwise, and ties may fall otherwise
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     figures = (classifier_result if classifies else soft_nn_result)(model, config, task, device)
     return {"recipe": config.recipe.name, "step": state["step"], **figures}

@@ -10,7 +10,8 @@ from paws.checkpoint import load_latest
 from paws.data.source import Batch
 from paws.log import read_metrics
 from paws.optim import SGD
-from paws.train.run import Rhythm, Run
+from paws.train.rhythm import Rhythm
+from paws.train.run import Run
 from tests.runs import finish, paws
 
 STEPS, OVERFLOW = 12, {3, 4, 8}

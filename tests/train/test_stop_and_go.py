@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from paws.cards import load_config
 from paws.checkpoint import load_latest
-from paws.config import Config, load_config
+from paws.config import Config
 from paws.errors import InputError
 from paws.train import evaluate, train
-from paws.train.run import Interrupted, Run
+from paws.train.run import Run
+from paws.train.signals import Interrupted
 from tests.images import imagenet_folder
 from tests.runs import assert_same_run
 
