@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paws import distributed
+from paws.batch_norm import convert_sync_batchnorm
 from paws.config import FinetuneRecipe, PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe
 from paws.data.source import Batch
 from paws.data.support import support_labels
@@ -81,7 +82,7 @@ def network(recipe: str, dtype: torch.dtype) -> Encoder:
             return Encoder(backbone, nn.Linear(16, CLASSES)).to(dtype)
     encoder = build_encoder("small_cnn", output_dim=8, hidden_dim=16, prediction_head=True, in_channels=1, seed=0)
     if recipe in ("paws", "simclr_ct"):
-        encoder = distributed.convert_sync_batchnorm(encoder)
+        encoder = convert_sync_batchnorm(encoder)
     if recipe == "snn_finetune":  # a pre-trained network has seen images: its batch norms know their statistics
         images = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         for _ in range(20):
