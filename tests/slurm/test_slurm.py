@@ -84,8 +84,14 @@ def ranks_of(job: str) -> list[psutil.Process]:
     return found
 
 
-def has_pending(process: psutil.Process, number: signal.Signals) -> bool:
-    status = Path(f"/proc/{process.pid}/status").read_text()
+def reached(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a signal waits for a stopped process, or has already been served because SLURM made the process go on."""
+    try:
+        if process.status() != psutil.STATUS_STOPPED:
+            return True
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return True
     masks = re.findall(r"^(?:ShdPnd|SigPnd):\s*([0-9a-f]+)", status, re.M)
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
@@ -102,7 +108,7 @@ def held(job: str, run: Path, until_signal: signal.Signals | None = None) -> Ite
         yield
         if until_signal is not None:
             for rank in ranks:
-                until(lambda rank=rank: has_pending(rank, until_signal), f"{until_signal.name} at rank process {rank.pid}")
+                until(lambda rank=rank: reached(rank, until_signal), f"{until_signal.name} at rank process {rank.pid}")
     finally:
         for rank in ranks:
             try:
