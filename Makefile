@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-slurm check bench clean
+.PHONY: demo test test-slow test-slurm test-browser check bench clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,12 @@ test-slow: $(READY)
 test-slurm: $(READY)
 	tests/slurm/cluster install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
+
+# Installs Chromium where there is none: as root.
+test-browser: $(READY)
+	command -v chromium chromedriver > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
+	$(BIN)/python -m pip install --quiet --editable '.[dev,browser]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _name in ("training", "images", "splits", "launch", "insight"):
+for _name in ("training", "images", "splits", "launch", "insight", "report"):
     if importlib.util.find_spec(f"paws.cli.{_name}") is not None:
         importlib.import_module(f"paws.cli.{_name}").register(app)
 

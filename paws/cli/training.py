@@ -44,7 +44,7 @@ def train(
         relaunch(devices, arguments)
     from paws import train as recipes
     from paws.distributed import place
-    from paws.log import console
+    from paws.log import console, write_text
     from paws.suncet import load_card, without_gpu
     from paws.train.run import Diverged
     from paws.train.signals import Interrupted
@@ -71,7 +71,9 @@ def train(
     if compare:
         from paws.train.compare import baselines
 
-        _print_comparison(result, baselines(settings))
+        found = baselines(settings)
+        write_text(settings.run_dir / "baselines.json", json.dumps(found, indent=1) + "\n")
+        _print_comparison(result, found)
     else:
         _print_result(result)
     console.print(f"run folder: {settings.run_dir}")

@@ -6,11 +6,15 @@ import json
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paws.cards import from_mapping, load_config, read_yaml
 from paws.config import Config
 from paws.errors import InputError
+
+if TYPE_CHECKING:
+    from paws.data.task import Task
+    from paws.models import Encoder
 
 FREE = ("run_dir", "machine", "log", "checkpoint", "evaluate", "data.workers", "data.stage_to", "data.stage_timeout")
 
@@ -159,13 +163,19 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False) -> dict[str, Any]:
-    """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``."""
+def load_run(
+    folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False
+) -> tuple[Config, Task, Encoder, dict[str, Any]]:
+    """The config, images, network (weights loaded) and state of the last, or best, checkpoint of a run.
+
+    Raises:
+        InputError: no run, no checkpoint, or one that does not fit; overrides that do not fit.
+    """
     import torch
 
     from paws.checkpoint import CheckpointFolder
-    from paws.train.finetune import classifier_of, classifier_result
-    from paws.train.setup import encoder_of, soft_nn_result, task_of
+    from paws.train.finetune import classifier_of
+    from paws.train.setup import encoder_of, task_of
 
     read_run(folder)
     config = load_config(folder / "config.yaml", overrides)
@@ -175,13 +185,22 @@ def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best:
         raise InputError(f"{folder}: has no checkpoint yet")
     config = config.model_copy(update={"model": config.model.model_copy(update={"init_from": None, "pretrained": False})})
     task, device = task_of(config), torch.device(device_type(config.machine.device))
-    classifies = config.recipe.name == "finetune"
-    model = classifier_of(config, task, device) if classifies else encoder_of(config, task, device)
+    model = (classifier_of if config.recipe.name == "finetune" else encoder_of)(config, task, device)
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
         raise InputError(f"{folder}: the checkpoint does not fit its config: {error}") from error
     if config.machine.channels_last:  # as in training: another layout rounds otherwise, and ties may fall otherwise
         model.to(memory_format=torch.channels_last)
-    figures = (classifier_result if classifies else soft_nn_result)(model, config, task, device)
-    return {"recipe": config.recipe.name, "step": state["step"], **figures}
+    return config, task, model, state
+
+
+def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False) -> dict[str, Any]:
+    """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``."""
+    from paws.train.finetune import classifier_result
+    from paws.train.setup import soft_nn_result
+
+    config, task, model, state = load_run(folder, overrides, best=best)
+    measure = classifier_result if config.recipe.name == "finetune" else soft_nn_result
+    device = next(model.parameters()).device
+    return {"recipe": config.recipe.name, "step": state["step"], **measure(model, config, task, device)}

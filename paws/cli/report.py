@@ -1,0 +1,25 @@
+"""The verb of the page: report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command()(report)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="the folder of paws fit or paws train")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the page to write; report.html in the folder")] = None,
+) -> None:
+    """Write one HTML page that shows a run: results, mistakes, a map and a wall of its images."""
+    from paws.log import console
+    from paws.report import write_report
+
+    path = write_report(run, output)
+    console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -1,0 +1,151 @@
+"""The contents of the page of a training run: its last checkpoint, tried on the held-out split."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from paws.data.datasets import ImageSet
+from paws.data.task import Task
+from paws.log import read_metrics
+from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
+from paws.report.judge import Images, Judge, select
+from paws.report.statistics import wilson
+from paws.report.thumbnails import open_file
+from paws.seeds import generator
+from paws.train import load_run
+
+MOST_TESTED = 10_000  # held-out images; more say little more
+SHOWN, SHOWN_LABELLED = 900, 600  # images in the gallery
+NEIGHBOURS = 3
+NAMES = {
+    "paws": "PAWS",
+    "simclr_ct": "SimCLR+CT",
+    "snn_finetune": "SuNCEt fine-tuning",
+    "finetune": "A fine-tuned classifier",
+}
+
+
+def training_contents(folder: Path) -> Contents:
+    """Read a run folder of ``paws train``. Raises InputError for a folder without a run, or without a checkpoint."""
+    config, task, model, state = load_run(folder)
+    judge = Judge(config, task, model, next(model.parameters()).device)
+    if task.test is None:  # then only the labelled images can be judged, each by the others
+        images, on, shown_from = (
+            select(task.train, task.labelled),
+            "labelled images, each named by the others,",
+            _unlabelled(task),
+        )
+    else:
+        images = _some(task.test, MOST_TESTED)
+        on, shown_from = "images of the held-out split", images
+    embedded = judge.embed(images)
+    probabilities = judge.probabilities(images, embedded, leave_out=task.test is None)
+    confidence, predicted = (part.numpy() for part in probabilities.max(1))
+    judged = Judged(images.labels.numpy(), predicted, confidence, f"{len(images):,} {on}".rstrip(","))
+    right, count = int((judged.truth == predicted).sum()), len(images)
+    classes = len(task.classes)
+    return Contents(
+        title=folder.resolve().name,
+        summary=f"{NAMES[config.recipe.name]} on {config.data.dataset}: {len(task.train):,} training images, "
+        f"{len(task.labelled):,} of them labelled, {classes} classes; {config.model.name} after {state['step']:,} steps.",
+        classes=task.classes,
+        headline=Headline(right / count, wilson(right, count), f"of {count:,} {on} are named rightly."),
+        bars=_bars(folder, right, count, NAMES[config.recipe.name]) if task.test is not None else (),
+        measured_on=judged.on,
+        curves=tuple(read_metrics(folder)),
+        judged=judged,
+        labelled=np.bincount(judge.labels.numpy(), minlength=classes),
+        shares=np.bincount(predicted, minlength=classes) / count,
+        gallery=_gallery(judge, _some(shown_from, SHOWN), len(shown_from)),
+        about=_about(config.model_dump(mode="json"), state, folder),
+    )
+
+
+def _some(images: Images, most: int) -> Images:
+    """All images, or ``most`` of them drawn at random, always the same."""
+    if len(images) <= most:
+        return images
+    return select(images, torch.randperm(len(images), generator=generator(0, "report"))[:most].sort().values)
+
+
+def _unlabelled(task: Task) -> Images:
+    rows = torch.ones(len(task.train), dtype=torch.bool)
+    rows[task.labelled] = False
+    return select(task.train, rows.nonzero()[:, 0]) if bool(rows.any()) else task.train
+
+
+def _bars(folder: Path, right: int, count: int, name: str) -> tuple[Bar, ...]:
+    """The run beside the baselines that ``paws train --compare`` measured on the same images, the best first."""
+    path = folder / "baselines.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    own = Bar(f"{name}, this run", right / count, wilson(right, count), chosen=True)
+    others = [Bar(other, top1 / 100, wilson(round(top1 / 100 * count), count)) for other, top1 in found.items()]
+    return tuple(sorted([own, *others], key=lambda bar: -bar.accuracy)) if others else ()
+
+
+def _gallery(judge: Judge, shown: Images, of: int) -> Gallery:
+    """The shown images, then labelled ones: those nearest to the shown, and further ones up to a bound."""
+    embedded = judge.embed(shown)
+    probability, predicted = judge.probabilities(shown, embedded).max(1)
+    support = torch.randperm(len(judge.labels), generator=generator(0, "report"))[:SHOWN_LABELLED]
+    votes = None
+    if not judge.classifies:
+        votes = judge.weights(embedded).topk(min(NEIGHBOURS, len(judge.labels)), dim=1)
+        support = torch.cat([votes.indices.flatten().unique(), support])[: max(SHOWN_LABELLED, len(votes.indices.unique()))]
+    support = support.unique()
+    labelled = select(judge.task.train, judge.task.labelled[support])
+    position = torch.full((len(judge.labels),), -1).scatter(0, support, torch.arange(len(support)) + len(shown))
+
+    def open_picture(i: int) -> Image.Image:
+        images, row = (shown, i) if i < len(shown) else (labelled, i - len(shown))
+        return _picture(images.images[row]) if isinstance(images, ImageSet) else open_file(images.paths[row])
+
+    def beside(values: Tensor, of_labelled: float) -> np.ndarray:
+        """Values of the shown images, then the same one for every labelled image."""
+        return torch.cat([values, values.new_full((len(support), *values.shape[1:]), of_labelled)]).numpy()
+
+    known = labelled.labels.numpy()
+    has_truth = judge.task.test is not None
+    return Gallery(
+        names=[*_names(shown, "held-out image" if has_truth else "image"), *_names(labelled, "labelled image")],
+        given=np.concatenate([np.full(len(shown), -1), known]),
+        truth=np.concatenate([shown.labels.numpy() if has_truth else np.full(len(shown), -1), known]),
+        predicted=np.concatenate([predicted.numpy(), known]),
+        probability=beside(probability, 1.0),
+        embedding=torch.cat([embedded, judge.support[support]]).numpy(),
+        open=open_picture,
+        unfamiliar=beside(1 - (embedded @ judge.support.T).amax(1), 0.0),
+        neighbours=None if votes is None else beside(position[votes.indices], -1),
+        weights=None if votes is None else beside(votes.values, 0.0),
+        of=of + len(judge.labels),
+    )
+
+
+def _picture(pixels: Tensor) -> Image.Image:
+    """uint8 (C, H, W) of one or three channels."""
+    array = pixels.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def _names(images: Images, kind: str) -> list[str]:
+    return [f"{kind} {i}" for i in range(len(images))] if isinstance(images, ImageSet) else list(images.names)
+
+
+def _about(config: dict[str, Any], state: dict[str, Any], folder: Path) -> dict[str, dict[str, str]]:
+    """Every setting of the run by section, and the versions."""
+    groups: dict[str, dict[str, str]] = {"run": {"folder": str(folder), "step": str(state["step"])}}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            groups[key] = {name: written(setting) for name, setting in value.items() if setting is not None}
+        else:
+            groups["run"][key] = written(value)
+    groups["versions"] = {"torch": str(state["torch"]), "paws": version("paws-ssl")}
+    return groups
