@@ -21,6 +21,7 @@ import torch.multiprocessing
 
 from benchmarks.side_by_side import print_result
 from paws import distributed
+from paws.batch_norm import convert_sync_batchnorm
 from paws.data.source import Batch
 from paws.data.support import support_labels
 from paws.models import build_encoder
@@ -99,7 +100,7 @@ def step_seconds(steps: int) -> float:
     from paws.optim import build_optimizer, parameter_groups
     from paws.train import paws
 
-    encoder = distributed.convert_sync_batchnorm(build_encoder("small_cnn", output_dim=128, in_channels=1))
+    encoder = convert_sync_batchnorm(build_encoder("small_cnn", output_dim=128, in_channels=1))
     optim = Optim(name="adamw", lr=1e-3)
     optimizer = build_optimizer(optim.name, parameter_groups(encoder, 0.0, optim.groups), lr=optim.lr)
     run, source, seconds = Run(torch.device("cpu"), quiet=True), _Ready(), []

@@ -1,1 +1,19 @@
 """PAWS: semi-supervised learning of visual features by non-parametrically predicting view assignments with support samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paws.bundle import load_bundle as load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when they are first used: the command line must not wait for torch."""
+    if name == "load":
+        from paws.bundle import load_bundle
+
+        return load_bundle
+    raise AttributeError(f"module 'paws' has no attribute {name!r}")

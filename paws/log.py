@@ -17,15 +17,16 @@ from paws.errors import InputError
 
 console = Console(highlight=False, soft_wrap=True)  # soft wrap: a path or command in a log stays on one line to copy
 
+# In the order of removal: while anything of a run is left, config.yaml says that the folder holds one.
 OWN = (
-    "config.yaml",
-    "metrics.jsonl",
-    "metrics.csv",
     "result.json",
     "baselines.json",
+    "metrics.jsonl",
+    "metrics.csv",
     "checkpoints",
     "tensorboard",
     "report.html",
+    "config.yaml",
 )
 
 
@@ -40,8 +41,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a training run was begun in ``folder``."""
-    return (folder / "config.yaml").is_file()
+    """Whether a training run was begun in ``folder``; one that has lost its config still has checkpoints."""
+    return (folder / "config.yaml").is_file() or any((folder / "checkpoints").glob("*.pt"))
 
 
 def check_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:

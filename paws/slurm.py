@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -144,7 +146,9 @@ def submit(jobs: Sequence[TrainJob], resources: Resources, logs: Path, *, local:
         raise InputError("paws launch needs submitit: pip install 'paws-ssl[slurm]'") from error
     try:
         cluster = "local" if local else "slurm"
-        executor = submitit.AutoExecutor(logs / "%j", cluster=cluster, slurm_max_num_timeout=resources.timeouts)
+        executor = submitit.AutoExecutor(
+            logs / "%j", cluster=cluster, slurm_max_num_timeout=resources.timeouts, slurm_python=_python()
+        )
         executor.update_parameters(**_parameters(resources, local))
         if local:  # one after the other: they share this machine
             return [_finished(executor.submit(job)) for job in jobs]
@@ -153,6 +157,12 @@ def submit(jobs: Sequence[TrainJob], resources: Resources, logs: Path, *, local:
     except (RuntimeError, ValueError, subprocess.CalledProcessError) as error:
         raise InputError(f"the job was not submitted: {error}") from error
     return submitted
+
+
+def _python() -> str:
+    """The command that starts Python in a job: until submitit can handle its signal, that does not kill the job."""
+    name = _submitit_signal().name.removeprefix("SIG")
+    return shlex.join(["sh", "-c", f'trap \'\' {name}; exec "$0" "$@"', sys.executable])
 
 
 def _finished(job: Any) -> Any:

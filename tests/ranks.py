@@ -22,6 +22,7 @@ context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
     [
         "pytest",
+        "sklearn.datasets",
         "timm.layers",
         "torch.distributed",
         "torch.nn.parallel",
@@ -62,7 +63,7 @@ def _rank(connection: Any, variables: dict[str, str], timeout: float, work: byte
 
 
 def run_ranks(
-    call: Callable[..., Any], world_size: int, *args: Any, timeout: float = 60.0, group_timeout: float = 60.0
+    call: Callable[..., Any], world_size: int, *args: Any, timeout: float = 300.0, group_timeout: float = 300.0
 ) -> list[Any]:
     """The results of ``call(*args)`` on every rank, in rank order.
 

@@ -80,13 +80,13 @@ def finish(started: Started, *, code: int = 0, timeout: float = 300) -> tuple[st
     return out, err
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 120) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 300, every: float = 0.01) -> Any:
     """The condition's first true value; AssertionError naming ``what`` after that many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
-        time.sleep(0.01)
+        time.sleep(every)
     raise AssertionError(f"{what}: not within {seconds} s")
 
 

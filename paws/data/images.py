@@ -7,10 +7,11 @@ needs no more, which costs a fraction of the time.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +40,8 @@ LYING = (5, 6, 7, 8)  # orientations that swap width and height
 class ImageFile:
     """An image file of which only the header is decoded at first.
 
-    ``height`` and ``width`` are those of the upright image. Whatever is wrong with the file is an InputError naming it.
+    ``height`` and ``width`` are those of the upright image, ``content`` names the bytes of the file. Whatever is wrong with
+    the file is an InputError naming it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -48,6 +50,7 @@ class ImageFile:
             data = Path(path).read_bytes()
             if not data:
                 raise ValueError("the file is empty")
+            self.content = hashlib.blake2b(data, digest_size=16).hexdigest()
             # Image.open refuses huge images by their header, before a JPEG could be decoded at a reduced scale
             jpeg = data[:2] == b"\xff\xd8"
             self._image = JpegImagePlugin.JpegImageFile(io.BytesIO(data)) if jpeg else Image.open(io.BytesIO(data))
@@ -68,15 +71,28 @@ class ImageFile:
                     image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many; make the image smaller")
-            image = _to_mode(image, "RGB" if channels == 3 else "L")
-            if self._orientation in TURNS:
-                image = image.transpose(TURNS[self._orientation])
-            return torch.from_numpy(np.array(image)).view(image.height, image.width, channels).permute(2, 0, 1)
+            return _upright(image, self._orientation, channels)
 
 
 def read_image(path: str | Path, channels: int = 3) -> Tensor:
     """The image in a file at full size: uint8 (channels, H, W). Raises InputError naming a file that is not readable."""
     return ImageFile(path).decode(channels)
+
+
+def as_pixels(image: Image.Image | np.ndarray) -> Tensor:
+    """A Pillow image, or a uint8 array (H, W), (H, W, 1) or (H, W, 3), as uint8 RGB (3, H, W); the image stays as it is.
+
+    Raises:
+        InputError: an array of another dtype or shape, or an image that is not readable.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+            raise InputError(f"an array of {image.dtype} {image.shape}: an image is uint8 (H, W), (H, W, 1) or (H, W, 3)")
+        if not image.size:
+            raise InputError(f"an array of shape {image.shape} holds no pixel")
+        return torch.from_numpy(np.array(image)).view(*image.shape[:2], -1).permute(2, 0, 1).expand(3, -1, -1)
+    with _reading(getattr(image, "filename", "") or "a Pillow image"):
+        return _upright(image, _orientation(image), 3)
 
 
 def find_images(root: str | Path) -> list[str]:
@@ -115,10 +131,16 @@ def scan_images(root: str | Path) -> tuple[list[str], dict[str, int]]:
     return sorted(images), folders
 
 
-def check_images(paths: Sequence[str], workers: int = 0) -> dict[int, str]:
-    """Decode every file once (JPEG at an eighth of its size); position -> message for those that cannot be read."""
+def check_images(paths: Sequence[str], workers: int = 0, advance: Callable[[int], None] = lambda count: None) -> dict[int, str]:
+    """Decode every file once (JPEG at an eighth of its size); position -> message for those that cannot be read.
+
+    ``advance`` is told how many more were decoded.
+    """
     loader: DataLoader[list[str | None]] = DataLoader(_Check(paths), batch_size=64, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
-    messages = (message for batch in loader for message in batch)
+    messages: list[str | None] = []
+    for batch in loader:
+        messages += batch
+        advance(len(batch))
     return {i: message for i, message in enumerate(messages) if message is not None}
 
 
@@ -147,6 +169,13 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read as an image (unknown or broken format)") from None
     except Exception as error:  # decoders raise almost anything on broken data
         raise InputError(f"{path}: cannot be read as an image ({error or type(error).__name__})") from None
+
+
+def _upright(image: Image.Image, orientation: int, channels: int) -> Tensor:
+    image = _to_mode(image, "RGB" if channels == 3 else "L")
+    if orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+    return torch.from_numpy(np.array(image)).view(image.height, image.width, channels).permute(2, 0, 1)
 
 
 def _allowed(max_reduction: float) -> int:

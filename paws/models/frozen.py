@@ -63,8 +63,8 @@ class Frozen:
 
     def config(self) -> dict[str, Any]:
         """JSON-able: everything but the weights."""
-        names = ("name", "size", "mean", "std", "interpolation", "feature_dim", "digest")
-        return {name: getattr(self, name) for name in names}
+        names = ("name", "size", "interpolation", "feature_dim", "digest")
+        return {**{name: getattr(self, name) for name in names}, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: Callable[[], Mapping[str, Tensor]]) -> Frozen:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from paws import distributed
+from paws.batch_norm import convert_sync_batchnorm
 from paws.config import Config, Optim
 from paws.data.datasets import ImageSet
 from paws.data.source import Bank, Source, TensorBank
@@ -123,7 +124,7 @@ def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise:
         from paws.weights import load_weights
 
         load_weights(encoder, model.init_from)
-    synchronised = distributed.convert_sync_batchnorm(encoder) if synchronise else encoder
+    synchronised = convert_sync_batchnorm(encoder) if synchronise else encoder
     return synchronised.to(device)  # type: ignore[return-value]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,12 +19,15 @@ CLUSTER = Path(__file__).parent / "cluster"
 def slurm() -> Iterator[None]:
     if os.getuid() != 0 or shutil.which("slurmctld") is None or shutil.which("mariadbd") is None:
         pytest.fail("the test cluster needs root and SLURM: run `make test-slurm`, which installs it")
-    folder = Path(tempfile.mkdtemp(prefix="paws-slurm-"))  # not pytest's, which other sessions may clear away
+    # not in pytest's folder, which other sessions may clear away; and where the database's own user may go
+    folder = Path(tempfile.mkdtemp(prefix="paws-slurm-", dir="/tmp"))
+    former = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))  # so that the cluster is ended then, too
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     try:
-        subprocess.run([CLUSTER, "start", folder], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([CLUSTER, "start", folder], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         yield
     finally:
-        subprocess.run([CLUSTER, "stop", folder], check=True)
+        subprocess.run([CLUSTER, "stop", folder], check=True, stdin=subprocess.DEVNULL)
+        signal.signal(signal.SIGTERM, former)
         del os.environ["SLURM_CONF"]
         shutil.rmtree(folder)

@@ -1,0 +1,138 @@
+"""The verbs of your own images: fit, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paws.errors import InputError
+
+if TYPE_CHECKING:
+    from paws.fit.record import FitRun
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps")]
+Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode images; as the machine has cores if absent")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command()(fit)
+    app.command()(predict)
+
+
+def fit(
+    images: Annotated[Path, typer.Argument(help="folder of images, nested folders too")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="folder of the run; the same one again goes on")],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV or .jsonl with file and label; without it sub-folders are the classes")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="a timm model; a small DINOv2 if absent")] = None,
+    weights: Annotated[Path | None, typer.Option(help="file of its weights, where there is no network")] = None,
+    image_size: Annotated[int | None, typer.Option(help="pixels; the model's own, at most 224, if absent")] = None,
+    views: Annotated[int, typer.Option(help="random views of each image beside the plain one")] = 5,
+    test: Annotated[Path | None, typer.Option(help="labels of further images of the folder, to report on")] = None,
+    accuracy: Annotated[float, typer.Option(help="what predictions must reach that are not marked abstain")] = 0.95,
+    model: Annotated[str, typer.Option(help="auto, paws, knn, logistic, or the name of another baseline")] = "auto",
+    prior: Annotated[str, typer.Option(help="class frequencies: uniform, labels, or numbers like 0.7,0.3")] = "uniform",
+    seed: Annotated[int, typer.Option()] = 0,
+    skip_broken: Annotated[bool, typer.Option(help="leave unreadable images out instead of an error")] = False,
+    overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """Predict a folder of images from a few labels: embed, train, compare, choose, predict, save."""
+    from paws.fit.options import FitOptions
+    from paws.fit.pipeline import fit_folder
+    from paws.models.frozen import DEFAULT
+
+    options = FitOptions(
+        backbone=backbone or DEFAULT,
+        weights=None if weights is None else str(weights),
+        image_size=image_size,
+        views=views,
+        test=None if test is None else str(test),
+        accuracy=accuracy,
+        model=model,
+        prior=_prior(prior),
+        seed=seed,
+        skip_broken=skip_broken,
+    )
+    found = fit_folder(images, labels, output, options, device=_device(device), workers=workers, overwrite=overwrite)
+    _print_fit(found)
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="the bundle of a fit, e.g. runs/flowers/bundle")],
+    images: Annotated[list[Path], typer.Argument(help="folders, image files, or .txt files with a path on every line")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the table to write, CSV")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON lines instead")] = False,
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """Predict images with a bundle; an image that cannot be read is a row with an error. Runs under torchrun too."""
+    from paws import distributed
+    from paws.bundle import load_bundle
+    from paws.fit.options import default_workers
+    from paws.fit.steps import Steps
+    from paws.log import console
+    from paws.predict import list_images, predict_table, predictions
+
+    if as_json == (output is not None):
+        raise InputError("give either a table to write, -o predictions.csv, or --json")
+    paths, names = list_images(images)
+    workers = default_workers() if workers is None else workers
+    with distributed.init(_device(device).split(":")[0]) as place:
+        if as_json and distributed.world_size() > 1:
+            raise InputError("--json prints from one process; with several ranks write a table with -o")
+        loaded = load_bundle(bundle, device=str(place) if distributed.world_size() > 1 else _device(device))
+        if output is None:
+            for batch in predictions(loaded, paths, names, workers=workers):
+                print("\n".join(p.json() for p in batch), flush=True)
+            return
+        steps = Steps(quiet=not distributed.is_main())
+        with steps.step("predict", len(paths) // distributed.world_size()) as advance:
+            broken = predict_table(loaded, paths, names, output, workers=workers, advance=advance)
+        if distributed.is_main():
+            console.print(f"{output}: {len(paths)} rows" + (f", {broken} of them could not be read" if broken else ""))
+
+
+def _prior(text: str) -> str | tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return text
+
+
+def _device(name: str) -> str:
+    from paws.train import device_type
+
+    try:
+        return device_type(name)
+    except InputError as error:
+        raise InputError(str(error).replace("machine.device=", "--device ")) from None
+
+
+def _print_fit(found: FitRun) -> None:
+    from rich.table import Table
+
+    from paws.log import console
+
+    record = found.record
+    tested = any(row["test"] is not None for row in record["scores"])
+    table = Table(title=f"held-out accuracy on {record['label_count']} labelled images, %")
+    for column in ("method", "accuracy", "95 % interval", *(["test"] if tested else [])):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for row in record["scores"]:
+        known = row["accuracy"] is not None
+        cells = [f"{100 * row['accuracy']:.1f}" if known else "–"]
+        cells += [f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if known else "–"]
+        cells += [f"{100 * row['test']:.1f}"] if tested else []
+        table.add_row(row["method"], *cells, style="bold" if row["method"] == record["chosen"] else None)
+    console.print(table)
+    console.print(f"in use: {record['chosen']}: {record['reason']}", markup=False)
+    console.print(f"predictions: {found.folder / 'predictions.csv'}", markup=False)
+    console.print(f"bundle:      {found.folder / 'bundle'}", markup=False)
+    console.print(f"next:        paws report {found.folder}", markup=False)
+    console.print(f"             paws predict {found.folder / 'bundle'} NEW_IMAGES -o new.csv", markup=False)

@@ -1,0 +1,137 @@
+"""The features of every image in its plain view and in random ones, embedded once and kept in a memory-mapped file.
+
+A row belongs to a file by its name, size and modification time. Rows that are there stay when files are added or removed; a
+run that was killed goes on after the last recorded chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from paws.data.folder import FileSet
+from paws.data.stored_views import VERSION, view_batches
+from paws.errors import InputError
+from paws.log import write_text
+from paws.models.frozen import Frozen
+from paws.models.runtime import Runtime
+
+RECORDED = 64  # images after which the rows are recorded as done
+FILES = ("views.f16", "done.u8", "views.json")
+
+Stamp = tuple[str, int, int]  # name, bytes, modification time in ns
+
+
+def stamps(files: FileSet) -> list[Stamp]:
+    """What tells whether a file is the one that was embedded. Raises InputError where a file is gone."""
+    found = []
+    for name, path in zip(files.names, files.paths, strict=True):
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; it was there when the folder was read") from None
+        found.append((name, status.st_size, status.st_mtime_ns))
+    return found
+
+
+class FeatureStore:
+    """Features (N, 1 + K, D) float16 of N files in a folder of their own.
+
+    Args:
+        folder: where they are kept.
+        files: whose features they are, in the order of the rows.
+        frozen: the backbone.
+        views: K, random views of each image beside the plain one.
+    """
+
+    def __init__(self, folder: Path, files: FileSet, frozen: Frozen, views: int) -> None:
+        self.folder, self.files, self.frozen, self.views = folder, files, frozen, views
+        self.shape = (len(files), 1 + views, frozen.feature_dim)
+        self.settings = {"version": VERSION, "views": views, "backbone": frozen.config()}
+        self._open(stamps(files))
+
+    @property
+    def missing(self) -> int:
+        """How many images are not embedded yet."""
+        return int((self.done == 0).sum())
+
+    def fill(self, *, device: str = "cpu", workers: int = 0, advance: Callable[[int], None] = lambda count: None) -> np.memmap:
+        """Embed what is missing and return all features, read-only. ``advance`` is told how many images were done.
+
+        Raises:
+            InputError: a file can no longer be read.
+        """
+        pending = np.flatnonzero(self.done == 0)
+        if len(pending):
+            self._embed(pending, Runtime(self.frozen, device), workers, advance)
+        return np.memmap(self.folder / FILES[0], np.float16, "r", shape=self.shape)
+
+    def _embed(self, pending: np.ndarray, run: Runtime, workers: int, advance: Callable[[int], None]) -> None:
+        features = np.memmap(self.folder / FILES[0], np.float16, "r+", shape=self.shape)
+        done = np.memmap(self.folder / FILES[1], np.uint8, "r+", shape=(len(self.files),))
+        paths = [self.files.paths[int(row)] for row in pending]
+        batches = view_batches(
+            paths, self.views, self.frozen.size, self.frozen.interpolation, batch_size=RECORDED, workers=workers
+        )
+        start = 0
+        for views, faults in batches:  # (B, 1+K, 3, size, size)
+            if any(faults):
+                raise InputError("\n".join(fault for fault in faults if fault))
+            chunk = pending[start : start + len(views)]
+            found = run(views.flatten(0, 1)).view(len(views), *self.shape[1:])  # (B, 1+K, D)
+            if float(found.abs().max()) > np.finfo(np.float16).max:
+                raise InputError(f"{self.frozen.name}: its features are too large to be stored in half precision")
+            features[chunk] = found.to(torch.float16).numpy()
+            features.flush()
+            done[chunk] = 1  # only now: a row that is marked is there, whatever ends this process
+            done.flush()
+            start += len(views)
+            advance(len(views))
+        self.done = np.array(done)
+
+    def _open(self, files: list[Stamp]) -> None:
+        aside = self.folder.with_name(f".{self.folder.name}.new")
+        if aside.is_dir() and not self.folder.is_dir() and (aside / FILES[2]).is_file():
+            aside.rename(self.folder)  # killed between the removal of the old one and this step
+        shutil.rmtree(aside, ignore_errors=True)
+        about = {**self.settings, "shape": list(self.shape), "files": [list(stamp) for stamp in files]}
+        known = _read(self.folder)
+        if known != about:
+            self._build(aside, files, known)
+            write_text(aside / FILES[2], json.dumps(about))
+            shutil.rmtree(self.folder, ignore_errors=True)
+            aside.rename(self.folder)
+        self.done = np.fromfile(self.folder / FILES[1], np.uint8)
+
+    def _build(self, folder: Path, files: list[Stamp], known: dict[str, Any] | None) -> None:
+        """A store for these files that holds the rows which the one that is ``known`` has of them."""
+        folder.mkdir(parents=True)
+        features = np.memmap(folder / FILES[0], np.float16, "w+", shape=self.shape)
+        done = np.zeros(len(files), np.uint8)
+        if known is not None and {name: known[name] for name in self.settings} == self.settings:
+            old = np.memmap(self.folder / FILES[0], np.float16, "r", shape=tuple(known["shape"]))
+            finished = np.fromfile(self.folder / FILES[1], np.uint8)
+            row_of = {tuple(stamp): row for row, stamp in enumerate(known["files"]) if finished[row]}
+            for row, stamp in enumerate(files):
+                if (former := row_of.get(stamp)) is not None:
+                    features[row], done[row] = old[former], 1
+        features.flush()
+        done.tofile(folder / FILES[1])
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    """What a store says of itself; None where there is none that is whole."""
+    try:
+        known = json.loads((folder / FILES[2]).read_text(encoding="utf-8"))
+        size = 2 * int(np.prod(known["shape"]))
+        whole = (folder / FILES[0]).stat().st_size == size and (folder / FILES[1]).stat().st_size == known["shape"][0]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return known if whole else None
