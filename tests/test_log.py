@@ -1,15 +1,19 @@
-<<<<<<< HEAD
-"""A run folder says that it holds a run for as long as anything of one is in it."""
+"""The run folder, which says that it holds a run for as long as anything of one is in it; metrics rows; the progress line."""
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from paws import log
 from paws.errors import InputError
-from paws.log import OWN, check_run_folder, clear_run, holds_run
+from paws.log import OWN, Metrics, check_run_folder, clear_run, holds_run, progress_bar, read_metrics
+from tests.runs import CARD, finish, paws
 
 
 class Killed(BaseException):
@@ -63,21 +67,6 @@ def test_checkpoints_without_a_config_are_a_run(tmp_path: Path):
     assert not holds_run(tmp_path)
     (tmp_path / "checkpoints" / "step-00000001.pt").touch()
     assert holds_run(tmp_path)
-=======
-"""What a run tells while it goes: metrics rows, TensorBoard events, the progress line."""
-
-from __future__ import annotations
-
-import io
-import json
-from pathlib import Path
-
-import pytest
-from rich.console import Console
-
-from paws import log
-from paws.log import Metrics, progress_bar, read_metrics
-from tests.runs import CARD, finish, paws
 
 
 def test_tensorboard_events_hold_the_metrics_rows(tmp_path: Path) -> None:
@@ -112,4 +101,3 @@ def test_progress_line_shows_losses_throughput_and_time_left(monkeypatch: pytest
     shown = screen.getvalue()
     for part in ("training", "50/100", "loss 1.234", "567 images/s", "left"):
         assert part in shown
->>>>>>> d8437b8 (paws report: one page of a training run, tried in a real browser)
