@@ -24,16 +24,29 @@ def fit_exponent(probabilities: Tensor, labels: Tensor) -> float:
     return float(exponents[int(torch.stack(losses).argmin())])
 
 
-def fit_threshold(confidence: Tensor, correct: Tensor | None, accuracy: float) -> float:
-    """The smallest probability above which predictions reach ``accuracy``.
+def fit_exponent_to_confidence(probabilities: Tensor, confidence: float) -> float:
+    """The exponent that brings the mean largest probability of (N, C) to ``confidence``, where no label tells."""
+    low, high = 0.02, 50.0
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        if float(calibrated(probabilities, middle).amax(1).mean()) < confidence:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(low * high)
 
-    Confidence (N,) of predictions, with ``correct`` (N,) bool where labels are known: measured on them where there are at
-    least ``ENOUGH``, otherwise the calibrated probabilities are taken at their word. 1 where nothing reaches it.
+
+def fit_threshold(confidence: Tensor, correct: Tensor | None, accuracy: float) -> float | None:
+    """The smallest probability above which predictions reach ``accuracy``; 1 where nothing reaches it.
+
+    Confidence (N,) of predictions, with ``correct`` (N,) bool; None where these are fewer than ``ENOUGH``. Without
+    ``correct`` the probabilities are taken at their word.
     """
-    known = correct is not None and len(correct) >= ENOUGH
-    values = correct.double() if known and correct is not None else confidence.double()
+    if correct is not None and len(correct) < ENOUGH:
+        return None
     order = confidence.argsort(descending=True)
-    reached = values[order].cumsum(0) / torch.arange(1, len(order) + 1)
+    values = (confidence if correct is None else correct)[order].double()
+    reached = values.cumsum(0) / torch.arange(1, len(order) + 1)
     good = (reached >= accuracy).nonzero().flatten()
     return float(confidence[order[good[-1]]]) if len(good) else 1.0
 

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paws.fit.space import Space, Views, rows
+from paws.fit.problem import Problem
 from paws.rules import Linear, Nearest, Rule, SoftVote, Spread
 from paws.seeds import generator
 
 SPREAD_IMAGES = 10_000  # of the pool, at most, that LabelSpreading spreads over
-NEIGHBOURS = 10
+NEIGHBOURS, ALPHA = 10, 0.9  # of its graph, and the share of what an image takes from its neighbours
+TEMPERATURE = 0.1  # of the soft nearest neighbours
 BASELINES = ("nearest neighbours", "logistic regression", "LabelSpreading", "soft nearest neighbours")
 
 
@@ -44,47 +45,55 @@ def score(method: str, probabilities: Tensor, labels: Tensor, settings: dict[str
 
 
 class SpreadGraph:
-    """The nearest-neighbour graph of (a sample of) the pool, made once, over which labels are spread again and again."""
+    """The nearest-neighbour graph of (a sample of) the pool, made once, over which labels are spread again and again.
 
-    def __init__(self, views: Views, labels: Tensor, space: Space, *, seed: int = 0) -> None:
+    The graph is symmetric (two images are joined when either is among the nearest of the other), which carries labels
+    further than scikit-learn's own one-sided one.
+    """
+
+    def __init__(self, problem: Problem) -> None:
         from sklearn.neighbors import NearestNeighbors
 
-        order = torch.randperm(len(views), generator=generator(seed, "spread"))
+        labels, space = problem.labels, problem.space
+        order = torch.randperm(len(labels), generator=generator(problem.seed, "spread"))
         order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
-        self.images = order[: max(SPREAD_IMAGES, int((labels >= 0).sum()))]  # (M,)
-        self.space = space
-        self.bank = _plain(views, self.images, space)  # (M, P)
-        self.k = min(NEIGHBOURS, len(self.images))
-        points = self.bank.numpy()
-        self.graph = NearestNeighbors(n_neighbors=self.k).fit(points).kneighbors_graph(points)
+        self.images = order[: max(SPREAD_IMAGES, len(problem.labelled))]  # (M,)
+        self.bank = problem.projected[self.images, 0].float()  # (M, P)
+        self.project = space.projection()
+        points, self.k = self.bank.numpy(), min(NEIGHBOURS, len(self.images) - 1)
+        nearest = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(points).kneighbors_graph()  # (M, M) sparse
+        self.graph = nearest.maximum(nearest.T)
 
-    def fit(self, labels: Tensor, num_classes: int) -> Spread:
-        """Spread the labels (N,) of the pool, -1 where unknown."""
+    def spread(self, labels: Tensor, num_classes: int) -> Spread:
+        """The rule that comes of spreading the labels (N,) of the pool, -1 where unknown."""
         from sklearn.semi_supervised import LabelSpreading
 
-        y = labels[self.images].numpy()
-        model = LabelSpreading(kernel=lambda a, b: self.graph, max_iter=200)
+        model = LabelSpreading(kernel=lambda a, b: self.graph, alpha=ALPHA, max_iter=200, tol=1e-4)
         with np.errstate(invalid="ignore", divide="ignore"):  # an image that no label reaches: zero over zero
-            model.fit(self.bank.numpy(), y)
-        spread = torch.zeros(len(y), num_classes)
+            model.fit(self.bank.numpy(), labels[self.images].numpy())
+        spread = torch.zeros(len(self.bank), num_classes)
         spread[:, model.classes_] = torch.from_numpy(np.nan_to_num(model.label_distributions_)).float()
-        return Spread(self.bank, spread, self.k, self.space.projection())
+        return Spread(self.bank, spread, self.k, self.project)
 
 
-def _plain(views: Views, images: Tensor, space: Space, chunk: int = 4096) -> Tensor:
-    parts = [rows(views, part)[:, :1] for part in images.split(chunk)]
-    return torch.cat([space.project(part)[:, 0].float() for part in parts])
-
-
-def fit_baseline(
-    method: str, support: Tensor, labels: Tensor, pool_labels: Tensor, num_classes: int, graph: SpreadGraph
-) -> Rule:
-    """One of BASELINES on standardised features (S, D) of images with labels (S,), the only known ones of ``pool_labels``."""
+def fit_baseline(method: str, problem: Problem, graph: SpreadGraph, left_out: int | None = None) -> Rule:
+    """One of BASELINES on the standardised features, fitted to the labels outside of a fold."""
+    seen = torch.ones(len(problem.truth), dtype=torch.bool) if left_out is None else problem.fold != left_out
+    truth, num_classes = problem.truth[seen], len(problem.classes)
     if method == "nearest neighbours":
-        smallest = int(torch.bincount(labels, minlength=num_classes).min())
-        return Nearest(min(5, max(1, smallest)))
+        return Nearest(min(5, int(torch.bincount(truth, minlength=num_classes).clamp_min(1).min())))
     if method == "logistic regression":
-        return Linear.fit(support, labels, num_classes)
+        return Linear.fit(problem.space.standardise(problem.support[seen]), truth, num_classes)
     if method == "LabelSpreading":
-        return graph.fit(pool_labels, num_classes)
-    return SoftVote([], 0.1)
+        return graph.spread(problem.known(left_out), num_classes)
+    return SoftVote([], TEMPERATURE)
+
+
+def held_out(method: str, problem: Problem, graph: SpreadGraph) -> Tensor:
+    """(S, C) probabilities of each labelled image by the baseline fitted without its fold; 0 where it is in none."""
+    found = torch.zeros(len(problem.truth), len(problem.classes))
+    for fold in problem.fold.unique().tolist():
+        if fold >= 0:
+            out, probabilities = problem.asked(fit_baseline(method, problem, graph, fold), fold)
+            found[out] = probabilities
+    return found

@@ -26,11 +26,13 @@ from paws.train.run import Rhythm, Run
 class HeadSettings:
     """How a head is trained."""
 
+    heads: int = 8
     steps: int = 600
-    batch_size: int = 256  # unlabelled images a step, in two views each
+    batch_size: int = 128  # unlabelled images a step, in two views each
     images_per_class: int = 16  # support images, at most; fewer where no class has as many
-    hidden_dim: int = 512
-    out_dim: int = 128
+    width: int = 256  # principal components of the features that a head starts from
+    hidden_dim: int = 256
+    out_dim: int = 64
     lr: float = 1e-3
     weight_decay: float = 1e-2
     temperature: float = 0.1

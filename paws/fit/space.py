@@ -18,7 +18,7 @@ Views = Tensor | np.ndarray
 
 @dataclass(frozen=True)
 class Space:
-    """Mean and scale (D,) of the features, and P principal directions (P, D) of the standardised ones."""
+    """Mean and scale (D,) of the features, and P directions (P, D) in the space of the standardised ones."""
 
     mean: Tensor
     scale: Tensor
@@ -48,15 +48,18 @@ class Space:
 def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
     """Standardisation by a sample of the images in all their views, and the ``width`` largest principal components.
 
-    Components keep their natural scale: a rotation, cut off. All are kept where there are no more than ``width``.
+    Components are half whitened (each divided by the square root of its deviation), which keeps their order of size but lets
+    the small ones speak, and scaled to a mean variance of 1. All are kept where there are no more than ``width``.
     """
     count = len(views)
     chosen = torch.randperm(count, generator=generator(seed, "space"))[:SAMPLE].sort().values
     sample = rows(views, chosen).float().flatten(0, 1)  # (n * V, D)
     mean, scale = sample.mean(0), sample.std(0).clamp_min(1e-6)
     standardised = (sample - mean) / scale
-    _, vectors = torch.linalg.eigh(standardised.T @ standardised)  # ascending
-    return Space(mean, scale, vectors[:, -width:].T.flip(0).contiguous())
+    variances, vectors = torch.linalg.eigh(standardised.T @ standardised / len(standardised))  # ascending
+    variances, vectors = variances[-width:].flip(0).clamp_min(1e-4), vectors[:, -width:].T.flip(0)  # (P,), (P, D)
+    whitened = vectors / variances[:, None] ** 0.25
+    return Space(mean, scale, whitened / variances.sqrt().mean().sqrt())
 
 
 def rows(views: Views, chosen: Tensor | slice) -> Tensor:

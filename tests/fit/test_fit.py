@@ -8,6 +8,7 @@ from paws.errors import InputError
 from paws.fit import fit as module
 from paws.fit.fit import fit_features
 from paws.fit.head import HeadSettings
+from paws.fit.select import METHODS
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -32,7 +33,7 @@ def some_labels(truth, per_class):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(
-        module, "HeadSettings", lambda: HeadSettings(steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
+        module, "HeadSettings", lambda: HeadSettings(heads=4, steps=40, batch_size=32, width=16, hidden_dim=16, out_dim=8, lr=1e-2)
     )
 
 
@@ -40,7 +41,7 @@ def short(monkeypatch):
 def test_fit_classifies_and_survives_a_round_trip(per_class):
     views, truth = blobs()
     fitted = fit_features(views, some_labels(truth, per_class), CLASSES, test=(views[:, 0], truth))
-    assert {s.method for s in fitted.scores} == set(module.METHODS)
+    assert {s.method for s in fitted.scores} == set(METHODS)
     votes = fitted.classifier.votes(views[:, 0])
     assert (votes.probabilities.argmax(1) == truth).float().mean() > 0.9
     assert fitted.held_out.shape == (3 * per_class, 3)
@@ -51,7 +52,7 @@ def test_fit_classifies_and_survives_a_round_trip(per_class):
         assert fitted.chosen == "PAWS" and "single label" in fitted.reason
 
 
-@pytest.mark.parametrize("method", module.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_asked_for(method):
     views, truth = blobs()
     fitted = fit_features(views, some_labels(truth, 3), CLASSES, model=method)
