@@ -31,15 +31,16 @@ class SoftVote(nn.Module):
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
         """Probabilities (N, C) and weights (N, S)."""
-        balance = -(labels @ labels.sum(0)).log()  # (S,) minus the log of the class's count
+        count = labels @ labels.sum(0)  # (S,) of the class of each labelled image
+        if own:
+            count = count - labels @ labels.T  # (N, S): the query itself does not count in its class
         x, support = self.project(x), self.project(support)
-        weights = torch.zeros(len(x), len(support), device=x.device)
+        shares = []
         for head in self.heads:
             similarity = normalize(head(x), dim=1) @ normalize(head(support), dim=1).T  # (N, S)
-            logits = similarity / self.temperature + balance
-            if own:
-                logits = logits.masked_fill(torch.eye(len(x), dtype=torch.bool, device=x.device), -torch.inf)
-            weights = weights + logits.softmax(1) / len(self.heads)
+            logits = similarity / self.temperature - count.log()
+            shares.append((_without_self(logits, -torch.inf) if own else logits).softmax(1))
+        weights = torch.stack(shares).mean(0)
         return weights @ labels, weights
 
     def embed(self, x: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class Nearest(nn.Module):
         """Probabilities (N, C); this rule has no weights."""
         distance = _squared_distance(x, support)  # (N, S)
         if own:
-            distance = distance.masked_fill(torch.eye(len(x), dtype=torch.bool, device=x.device), torch.inf)
+            distance = _without_self(distance, torch.inf)
         nearest = distance.topk(min(self.k, support.shape[0]), dim=1, largest=False).indices  # (N, k)
         return labels[nearest].mean(1), None
 
@@ -179,3 +180,7 @@ def build(config: dict[str, Any]) -> Rule:
 
 def _squared_distance(x: Tensor, y: Tensor) -> Tensor:
     return (y * y).sum(1) - 2 * x @ y.T  # (N, M), up to what is the same for all y
+
+
+def _without_self(values: Tensor, filler: float) -> Tensor:
+    return values.masked_fill(torch.eye(len(values), dtype=torch.bool, device=values.device), filler)

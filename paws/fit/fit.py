@@ -17,7 +17,7 @@ from paws.fit.head import HeadSettings
 from paws.fit.problem import Problem, problem_of
 from paws.fit.select import choose, method_named, steadiest
 from paws.fit.space import Views, rows
-from paws.rules import Rule
+from paws.rules import Rule, SoftVote
 
 SAMPLE = 5000  # images of the pool that the threshold is read off when there are too few labels
 
@@ -107,7 +107,7 @@ def _classifier(problem: Problem, method: str, rule: Rule, held_out: Tensor) -> 
     classifier = Classifier(problem.classes, method, rule, space.mean, space.scale, problem.support, problem.truth)
     if len(held):
         classifier.calibration.fill_(fit_exponent(held_out[held], problem.truth[held]))
-    elif method == "PAWS":
+    elif isinstance(rule, SoftVote) and method == "PAWS":
         classifier.calibration.fill_(fit_exponent_to_confidence(*ensemble.confirmation(problem, rule)))
     return classifier
 

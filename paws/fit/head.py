@@ -35,7 +35,7 @@ class HeadSettings:
     out_dim: int = 64
     lr: float = 1e-3
     weight_decay: float = 1e-2
-    temperature: float = 0.1
+    temperature: float = 0.2
     sharpening: float = 0.25
     smoothing: float = 0.1
     me_max: float = 1.0

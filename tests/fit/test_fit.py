@@ -33,7 +33,9 @@ def some_labels(truth, per_class):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(
-        module, "HeadSettings", lambda: HeadSettings(heads=4, steps=40, batch_size=32, width=16, hidden_dim=16, out_dim=8, lr=1e-2)
+        module,
+        "HeadSettings",
+        lambda: HeadSettings(heads=4, steps=40, batch_size=32, width=16, hidden_dim=16, out_dim=8, lr=1e-2),
     )
 
 

@@ -1,0 +1,50 @@
+"""Calibration against naive computations and known answers."""
+
+import pytest
+import torch
+
+from paws.fit.calibrate import calibrated, calibration_error, fit_exponent, fit_exponent_to_confidence, fit_threshold
+
+
+def made(n=4000, classes=4, exponent=0.5, seed=0):
+    """True class probabilities, labels drawn from them, and an overconfident version of the probabilities."""
+    g = torch.Generator().manual_seed(seed)
+    p = (2 * torch.randn(n, classes, generator=g)).softmax(1)
+    labels = torch.multinomial(p, 1, generator=g).flatten()
+    return p, labels, calibrated(p, 1 / exponent)
+
+
+def test_the_exponent_undoes_overconfidence():
+    _, labels, overconfident = made()
+    assert fit_exponent(overconfident, labels) == pytest.approx(0.5, rel=0.1)
+    assert calibration_error(overconfident, labels) > 0.08
+    assert calibration_error(calibrated(overconfident, fit_exponent(overconfident, labels)), labels) < 0.03
+
+
+def test_the_exponent_reaches_a_mean_confidence():
+    _, _, p = made(500)
+    exponent = fit_exponent_to_confidence(p, 0.6)
+    assert calibrated(p, exponent).amax(1).mean() == pytest.approx(0.6, abs=1e-4)
+
+
+def test_calibration_error_equals_a_loop_over_bins():
+    p, labels, _ = made(300)
+    total = 0.0
+    for b in range(15):
+        inside = [i for i in range(300) if b / 15 <= float(p[i].max()) < (b + 1) / 15 or (b == 14 and float(p[i].max()) == 1)]
+        if inside:
+            right = sum(int(p[i].argmax()) == int(labels[i]) for i in inside) / len(inside)
+            total += len(inside) / 300 * abs(right - sum(float(p[i].max()) for i in inside) / len(inside))
+    assert calibration_error(p, labels) == pytest.approx(total, abs=1e-6)
+
+
+def test_threshold_is_the_smallest_that_keeps_the_accuracy():
+    confidence = torch.linspace(0.5, 0.99, 50)
+    correct = torch.arange(50) >= 20
+    correct[10:13] = True
+    threshold = fit_threshold(confidence, correct, 0.9)
+    reached = [t for t in confidence.tolist() if correct[confidence >= t].double().mean() >= 0.9]
+    assert threshold == pytest.approx(min(reached))
+    assert fit_threshold(confidence[:20], correct[:20], 0.9) is None
+    assert fit_threshold(confidence, torch.zeros(50, dtype=torch.bool), 0.9) == 1.0
+    assert fit_threshold(torch.tensor([0.99, 0.97, 0.6]), None, 0.98) == pytest.approx(0.97)
