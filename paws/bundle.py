@@ -26,7 +26,6 @@ from torch import Tensor
 
 from paws.classifier import Classifier
 from paws.data.images import as_pixels
-from paws.data.stored_views import plain_view, read_views
 from paws.errors import InputError
 from paws.models.frozen import Frozen
 from paws.models.runtime import BATCH, Runtime
@@ -66,12 +65,19 @@ class Bundle:
         Raises:
             InputError: an image cannot be read.
         """
-        predictions: list[Prediction] = []
+        return self.predict_features([_name(image) for image in images], self.features(images))
+
+    def features(self, images: Sequence[str | Path | Image.Image | np.ndarray]) -> Tensor:
+        """Frozen features (N, D) of image files, Pillow images or uint8 arrays (H, W[, 3]), in order.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        found = [torch.empty(0, self.frozen.feature_dim)]
         for start in range(0, len(images), BATCH["cpu"]):
-            part = images[start : start + BATCH["cpu"]]
-            pixels = torch.stack([self._plain(image) for image in part])  # (B, 3, size, size)
-            predictions += self.predict_features([_name(image) for image in part], self.runtime()(pixels))
-        return predictions
+            pixels = torch.stack([self._plain(image) for image in images[start : start + BATCH["cpu"]]])  # (B, 3, size, size)
+            found.append(self.runtime()(pixels))
+        return torch.cat(found)
 
     def predict_features(self, names: Sequence[str], features: Tensor) -> list[Prediction]:
         """Predictions of images whose features (N, D) are there already."""
@@ -96,6 +102,8 @@ class Bundle:
         ]
 
     def _plain(self, image: str | Path | Image.Image | np.ndarray) -> Tensor:
+        from paws.data.stored_views import plain_view, read_views  # only here, as torchvision takes long to import
+
         if isinstance(image, str | Path):
             return read_views(str(image), 0, self.frozen.size, self.frozen.interpolation)[0]
         return plain_view(as_pixels(image), self.frozen.size, self.frozen.interpolation)

@@ -19,12 +19,12 @@ import torch
 from paws.data.folder import FileSet
 from paws.data.stored_views import VERSION, view_batches
 from paws.errors import InputError
+from paws.fit.record import STORE
 from paws.log import write_text
 from paws.models.frozen import Frozen
 from paws.models.runtime import Runtime
 
 RECORDED = 64  # images after which the rows are recorded as done
-FILES = ("views.f16", "done.u8", "views.json")
 
 Stamp = tuple[str, int, int]  # name, bytes, modification time in ns
 
@@ -71,11 +71,11 @@ class FeatureStore:
         pending = np.flatnonzero(self.done == 0)
         if len(pending):
             self._embed(pending, Runtime(self.frozen, device), workers, advance)
-        return np.memmap(self.folder / FILES[0], np.float16, "r", shape=self.shape)
+        return np.memmap(self.folder / STORE[0], np.float16, "r", shape=self.shape)
 
     def _embed(self, pending: np.ndarray, run: Runtime, workers: int, advance: Callable[[int], None]) -> None:
-        features = np.memmap(self.folder / FILES[0], np.float16, "r+", shape=self.shape)
-        done = np.memmap(self.folder / FILES[1], np.uint8, "r+", shape=(len(self.files),))
+        features = np.memmap(self.folder / STORE[0], np.float16, "r+", shape=self.shape)
+        done = np.memmap(self.folder / STORE[1], np.uint8, "r+", shape=(len(self.files),))
         paths = [self.files.paths[int(row)] for row in pending]
         batches = view_batches(
             paths, self.views, self.frozen.size, self.frozen.interpolation, batch_size=RECORDED, workers=workers
@@ -98,40 +98,40 @@ class FeatureStore:
 
     def _open(self, files: list[Stamp]) -> None:
         aside = self.folder.with_name(f".{self.folder.name}.new")
-        if aside.is_dir() and not self.folder.is_dir() and (aside / FILES[2]).is_file():
+        if aside.is_dir() and not self.folder.is_dir() and (aside / STORE[2]).is_file():
             aside.rename(self.folder)  # killed between the removal of the old one and this step
         shutil.rmtree(aside, ignore_errors=True)
         about = {**self.settings, "shape": list(self.shape), "files": [list(stamp) for stamp in files]}
         known = _read(self.folder)
         if known != about:
             self._build(aside, files, known)
-            write_text(aside / FILES[2], json.dumps(about))
+            write_text(aside / STORE[2], json.dumps(about))
             shutil.rmtree(self.folder, ignore_errors=True)
             aside.rename(self.folder)
-        self.done = np.fromfile(self.folder / FILES[1], np.uint8)
+        self.done = np.fromfile(self.folder / STORE[1], np.uint8)
 
     def _build(self, folder: Path, files: list[Stamp], known: dict[str, Any] | None) -> None:
         """A store for these files that holds the rows which the one that is ``known`` has of them."""
         folder.mkdir(parents=True)
-        features = np.memmap(folder / FILES[0], np.float16, "w+", shape=self.shape)
+        features = np.memmap(folder / STORE[0], np.float16, "w+", shape=self.shape)
         done = np.zeros(len(files), np.uint8)
         if known is not None and {name: known[name] for name in self.settings} == self.settings:
-            old = np.memmap(self.folder / FILES[0], np.float16, "r", shape=tuple(known["shape"]))
-            finished = np.fromfile(self.folder / FILES[1], np.uint8)
+            old = np.memmap(self.folder / STORE[0], np.float16, "r", shape=tuple(known["shape"]))
+            finished = np.fromfile(self.folder / STORE[1], np.uint8)
             row_of = {tuple(stamp): row for row, stamp in enumerate(known["files"]) if finished[row]}
             for row, stamp in enumerate(files):
                 if (former := row_of.get(stamp)) is not None:
                     features[row], done[row] = old[former], 1
         features.flush()
-        done.tofile(folder / FILES[1])
+        done.tofile(folder / STORE[1])
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """What a store says of itself; None where there is none that is whole."""
     try:
-        known = json.loads((folder / FILES[2]).read_text(encoding="utf-8"))
+        known = json.loads((folder / STORE[2]).read_text(encoding="utf-8"))
         size = 2 * int(np.prod(known["shape"]))
-        whole = (folder / FILES[0]).stat().st_size == size and (folder / FILES[1]).stat().st_size == known["shape"][0]
+        whole = (folder / STORE[0]).stat().st_size == size and (folder / STORE[1]).stat().st_size == known["shape"][0]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return known if whole else None

@@ -200,7 +200,8 @@ def _predict(run: Path, checked: Checked, features: np.memmap, steps: Steps) -> 
         return
     bundle = load_bundle(run / record.BUNDLE)
     with steps.step("predict", len(checked.files)) as advance:
-        abstained = record.write_predictions(run, checked.files, _predicted(bundle, checked.files, features, advance))
+        given = [checked.files.classes[y] if y >= 0 else "" for y in checked.files.labels.tolist()]
+        abstained = record.write_predictions(run, _predicted(bundle, checked.files, features, advance), given)
     share = abstained / len(checked.files)
     steps.tell("predict", f"{len(checked.files)} images; it abstains from {share:.0%} of them")
 

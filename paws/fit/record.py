@@ -6,12 +6,12 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,11 +23,14 @@ from paws.data.folder import FileSet
 from paws.data.images import read_image
 from paws.errors import InputError
 from paws.fit.calibrate import calibration_error
-from paws.fit.fit import Fitted
 from paws.log import Metrics, write_text
 from paws.table import FIT_COLUMNS, Prediction, read_table, write_rows
 
+if TYPE_CHECKING:
+    from paws.fit.fit import Fitted
+
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
+STORE = ("views.f16", "done.u8", "views.json")  # in the folder of features
 CHECKED, FEATURES, BUNDLE = "checked.json", "features", "bundle"
 OWN = (RECORD, FILES, HELD_OUT, PREDICTIONS, CHECKED, FEATURES, BUNDLE, "metrics.jsonl", "metrics.csv", "report.html")
 
@@ -49,8 +52,6 @@ class FitRun:
     @cached_property
     def features(self) -> np.memmap:
         """(N, 1 + K, D) float16, view 0 is the plain one; read from disk as it is used."""
-        from paws.fit.embed import FILES as STORE
-
         shape = json.loads((self.folder / FEATURES / STORE[2]).read_text(encoding="utf-8"))["shape"]
         return np.memmap(self.folder / FEATURES / STORE[0], np.float16, "r", shape=tuple(shape))
 
@@ -122,14 +123,17 @@ def write_metrics(folder: Path, fitted: Fitted) -> None:
     metrics.close()
 
 
-def write_predictions(folder: Path, files: FileSet, predictions: Iterable[Prediction]) -> int:
-    """predictions.csv, whole or not at all; returns how many images the classifier abstains from."""
+def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> int:
+    """predictions.csv, whole or not at all, with the label ``given`` to each image, "" where there is none.
+
+    Returns how many images the classifier abstains from.
+    """
     aside, abstained = folder / f".{PREDICTIONS}.tmp", 0
     with open(aside, "w", encoding="utf-8", newline="") as file:
         write_rows(file, [], FIT_COLUMNS)
-        for prediction, y in zip(predictions, files.labels.tolist(), strict=True):
+        for prediction, label in zip(predictions, given, strict=True):
             abstained += prediction.abstain
-            write_rows(file, [prediction.row(given=files.classes[y] if y >= 0 else "")], FIT_COLUMNS, header=False)
+            write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, folder / PREDICTIONS)

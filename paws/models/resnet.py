@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
+
+EXPANSION = 4  # of torchvision's Bottleneck
 
 
 class ResNet(nn.Module):
@@ -18,12 +19,11 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        expansion = Bottleneck.expansion
         self.layer1 = _stage(planes, planes, blocks[0], stride=1)
-        self.layer2 = _stage(planes * expansion, planes * 2, blocks[1], stride=2)
-        self.layer3 = _stage(planes * 2 * expansion, planes * 4, blocks[2], stride=2)
-        self.layer4 = _stage(planes * 4 * expansion, planes * 8, blocks[3], stride=2)
-        self.feature_dim = planes * 8 * expansion
+        self.layer2 = _stage(planes * EXPANSION, planes * 2, blocks[1], stride=2)
+        self.layer3 = _stage(planes * 2 * EXPANSION, planes * 4, blocks[2], stride=2)
+        self.layer4 = _stage(planes * 4 * EXPANSION, planes * 8, blocks[3], stride=2)
+        self.feature_dim = planes * 8 * EXPANSION
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -35,7 +35,9 @@ class ResNet(nn.Module):
 
 
 def _stage(in_planes: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
-    out_planes = planes * Bottleneck.expansion
+    from torchvision.models.resnet import Bottleneck  # only here, as torchvision takes long to import
+
+    out_planes = planes * EXPANSION
     downsample = nn.Sequential(nn.Conv2d(in_planes, out_planes, 1, stride=stride, bias=False), nn.BatchNorm2d(out_planes))
     rest = [Bottleneck(out_planes, planes) for _ in range(blocks - 1)]
     return nn.Sequential(Bottleneck(in_planes, planes, stride, downsample), *rest)
