@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from paws.errors import InputError
+from paws.log import write_text
 
 NEAREST = 3
 COLUMNS = (
@@ -83,3 +85,19 @@ def read_table(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table of predictions: {error}") from None
+
+
+def write_new_table(path: Path, rows: Iterable[dict[str, str]], columns: Sequence[str]) -> None:
+    """Write a table that a person is going to work on, whole or not at all.
+
+    Raises:
+        InputError: ``path`` exists, as somebody may have worked on it, or cannot be written.
+    """
+    if path.exists():
+        raise InputError(f"{path}: exists already; remove it or choose another name")
+    text = io.StringIO()
+    write_rows(text, rows, columns)
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
