@@ -22,18 +22,24 @@ SHOWN = 20  # problems of one kind
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row of a label file: the image it names, its label, and the line (from 1) it stands on."""
+    """One row of a label file: the image it names, its label, and the line (from 1) it stands on; 0: it was given otherwise."""
 
     file: str
     label: str
     line: int
 
+    @property
+    def place(self) -> str:
+        """Where the row stands, for messages."""
+        return f"line {self.line}" if self.line else "the command line"
 
-def read_labels(path: str | Path) -> list[LabelRow]:
+
+def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow]:
     """The rows of a label file: JSON lines if it ends in ``.jsonl``, else CSV; both with ``file`` and ``label``.
 
     A CSV may begin with a byte order mark, separate by commas, semicolons or tabs, quote its fields and end its lines in any
-    way; further columns or keys are ignored. Raises InputError listing every row that cannot be used.
+    way; further columns or keys are ignored. With ``allow_empty`` the label of a row may be empty. Raises InputError listing
+    every row that cannot be used.
     """
     path = Path(path)
     try:
@@ -44,10 +50,10 @@ def read_labels(path: str | Path) -> list[LabelRow]:
     rows, problems = [], []
     for line, record in records:
         file, label = (str(value).strip() if value is not None else "" for value in map(record.get, ("file", "label")))
-        if file and label:
+        if file and (label or allow_empty):
             rows.append(LabelRow(file, label, line))
         else:
-            problems.append(f"line {line}: no {'label' if file else 'file'}")
+            problems.append(f"line {line}: {f'no label for {file}: give one or delete the row' if file else 'no file'}")
     if problems:
         raise InputError(listed(f"{path}: each row needs a file and a label", problems))
     if not rows:
@@ -106,7 +112,7 @@ def labelled_folder(root: str | Path, labels: str | Path | None = None) -> FileS
         label_of = {name: PurePosixPath(name).parts[0] for name in names if len(PurePosixPath(name).parts) > 1}
     else:
         where = str(labels)
-        label_of, problems = _match(root, names, read_labels(labels))
+        label_of, problems = match_rows(root, names, read_labels(labels))
     classes = tuple(sorted(set(label_of.values())))
     if not problems and len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no label"
@@ -118,8 +124,11 @@ def labelled_folder(root: str | Path, labels: str | Path | None = None) -> FileS
     return FileSet(Paths.of(root, names), y, classes)
 
 
-def _match(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[dict[str, str], list[str]]:
-    """Label of each named image, and what is wrong with the rows. Names agree up to Unicode composition."""
+def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[dict[str, str], list[str]]:
+    """Label of each image of ``names`` (relative to ``root``) that has a row, and what is wrong with the rows.
+
+    Names agree up to Unicode composition.
+    """
     known = {unicodedata.normalize("NFC", name): name for name in names}
     label_of: dict[str, str] = {}
     first: dict[str, LabelRow] = {}
@@ -128,10 +137,10 @@ def _match(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[
         name = known.get(unicodedata.normalize("NFC", _relative(root, row.file)))
         if name is None:
             why = "is not an image that can be read" if (root / row.file).is_file() else "does not exist"
-            problems.append(f"line {row.line}: {row.file} {why}")
+            problems.append(f"{row.place}: {row.file} {why}")
         elif label_of.setdefault(name, row.label) != row.label:
             earlier = first[name]
-            problems.append(f"line {row.line}: {row.file} is {row.label!r}, but {earlier.label!r} on line {earlier.line}")
+            problems.append(f"{row.place}: {row.file} is {row.label!r}, but {earlier.label!r} on {earlier.place}")
         else:
             first.setdefault(name, row)
     return label_of, problems

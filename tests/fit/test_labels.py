@@ -87,7 +87,7 @@ def test_all_problems_are_listed_at_once(folder: Path, tmp_path: Path) -> None:
     [
         ("name,class\na.png,cat\n", "labels.csv", "must name the columns file and label"),
         ("file,label\n", "labels.csv", "holds no label"),
-        ("file,label\na.png,\n,cat\n", "labels.csv", r"line 2: no label\n  line 3: no file"),
+        ("file,label\na.png,\n,cat\n", "labels.csv", r"line 2: no label for a.png: .*\n  line 3: no file"),
         (b"file,label\n\xff.png,cat\n", "labels.csv", "UTF-8"),
         ("file,label\na.png,cat\nc.png,cat\n", "labels.csv", "only the class 'cat'"),
         ('{"file": "a.png"\n[1]\n', "labels.jsonl", r"(?s)line 1: .*line 2: not an object"),

@@ -1,0 +1,200 @@
+"""explain, labels, suggest and export as they are called, on a small fit, with everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+import paws
+from paws.cli import main
+from paws.table import read_table
+
+
+@pytest.fixture
+def run(fitted_run: Path, tmp_path: Path) -> Path:
+    """A copy of the small fit that may be changed; its images stay where they are."""
+    return Path(shutil.copytree(fitted_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """``paws ARGUMENTS`` in this process: (exit code, what it printed, what it said on stderr)."""
+
+    def called(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["paws", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stop:
+            main()
+        shown = capsys.readouterr()
+        return int(stop.value.code or 0), shown.out, shown.err
+
+    return called
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def given(run: Path) -> dict[str, str]:
+    return {row["file"]: row["given"] for row in read_table(run / "predictions.csv") if row["given"]}
+
+
+def test_explain_names_the_images_that_voted(call, fitted_run: Path, tmp_path: Path) -> None:
+    image = fitted_run.parent / "images" / "sü-10.png"
+    (wanted,) = paws.load(fitted_run / "bundle").predict([image])
+    code, out, _ = call("explain", fitted_run, image, "--json", "-k", 3)
+    found = json.loads(out)
+    assert code == 0
+    assert (found["label"], found["method"]) == (wanted.label, paws.load(fitted_run / "bundle").classifier.method)
+    assert found["probability"] == pytest.approx(wanted.probability, abs=1e-5)
+    assert [(n["file"], pytest.approx(n["weight"], abs=1e-5)) for n in found["neighbours"]] == list(wanted.nearest)
+    assert sum(found["vote"].values()) == pytest.approx(1, abs=1e-5)
+    code, out, _ = call("explain", fitted_run / "bundle", image, "-o", tmp_path / "why.png")
+    assert code == 0 and "the labelled images that voted" in out and wanted.nearest[0][0] in out
+    assert Image.open(tmp_path / "why.png").size == (4 * 168 + 8, 2 * 204 + 8)
+
+
+def test_labelled_images_that_are_gone_are_shown_by_name(call, fitted_run: Path, tmp_path: Path) -> None:
+    image = fitted_run.parent / "images" / "sü-10.png"
+    bundle = shutil.copytree(fitted_run / "bundle", tmp_path / "elsewhere")
+    for name, more in (("known.png", ["--images", image.parent]), ("unknown.png", [])):
+        assert call("explain", bundle, image, "-o", tmp_path / name, *more)[0] == 0
+    known, unknown = (Image.open(tmp_path / name) for name in ("known.png", "unknown.png"))
+    first, second = (8, 8, 168, 168), (176, 8, 336, 168)
+    assert known.crop(first).tobytes() == unknown.crop(first).tobytes()
+    assert unknown.crop(second).getpixel((2, 2)) == (0xD9, 0xD9, 0xD9) != known.crop(second).getpixel((2, 2))
+
+
+def test_corrected_added_and_removed_labels_change_predictions_at_once(call, run: Path, tmp_path: Path) -> None:
+    before = given(run)
+    table = tmp_path / "new.csv"
+    table.write_text(
+        "file,label,who\nsü-0.png,mist,me\ndeep er/sü-1.png,mist,me\ndü-4.png,dots,me\nrü-0.png,-,me\ndü-6.png,,me\n"
+    )
+    code, out, _ = call("labels", run, "--csv", table, "--remove", "rü-2.png", "--dry-run")
+    assert code == 0 and "2 corrected, 1 added, 2 removed; classes new: mist" in out and "nothing was written" in out
+    assert given(run) == before and not (run / "bundle.previous").exists()
+
+    code, out, _ = call("labels", run, "--csv", table, "--remove", "rü-2.png")
+    assert code == 0 and "of 36 images are predicted otherwise" in out
+    wanted = {**before, "sü-0.png": "mist", "deep er/sü-1.png": "mist", "dü-4.png": "dots"}
+    del wanted["rü-0.png"], wanted["rü-2.png"]
+    assert given(run) == wanted
+    changed, former = (paws.load(run / name) for name in ("bundle", "bundle.previous"))
+    assert changed.classes == (*former.classes, "mist")
+    assert set(former.support_files) == set(before) and set(changed.support_files) == set(wanted)
+    rows = read_table(run / "predictions.csv")
+    images = Path(json.loads((run / "fit.json").read_text())["images"])
+    for row, prediction in zip(rows, changed.predict([images / row["file"] for row in rows]), strict=True):
+        assert row["label"] == prediction.label
+        assert float(row["probability"]) == pytest.approx(prediction.probability, abs=5e-3)  # stored features have 16 bits
+    assert any(row["label"] == "mist" for row in rows)
+    assert "nothing was written" in call("labels", run, "--csv", table)[1]  # all of it is so already
+
+
+def test_a_bundle_without_its_fit_takes_new_images(call, fitted_run: Path, tmp_path: Path) -> None:
+    bundle, images = shutil.copytree(fitted_run / "bundle", tmp_path / "b"), fitted_run.parent / "images"
+    table = tmp_path / "new.csv"
+    table.write_text("file,label\nsü-8.png,slope\n")
+    code, _, err = call("labels", bundle, "--csv", table, "--images", images)
+    assert code == 2 and "give -o NEWBUNDLE" in err
+    code, out, _ = call("labels", bundle, "--csv", table, "--images", images, "-o", tmp_path / "c")
+    assert code == 0 and "1 added" in out
+    assert paws.load(tmp_path / "c").support_files[-1] == "sü-8.png"
+    code, _, err = call("labels", bundle, "--csv", table, "--dry-run")
+    assert code == 2 and "line 2: sü-8.png does not exist" in err
+
+
+def test_a_wrong_label_is_suspicious(call, run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "wrong.csv"
+    table.write_text("file,label\nsü-0.png,dots\n")
+    assert call("labels", run, "--csv", table)[0] == 0
+    doubts = tmp_path / "doubts.csv"
+    code, out, _ = call("labels", run, "--suspicious", "-n", 3, "-o", doubts)
+    assert code == 0 and "the 3 most doubtful labels" in out
+    with open(doubts, encoding="utf-8") as file:
+        first, *_ = rows = list(csv.DictReader(file))
+    assert len(rows) == 3 and (first["file"], first["label"], first["predicted"]) == ("sü-0.png", "dots", "slope")
+    doubts.write_text(doubts.read_text(encoding="utf-8").replace("sü-0.png,dots", "sü-0.png,slope"), encoding="utf-8")
+    assert "1 corrected" in call("labels", run, "--csv", doubts)[1]
+    assert given(run)["sü-0.png"] == "slope"
+
+
+def test_suggestions_are_a_table_to_fill_in(call, run: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    images = Path(json.loads((run / "fit.json").read_text())["images"])
+    options = ["--backbone", "test_efficientnet", "--weights", tiny_weights, "--image-size", 32]
+    for source, more, name in ((run, [], "more.csv"), (images, options, "first.csv")):
+        code, _, _ = call("suggest", source, "-n", 4, "-o", tmp_path / name, *more)
+        rows = read_table(tmp_path / name)
+        assert code == 0 and list(rows[0]) == ["file", "label", "reason", "score"]
+        assert len({row["file"] for row in rows}) == 4
+        assert all((images / row["file"]).is_file() and not row["label"] for row in rows)
+    more = read_table(tmp_path / "more.csv")
+    assert not {row["file"] for row in more} & set(given(run))
+    filled = (tmp_path / "more.csv").read_text(encoding="utf-8").replace(f"{more[0]['file']},,", f"{more[0]['file']},dots,")
+    (tmp_path / "more.csv").write_text(filled, encoding="utf-8")
+    assert "0 corrected, 1 added, 0 removed" in call("labels", run, "--csv", tmp_path / "more.csv")[1]
+
+
+def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_path: Path) -> None:
+    code, out, _ = call("export", fitted_run, "-o", tmp_path / "b.safetensors")
+    assert code == 0 and "safetensors" in out
+    with safe_open(tmp_path / "b.safetensors", "pt") as file:
+        names, about = set(file.keys()), file.metadata()
+        support = file.get_tensor("classifier.support")
+    bundle = paws.load(fitted_run / "bundle")
+    assert names == {f"classifier.{n}" for n in bundle.classifier.state_dict()} | {
+        f"backbone.{n}" for n in bundle.frozen.weights()
+    }
+    assert json.loads(about["classes"]) == list(bundle.classes) and json.loads(about["threshold"]) <= 1
+    assert support.equal(bundle.classifier.support)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explain", "RUN", "gone.png"], "gone.png: cannot be read as an image"),
+        (["explain", "RUN", "IMAGE", "-o", "why.gif"], "why.gif: images are written as .png or .jpg"),
+        (["explain", "TMP/nothing", "IMAGE"], "holds no bundle"),
+        (["labels", "RUN"], "give either new labels, by --csv FILE or --remove IMAGE, or --suspicious"),
+        (
+            ["labels", "RUN", "--csv", "TMP/bad.csv"],
+            "line 2: nobody.png does not exist\n  line 4: dü-0.png is 'rows', but 'dots'",
+        ),
+        (
+            ["labels", "RUN", "--remove", "nobody.png"],
+            "--remove: 1 problem(s) with the labels:\n  the command line: nobody.png",
+        ),
+        (["labels", "RUN", "--csv", "TMP/few.csv"], "after these changes only dots has labels"),
+        (["labels", "RUN", "--csv", "TMP/none.csv"], "none.csv: labels cannot be read"),
+        (["labels", "RUN", "--remove", "dü-0.png", "-o", "TMP/bad.csv"], "bad.csv: exists already"),
+        (["suggest", "RUN", "-n", "25"], "25 images to label were asked for, but 24 of 36 have no label yet"),
+        (["suggest", "IMAGES", "-n", "50"], "holds 36 images; 50 to label were asked for"),
+        (["suggest", "RUN", "--backbone", "resnet18"], "leave out --backbone"),
+        (["suggest", "RUN", "-o", "TMP/bad.csv"], "bad.csv: exists already"),
+        (["suggest", "TMP/nothing"], "not a readable folder"),
+        (["export", "RUN", "-o", "TMP/x.pb"], "x.pb: its name must end in .onnx (onnx), .pt2 (torch), .safetensors"),
+        (["export", "RUN", "-o", "TMP/x.onnx", "--format", "torch"], "x.onnx: its name must end in .pt2"),
+        (
+            ["export", "RUN", "-o", "TMP/x.pt2", "--format", "tflite"],
+            "--format 'tflite' is not one of onnx, torch, safetensors",
+        ),
+        (["export", "RUN", "-o", "TMP/nowhere/x.safetensors"], "x.safetensors: cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(call, fitted_run: Path, tmp_path: Path, arguments, message) -> None:
+    (tmp_path / "bad.csv").write_text("file,label\nnobody.png,dots\ndü-0.png,dots\ndü-0.png,rows\n")
+    names = [name for name in given(fitted_run) if not name.split("/")[-1].startswith("d")]
+    (tmp_path / "few.csv").write_text("file,label\n" + "".join(f"{name},\n" for name in names))
+    places = {"RUN": fitted_run, "IMAGES": fitted_run.parent / "images", "IMAGE": fitted_run.parent / "images" / "sü-10.png"}
+    before = contents(tmp_path) | contents(fitted_run)
+    code, _, err = call(*(places.get(a, a.replace("TMP", str(tmp_path))) for a in arguments))
+    assert code == 2 and err.startswith("error: ") and message in err
+    assert contents(tmp_path) | contents(fitted_run) == before
