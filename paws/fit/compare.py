@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paws.fit.calibrate import fit_exponent
 from paws.fit.problem import Problem
 from paws.rules import Linear, Nearest, Rule, SoftVote, Spread
 from paws.seeds import generator
@@ -97,3 +98,9 @@ def held_out(method: str, problem: Problem, graph: SpreadGraph) -> Tensor:
             out, probabilities = problem.asked(fit_baseline(method, problem, graph, fold), fold)
             found[out] = probabilities
     return found
+
+
+def exponent(problem: Problem, held_out: Tensor) -> float:
+    """The exponent that calibrates a baseline by its held-out probabilities (S, C); 1 where no label can be held out."""
+    held = problem.held
+    return fit_exponent(held_out[held], problem.truth[held]) if len(held) else 1.0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from paws.fit.calibrate import calibrated, fit_exponent, fit_exponent_to_confidence
 from paws.fit.head import HeadSettings, train_head
 from paws.fit.problem import Problem
 from paws.rules import SoftVote
@@ -35,14 +36,14 @@ class Member:
 def train_members(
     problem: Problem,
     settings: HeadSettings,
-    count: int,
     *,
     device: torch.device | str = "cpu",
     tell: Callable[[float], None] = lambda share: None,
     curves: list[dict[str, Any]] | None = None,
 ) -> list[Member]:
-    """Train ``count`` heads in turn, the folds left out going round; ``curves`` collects their metrics rows."""
-    members = []
+    """Train the heads in turn, the folds left out going round; ``curves`` collects their metrics rows."""
+    members: list[Member] = []
+    count = head_count(problem, settings)
     for i in range(count):
         left_out = i % problem.fold_count if problem.fold_count else None
 
@@ -61,7 +62,7 @@ def train_members(
             device=device,
             listener=listen,
         ).cpu()
-        members.append(Member(head, settings, left_out, agreement(problem, vote_of(problem, [head], settings))))
+        members.append(Member(head, settings, left_out, agreement(view_votes(problem, [head], settings)[0])))
     return members
 
 
@@ -81,31 +82,48 @@ def held_out(problem: Problem, members: Sequence[Member]) -> Tensor:
     return found
 
 
+def head_count(problem: Problem, settings: HeadSettings) -> int:
+    """Heads to train: as many for every fold, and no fewer than asked for; twice as many where half of them are dropped."""
+    if not problem.fold_count:
+        return 2 * settings.heads
+    return -(-settings.heads // problem.fold_count) * problem.fold_count
+
+
 @torch.inference_mode()
-def view_votes(problem: Problem, vote: SoftVote) -> Tensor:
-    """(2, n, C) votes on the plain and on one augmented view of a sample of the images; twice the plain one if it is alone."""
+def view_votes(problem: Problem, heads: Sequence[nn.Module], settings: HeadSettings) -> Tensor:
+    """(E, 2, n, C) votes of each head on the plain and on one augmented view of a sample of the images.
+
+    Twice the plain view where there is no other.
+    """
     chosen = torch.randperm(len(problem.labels), generator=generator(problem.seed, "agreement"))[:SAMPLE]
     views = problem.projected[chosen][:, [0, min(1, problem.projected.shape[1] - 1)]].float()  # (n, 2, P)
     support = problem.projected[problem.labelled, 0].float()  # (S, P)
     labels = one_hot(problem.truth, len(problem.classes)).float()
-    inner = SoftVote(list(vote.heads), vote.temperature)  # the views are projected already
-    return torch.stack([inner(views[:, i], support, labels)[0] for i in range(2)])
+    votes = [SoftVote([head], settings.temperature)(views.flatten(0, 1), support, labels)[0] for head in heads]
+    return torch.stack([vote.unflatten(0, (-1, 2)).transpose(0, 1) for vote in votes])
 
 
-def agreement(problem: Problem, vote: SoftVote) -> float:
-    """Share of images whose plain and augmented view get the same class."""
-    plain, augmented = view_votes(problem, vote).argmax(2)
+def agreement(votes: Tensor) -> float:
+    """Share of images whose plain and augmented view get the same class by the votes (2, n, C)."""
+    plain, augmented = votes.argmax(2)
     return float((plain == augmented).double().mean())
 
 
-def confirmation(problem: Problem, vote: SoftVote) -> tuple[Tensor, float]:
-    """What stands in for held-out labels: votes (n, C) on plain views, and how often one head confirms another.
+def exponent(problem: Problem, members: Sequence[Member], held_out: Tensor) -> float:
+    """The exponent that calibrates the members' averaged vote.
 
-    The latter is the share of pairs of heads and images for which a head gives to the augmented view the class that another
-    head gives to the plain one.
+    With held-out labels: the exponent that suits the votes (S, C) of those that had not seen them gives the confidence these
+    deserve on the pool. The average over all members is softer, and is brought to the same mean confidence. Without: to the
+    share of images whose augmented view gets from one head the class that another head gives to the plain view.
     """
-    votes = torch.stack([view_votes(problem, SoftVote([head], vote.temperature)) for head in vote.heads])  # (E, 2, n, C)
-    plain, augmented = votes.argmax(3).unbind(1)  # (E, n)
-    same = (plain[:, None] == augmented[None]).double().mean(2)  # (E, E)
-    apart = ~torch.eye(len(same), dtype=torch.bool)
-    return votes[:, 0].mean(0), float(same[apart].mean() if len(same) > 1 else same.mean())
+    votes = view_votes(problem, [member.head for member in members], members[0].settings)  # (E, 2, n, C)
+    if len(problem.held):
+        single = fit_exponent(held_out[problem.held], problem.truth[problem.held])
+        groups = [torch.tensor([m.left_out == fold for m in members]) for fold in range(problem.fold_count)]
+        deserved = [calibrated(votes[group, 0].mean(0), single).amax(1).mean() for group in groups]
+        confidence = float(torch.stack(deserved).mean())
+    else:
+        plain, augmented = votes.argmax(3).unbind(1)  # (E, n)
+        same = (plain[:, None] == augmented[None]).double().mean(2)  # (E, E)
+        confidence = float(same[~torch.eye(len(same), dtype=torch.bool)].mean())
+    return fit_exponent_to_confidence(votes[:, 0].mean(0), confidence)

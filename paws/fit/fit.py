@@ -11,13 +11,13 @@ from torch import Tensor
 
 from paws.classifier import Classifier
 from paws.fit import compare, ensemble
-from paws.fit.calibrate import calibrated, fit_exponent, fit_exponent_to_confidence, fit_threshold
+from paws.fit.calibrate import calibrated, fit_threshold
 from paws.fit.compare import BASELINES, Score, SpreadGraph, score
 from paws.fit.head import HeadSettings
 from paws.fit.problem import Problem, problem_of
 from paws.fit.select import choose, method_named, steadiest
 from paws.fit.space import Views, rows
-from paws.rules import Rule, SoftVote
+from paws.rules import Rule
 
 SAMPLE = 5000  # images of the pool that the threshold is read off when there are too few labels
 
@@ -73,7 +73,6 @@ def fit_features(
     members = ensemble.train_members(
         problem,
         settings,
-        settings.heads,
         device=device,
         tell=lambda share: tell("training heads", 0.05 + 0.75 * share),
         curves=curves,
@@ -85,14 +84,16 @@ def fit_features(
     kept = members if problem.fold_count else steadiest(members)
     rules: dict[str, Rule] = {"PAWS": ensemble.vote_of(problem, [member.head for member in kept], settings)}
     rules |= {method: compare.fit_baseline(method, problem, graph) for method in BASELINES}
-    classifiers = {method: _classifier(problem, method, rules[method], held_out[method]) for method in rules}
+    exponents = {"PAWS": ensemble.exponent(problem, kept, held_out["PAWS"])}
+    exponents |= {method: compare.exponent(problem, held_out[method]) for method in BASELINES}
+    classifiers = {method: _classifier(problem, method, rules[method], exponents[method]) for method in rules}
     scores = [_score(problem, classifiers[method], held_out[method], test) for method in rules]
     scores.sort(key=lambda row: -row.accuracy)
     agreement = sum(member.agreement for member in kept) / len(kept)
     chosen, reason = choose(scores, asked, agreement, len(problem.held))
     tell("calibrating", 0.95)
     classifier = classifiers[chosen]
-    found = calibrated(held_out[chosen], float(classifier.calibration))
+    found = calibrated(held_out[chosen], compare.exponent(problem, held_out[chosen]))
     unseen = problem.fold < 0
     found[unseen] = classifier.leave_one_out()[unseen]
     classifier.threshold.fill_(_threshold(problem, classifier, found, accuracy))
@@ -101,15 +102,9 @@ def fit_features(
     return Fitted(classifier, tuple(scores), chosen, reason, found, agreement, described, curves)
 
 
-def _classifier(problem: Problem, method: str, rule: Rule, held_out: Tensor) -> Classifier:
-    """The classifier over all labels, calibrated on held-out ones; on the agreement of heads where there are none."""
-    space, held = problem.space, problem.held
-    classifier = Classifier(problem.classes, method, rule, space.mean, space.scale, problem.support, problem.truth)
-    if len(held):
-        classifier.calibration.fill_(fit_exponent(held_out[held], problem.truth[held]))
-    elif isinstance(rule, SoftVote) and method == "PAWS":
-        classifier.calibration.fill_(fit_exponent_to_confidence(*ensemble.confirmation(problem, rule)))
-    return classifier
+def _classifier(problem: Problem, method: str, rule: Rule, exponent: float) -> Classifier:
+    space, support = problem.space, (problem.support, problem.truth)
+    return Classifier(problem.classes, method, rule, space.mean, space.scale, *support, calibration=exponent)
 
 
 def _score(problem: Problem, classifier: Classifier, held_out: Tensor, test: tuple[Tensor, Tensor] | None) -> Score:

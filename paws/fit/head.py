@@ -26,7 +26,7 @@ from paws.train.run import Rhythm, Run
 class HeadSettings:
     """How a head is trained."""
 
-    heads: int = 8
+    heads: int = 5  # at least
     steps: int = 600
     batch_size: int = 128  # unlabelled images a step, in two views each
     images_per_class: int = 16  # support images, at most; fewer where no class has as many

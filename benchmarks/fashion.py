@@ -1,0 +1,91 @@
+"""Fashion-MNIST as a person's folder: EfficientNet-Lite0 features of 10,000 images in six views, and of the test images.
+
+Made by the product's own views and runtime at 64 pixels, about ten minutes on one core, once: kept in ``~/.cache/paws``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paws.data.datasets import ImageSet, load_dataset
+from paws.data.stored_views import VERSION, plain_view, random_views
+from paws.models.frozen import LITE, Frozen, frozen_backbone
+from paws.models.runtime import Runtime, cache_folder
+
+SIZE, POOL, VIEWS = 64, 10_000, 5
+CHUNK = 250  # images embedded at a time
+
+
+@dataclass(frozen=True)
+class Fashion:
+    """``views`` (N, 1 + K, D) float16 of the pool, read from disk; ``test`` (T, D) float16; labels int64 in [0, 10)."""
+
+    views: np.ndarray
+    labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+
+
+def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None = None) -> Fashion:
+    """The features of the first ``pool`` training images and of the first ``test`` test images."""
+    images, held_out = (load_dataset("fashion_mnist", root, split) for split in ("train", "test"))
+    assert isinstance(images, ImageSet) and isinstance(held_out, ImageSet)
+    frozen = frozen_backbone(LITE, image_size=SIZE)
+    views = _stored(images.images[:POOL], VIEWS, frozen, "pool", pool)
+    plain = _stored(held_out.images, 0, frozen, "test", test)
+    return Fashion(
+        views[:pool],
+        images.labels[:pool],
+        torch.from_numpy(np.array(plain[:test, 0])),
+        held_out.labels[:test],
+        images.classes,
+    )
+
+
+def _stored(images: Tensor, count: int, frozen: Frozen, name: str, needed: int) -> np.ndarray:
+    """Features (N, 1 + count, D) of which at least the first ``needed`` rows are there; chunks that are done are kept."""
+    folder = cache_folder() / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"fashion-{name}-{frozen.size}-{VERSION}-{frozen.digest[:12]}.f16"
+    shape = (len(images), 1 + count, frozen.feature_dim)
+    done_path = path.with_suffix(".json")
+    done = json.loads(done_path.read_text()) if done_path.is_file() and path.is_file() else 0
+    features = np.memmap(path, np.float16, "r+" if done else "w+", shape=shape)
+    if done < needed:
+        run = Runtime(frozen)
+        for start in range(done, needed, CHUNK):
+            part = images[start : start + CHUNK]
+            seen = torch.stack([_views(image, start + i, count, frozen) for i, image in enumerate(part)])  # (B, 1+K, 3, S, S)
+            found = run(seen.flatten(0, 1)).view(len(part), *shape[1:])
+            features[start : start + CHUNK] = found.half().numpy()
+            features.flush()
+            temporary = done_path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(start + len(part)))
+            os.replace(temporary, done_path)
+    return np.memmap(path, np.float16, "r", shape=shape)
+
+
+def _views(image: Tensor, number: int, count: int, frozen: Frozen) -> Tensor:
+    image = image.expand(3, -1, -1)  # grey (1, 28, 28)
+    plain = plain_view(image, frozen.size, frozen.interpolation)[None]
+    if not count:
+        return plain
+    return torch.cat([plain, random_views(image, count, frozen.size, frozen.interpolation, f"fashion {number}")])
+
+
+def draw(labels: Tensor, per_class: int, number: int) -> Tensor:
+    """Labels (N,) of ``per_class`` images of each class in draw ``number``, -1 elsewhere."""
+    known = torch.full_like(labels, -1)
+    for c in range(int(labels.max()) + 1):
+        rows = (labels == c).nonzero().flatten()
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1000 * number + c))
+        known[rows[order[:per_class]]] = c
+    return known

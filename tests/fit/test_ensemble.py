@@ -1,0 +1,73 @@
+"""Heads that leave out folds: what they are shown, how they are judged, and what me-max expects of them."""
+
+import torch
+
+from paws.fit import ensemble
+from paws.fit.head import HeadSettings, train_head
+from paws.fit.problem import problem_of
+from paws.rules import SoftVote
+
+SMALL = HeadSettings(heads=3, steps=40, batch_size=32, width=12, hidden_dim=16, out_dim=8, lr=1e-2)
+
+
+def blobs(sizes=(40, 40, 40), per_class=2, views=3, dim=20, spread=0.4):
+    g = torch.Generator().manual_seed(0)
+    truth = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    images = torch.randn(len(sizes), dim, generator=g)[truth] + spread * torch.randn(len(truth), dim, generator=g)
+    labels = torch.full_like(truth, -1)
+    for c in range(len(sizes)):
+        rows = (truth == c).nonzero().flatten()[:per_class]
+        labels[rows] = c
+    return images[:, None] + 0.3 * torch.randn(len(truth), views, dim, generator=g), labels, truth
+
+
+def test_every_label_is_judged_by_heads_that_did_not_see_it():
+    views, labels, _ = blobs()
+    problem = problem_of(views, labels, "abc", width=12)
+    rows = []
+    members = ensemble.train_members(problem, SMALL, curves=rows)
+    assert [m.left_out for m in members] == [0, 1, 0, 1] and all(0 <= m.agreement <= 1 for m in members)
+    assert {row["head"] for row in rows} == {0, 1, 2, 3} and all(row["loss"] == row["loss"] for row in rows)
+    found = ensemble.held_out(problem, members)
+    for i in range(len(problem.truth)):
+        fold = int(problem.fold[i])
+        blind = [m.head for m in members if m.left_out == fold]
+        others = problem.fold != fold
+        vote = SoftVote(blind, SMALL.temperature, problem.space.projection())
+        support = problem.space.standardise(problem.support)
+        one_hot = torch.nn.functional.one_hot(problem.truth[others]).float()
+        assert torch.allclose(found[i], vote(support[i : i + 1], support[others], one_hot)[0][0], atol=1e-5)
+
+
+def test_a_head_does_not_depend_on_a_label_that_it_leaves_out():
+    views, labels, _ = blobs()
+    problem = problem_of(views, labels, "abc", width=12)
+    hidden = problem.labelled[problem.fold == 0]
+    other = labels.clone()
+    other[hidden] = (labels[hidden] + 1) % 3
+    kept = problem.known(0)
+    assert torch.equal(kept, other.masked_fill(torch.isin(torch.arange(len(labels)), hidden), -1))
+    first, second = (train_head(problem.projected, kept, 3, SMALL, seed=1) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+
+def test_single_labels_are_judged_by_agreement():
+    views, labels, _ = blobs(per_class=1)
+    problem = problem_of(views, labels, "abc", width=12)
+    members = ensemble.train_members(problem, SMALL)
+    assert len(members) == 6 and all(m.left_out is None for m in members)
+    nothing = ensemble.held_out(problem, members)
+    assert (nothing == 0).all() and ensemble.exponent(problem, members, nothing) > 0
+
+
+def test_me_max_follows_the_prior():
+    views, labels, truth = blobs(sizes=(120, 20, 20), per_class=3, spread=1.0)
+    shares = torch.bincount(truth) / len(truth)
+    distance = {}
+    for prior in (None, shares.tolist()):
+        problem = problem_of(views, labels, "abc", width=12, prior=prior)
+        head = train_head(problem.projected, labels, 3, SMALL, prior=problem.prior)
+        vote = ensemble.view_votes(problem, [head], SMALL)[0, 0]
+        sharp = (vote.log() / SMALL.sharpening).softmax(1).mean(0)
+        distance[prior is None] = float((sharp - shares).abs().sum())
+    assert distance[False] < distance[True] - 0.1
