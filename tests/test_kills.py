@@ -76,13 +76,13 @@ def await_moment(moment: str, process: BaseProcess, run: Path, delay: float) -> 
     elif moment == "during evaluation":
         last = checkpoints / "step-00000040.pt"
         while process.is_alive() and not last.exists():
-            pass
+            time.sleep(0.001)
     else:
         writes = 1 + int(1e6 * delay) % 14
         while process.is_alive() and len(list(checkpoints.glob("step-*.pt"))) == 0 and writes > 2:
-            pass
+            time.sleep(0.001)
         while process.is_alive() and not list(checkpoints.glob(".*.tmp")):
-            pass
+            time.sleep(0.001)
 
 
 def killed_and_resumed(recipe: str, folder: Path, name: str, moment: str, delay: float) -> str:
