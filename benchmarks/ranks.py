@@ -2,7 +2,7 @@
 
 First the exchange of the support set of the ImageNet card (105 rows of 2048 numbers on each rank), forward and backward, on
 2, 4 and 8 ranks: bytes over the loopback beside what docs/scaling.md has on paper. Then a training step of the digits card
-on two ranks beside one.
+on two ranks beside one, in CPU-seconds of one rank: what DDP and the exchange add to the work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from benchmarks.side_by_side import print_result
+from benchmarks.side_by_side import cpu_seconds, print_result
 from paws import distributed
 from paws.batch_norm import convert_sync_batchnorm
 from paws.data.source import Batch
@@ -94,8 +94,8 @@ class _Ready:
             yield self.batch
 
 
-def step_seconds(steps: int) -> float:
-    """Median seconds of a PAWS step on 256 images per rank with the network of the digits card."""
+def step_seconds(steps: int) -> tuple[float, float]:
+    """Median CPU-seconds (of one rank, all its threads) and seconds of a PAWS step on 256 images per rank, digits card."""
     from paws.config import Optim, PawsRecipe
     from paws.optim import build_optimizer, parameter_groups
     from paws.train import paws
@@ -103,14 +103,14 @@ def step_seconds(steps: int) -> float:
     encoder = convert_sync_batchnorm(build_encoder("small_cnn", output_dim=128, in_channels=1))
     optim = Optim(name="adamw", lr=1e-3)
     optimizer = build_optimizer(optim.name, parameter_groups(encoder, 0.0, optim.groups), lr=optim.lr)
-    run, source, seconds = Run(torch.device("cpu"), quiet=True), _Ready(), []
+    run, source, costs, seconds = Run(torch.device("cpu"), quiet=True), _Ready(), [], []
     model = run.start(encoder, optimizer, lambda step: optim.lr, total_steps=2, steps_per_epoch=10**9)
     for _ in range(steps):
         run.total_steps = run.step + 2
         begin = time.perf_counter()
-        paws.train(run, model, source, PawsRecipe())  # type: ignore[arg-type]
+        costs.append(cpu_seconds(lambda: paws.train(run, model, source, PawsRecipe())) / 2)  # type: ignore[arg-type]
         seconds.append((time.perf_counter() - begin) / 2)
-    return median(seconds)
+    return median(costs), median(seconds)
 
 
 def main() -> None:
@@ -124,8 +124,9 @@ def main() -> None:
         forward, backward, seconds = on_ranks(exchange, ranks, 5 if quick else 30)
         share = (ranks - 1) * paper
         print(f"{ranks:5}   {forward:27.2f}, {share:5.2f}   {backward:29.2f}, {2 * share:5.2f}   {1000 * seconds:11.1f}")
-    one, two = on_ranks(step_seconds, 1, 6 if quick else 40), on_ranks(step_seconds, 2, 6 if quick else 40)
-    print(f"a step of 256 digits per rank: {1000 * one:.1f} ms on one rank, {1000 * two:.1f} ms on two")
+    (one, wall_one), (two, wall_two) = (on_ranks(step_seconds, ranks, 6 if quick else 40) for ranks in (1, 2))
+    print(f"a step of 256 digits per rank, CPU-ms of each rank: {1000 * one:.1f} on one rank, {1000 * two:.1f} on two")
+    print(f"the same by the clock, ms: {1000 * wall_one:.1f} on one rank, {1000 * wall_two:.1f} on two")
     print_result("ranks", two / one, bar=None, higher_is_better=False)
 
 
