@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from paws.checkpoint import load_latest
-from tests.ranks import context, environment
+from tests.ranks import context, environment, free_port
 
 CARD = """
 seed: 3
@@ -42,7 +42,7 @@ class Started:
         assert self.process.pid is not None
         self.pid = self.process.pid
 
-    def wait(self, timeout: float = 300) -> int | None:
+    def wait(self, timeout: float = 600) -> int | None:
         """The exit code (minus the signal's number where one ended it); the process is killed after the timeout."""
         self.process.join(timeout)
         self.process.kill()
@@ -72,7 +72,7 @@ def paws(*arguments: str | Path, cwd: Path, **variables: str) -> Started:
     return Started(arguments, cwd, variables)
 
 
-def finish(started: Started, *, code: int = 0, timeout: float = 300) -> tuple[str, str]:
+def finish(started: Started, *, code: int = 0, timeout: float = 600) -> tuple[str, str]:
     """Wait for a process that must end with ``code``; what it wrote."""
     ended = started.wait(timeout)
     out, err = started.output()
@@ -80,7 +80,13 @@ def finish(started: Started, *, code: int = 0, timeout: float = 300) -> tuple[st
     return out, err
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 300, every: float = 0.01) -> Any:
+def paws_on_ranks(world_size: int, *arguments: str | Path, cwd: Path) -> list[Started]:
+    """Start the command line as many times as there are ranks, as torchrun would."""
+    port = free_port()
+    return [paws(*arguments, cwd=cwd, **environment(rank, world_size, port)) for rank in range(world_size)]
+
+
+def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 600, every: float = 0.01) -> Any:
     """The condition's first true value; AssertionError naming ``what`` after that many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

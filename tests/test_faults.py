@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,8 +21,8 @@ from paws.config import Config
 from paws.errors import InputError
 from paws.train import train
 from paws.train.run import Diverged
-from tests.ranks import environment, free_port
-from tests.runs import CARD, Started, assert_same_run, finish, paws, wait_until
+from tests.ranks import environment
+from tests.runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
 
 
 def config(run: Path, **sections: dict) -> Config:
@@ -124,19 +125,34 @@ def test_two_launches_into_one_folder(tmp_path: Path):
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
+RANKS = ["train", "card.yaml", "optim.steps_per_epoch=60"]
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two-ranks")
+    (folder / "card.yaml").write_text(CARD)
+    for rank in paws_on_ranks(2, *RANKS, cwd=folder):
+        finish(rank)
+    return folder
+
+
+def test_devices_starts_the_same_ranks_as_a_launcher(two_ranks: Path):
+    finish(paws(*RANKS, "run_dir=devices", "--devices", "2", cwd=two_ranks))
+    assert_same_run(two_ranks / "devices", two_ranks / "run")
+
+
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_stops_the_others_and_is_named(victim: int, tmp_path: Path):
+def test_a_killed_rank_stops_the_others_and_is_named(victim: int, tmp_path: Path, two_ranks: Path):
     (tmp_path / "card.yaml").write_text(CARD)
-    arguments = ["train", "card.yaml", "optim.steps_per_epoch=60"]
-    port = free_port()
-    ranks = [paws(*arguments, cwd=tmp_path, **environment(r, 2, port)) for r in range(2)]
+    ranks = paws_on_ranks(2, *RANKS, cwd=tmp_path)
     wait_until(lambda: list(tmp_path.glob("run/checkpoints/step-*.pt")), "a checkpoint")
     os.kill(ranks[victim].pid, signal.SIGKILL)
     _, err = finish(ranks[1 - victim], code=1)
-    assert f"rank {1 - victim} of 2 at 127.0.0.1:{port} stops: rank {victim} was killed or hangs" in err
-    finish(paws(*arguments, "--resume", "--devices", "2", cwd=tmp_path))
-    finish(paws(*arguments, "run_dir=whole", "--devices", "2", cwd=tmp_path))
-    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert re.search(rf"rank {1 - victim} of 2 at 127.0.0.1:\d+ stops: rank {victim} was killed or hangs", err), err
+    for rank in paws_on_ranks(2, *RANKS, "--resume", cwd=tmp_path):
+        finish(rank)
+    assert_same_run(tmp_path / "run", two_ranks / "run")
 
 
 @pytest.mark.parametrize("moment", ["at the very start", "when the run folder is there"])

@@ -19,8 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.ranks import environment, free_port
-from tests.runs import CARD, assert_same_run, finish, paws, wait_until
+from tests.runs import CARD, assert_same_run, finish, paws, paws_on_ranks, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm")]
 
@@ -30,7 +29,7 @@ ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMO
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
-    return wait_until(condition, what, seconds=600, every=0.2)
+    return wait_until(condition, what, every=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(folder: Path) -> Path:
-    port = free_port()
-    arguments = ["train", "card.yaml", *RANKS, "run_dir=uninterrupted"]
-    for rank in [paws(*arguments, cwd=folder, **environment(r, 2, port)) for r in range(2)]:
-        finish(rank, timeout=600)
+    for rank in paws_on_ranks(2, "train", "card.yaml", *RANKS, "run_dir=uninterrupted", cwd=folder):
+        finish(rank)
     return folder / "uninterrupted"
 
 
 def launch(folder: Path, *arguments: str) -> str:
-    out, _ = finish(paws("launch", *arguments, cwd=folder), timeout=600)
+    out, _ = finish(paws("launch", *arguments, cwd=folder))
     found = re.search(r"^job (\d+)", out, re.M)
     assert found, out
     assert str(folder / "runs" / "slurm" / found[1]) in out  # where the logs are
@@ -99,7 +96,7 @@ def reached(process: psutil.Process, number: signal.Signals) -> bool:
 @contextmanager
 def held(job: str, run: Path, until_signal: signal.Signals | None = None) -> Iterator[None]:
     """Stop both ranks of a job after its first checkpoint; they go on when the body has ended and the signal is there."""
-    wait_until(lambda: list(run.glob("checkpoints/step-*.pt")), f"a checkpoint of {run.name}", seconds=600)
+    wait_until(lambda: list(run.glob("checkpoints/step-*.pt")), f"a checkpoint of {run.name}")
     ranks = ranks_of(job)
     assert len(ranks) == 2
     for rank in ranks:
@@ -205,6 +202,6 @@ def test_the_commands_of_the_page_as_written(tmp_path: Path):
 
 
 def test_what_slurm_refuses_is_said(folder: Path):
-    _, err = finish(paws("launch", "card.yaml", "run_dir=refused", "--partition", "nowhere", cwd=folder), code=2, timeout=600)
+    _, err = finish(paws("launch", "card.yaml", "run_dir=refused", "--partition", "nowhere", cwd=folder), code=2)
     assert "invalid partition specified: nowhere" in err
     assert not (folder / "refused").exists()
