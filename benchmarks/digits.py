@@ -27,7 +27,7 @@ def measure(per_class: int, seeds: range, *, with_baselines: bool, extra: tuple[
             overrides = [f"seed={seed}", f"data.labels.per_class={per_class}", f"run_dir={folder}/run", *extra]
             config = load_config(Path("configs/digits.yaml"), overrides)
             began = time.monotonic()
-            top1 = {"PAWS": train(config, quiet=True)["soft_nn_top1"]}
+            top1 = {"PAWS": train(config, quiet=True)["top1"]}
             seconds = time.monotonic() - began
             top1 |= baselines(config) if with_baselines else {}
         for name, value in top1.items():

@@ -109,6 +109,16 @@ class PawsRecipe(Section):
     temperature: Positive = 0.1
     sharpening: Annotated[float, Field(gt=0, le=1)] = 0.25
     me_max: NonNegative = Field(1.0, description="weight of mean-entropy maximisation; 0 turns it off")
+    sharpening_warmup: NonNegative = Field(0.0, description="epochs in which sharpening goes from 1 to its value")
+    nt_xent: NonNegative = Field(0.0, description="weight of NT-Xent on the two large views; 0, the paper's method, without it")
+    nt_xent_temperature: Positive = 0.1
+    nt_xent_alone: NonNegative = Field(0.0, description="first epochs that train with NT-Xent alone")
+
+    @model_validator(mode="after")
+    def _alone_with_something(self) -> PawsRecipe:
+        if self.nt_xent_alone and not self.nt_xent:
+            raise ValueError("nt_xent_alone needs a weight nt_xent above 0")
+        return self
 
 
 class SimclrCtRecipe(Section):
@@ -135,11 +145,12 @@ class FinetuneRecipe(Section):
     probe: bool = Field(False, description="train the classifier alone on a frozen network")
     zero_init: bool = True
     augmentation: Literal["light", "full"] = Field("light", description="crop and flip, or that of pre-training")
-    validate_every: PositiveInt = Field(1, description="epochs between validations")
 
 
 class Evaluate(Section):
-    """Evaluation on the held-out split at the end of a run."""
+    """Evaluation on the held-out split at the end of a run, and on labelled images alone while it trains."""
+
+    every_epochs: PositiveInt | None = Field(1, description="epochs between choices of the best weights; the last if null")
 
     temperature: Positive = 0.1
     batch_size: PositiveInt = 256

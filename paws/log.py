@@ -19,7 +19,8 @@ console = Console(highlight=False, soft_wrap=True)  # soft wrap: a path or comma
 
 # In the order of removal: while anything of a run is left, config.yaml says that the folder holds one.
 OWN = (
-    "result.json",
+    "summary.json",
+    "environment.json",
     "baselines.json",
     "metrics.jsonl",
     "metrics.csv",
@@ -28,6 +29,7 @@ OWN = (
     "report.html",
     "config.yaml",
 )
+HELD_OUT = "held-out"  # marks the last row, that of the held-out split
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,7 +77,8 @@ class Metrics:
 
     def __init__(self, folder: Path, *, step: int = 0, tensorboard: bool = False) -> None:
         self.jsonl, self.csv = folder / "metrics.jsonl", folder / "metrics.csv"
-        rows = [row for row in read_metrics(folder) if row["step"] <= step]
+        # a run that goes on is evaluated again, also where it had ended
+        rows = [row for row in read_metrics(folder) if row["step"] <= step and row.get("evaluation") != HELD_OUT]
         self.columns = list(dict.fromkeys(name for row in rows for name in row))
         write_text(self.jsonl, "".join(json.dumps(row) + "\n" for row in rows))
         self._rewrite_csv(rows)

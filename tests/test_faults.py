@@ -20,7 +20,7 @@ from paws.checkpoint import load_latest
 from paws.config import Config
 from paws.errors import InputError
 from paws.train import train
-from paws.train.run import Diverged
+from paws.train.means import Diverged
 from tests.ranks import environment
 from tests.runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
 

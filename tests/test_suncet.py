@@ -219,7 +219,7 @@ def test_an_old_config_trains_and_its_checkpoint_is_evaluated(tmp_path, monkeypa
         "machine.precision=fp32",
     ]
     said = run_paws("train", "old.yaml", *small)
-    assert "meta.copy_data=True: data.stage_to=FOLDER" in said and "soft_nn_top1" in said
+    assert "meta.copy_data=True: data.stage_to=FOLDER" in said and "top1" in said
     encoder = build_encoder("wide_resnet28w2", output_dim=128)
     load_weights(encoder, tmp_path / "logs/paws")
     write_checkpoint(tmp_path / "mine.pth.tar", encoder, epoch=1)
@@ -227,8 +227,8 @@ def test_an_old_config_trains_and_its_checkpoint_is_evaluated(tmp_path, monkeypa
     labels = config.data.labels.model_copy(update={"file": tmp_path / "data/spc.4000_split.152.txt"})
     config = config.model_copy(update={"data": config.data.model_copy(update={"labels": labels})})
     figures = evaluate_checkpoint(str(tmp_path / "mine.pth.tar"), config)
-    result = json.loads((tmp_path / "logs/paws/result.json").read_text())
-    assert figures["soft_nn_top1"] == result["soft_nn_top1"]
+    result = json.loads((tmp_path / "logs/paws/summary.json").read_text())
+    assert figures["top1"] == result["top1"]
     told = run_paws("evaluate", "old.yaml", "--suncet-checkpoint", "mine.pth.tar", "--no-pred-head", "--json")
     assert json.loads(told.splitlines()[-1]) == figures
     classifier = build_classifier("wide_resnet28w2", 10)

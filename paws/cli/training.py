@@ -14,6 +14,8 @@ from paws.errors import InputError
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="dotted.key=value, e.g. optim.epochs=5")]
 
+FEW = 5  # classes that are printed by name
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
@@ -46,7 +48,7 @@ def train(
     from paws.distributed import place
     from paws.log import console, write_text
     from paws.suncet import load_card, without_gpu
-    from paws.train.run import Diverged
+    from paws.train.means import Diverged
     from paws.train.signals import Interrupted
 
     main = place().rank == 0
@@ -160,10 +162,17 @@ def _print_notes(notes: list[str]) -> None:
 
 
 def _print_result(result: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     from paws.log import console
 
     for name, value in result.items():
-        console.print(f"{name:>18}: {value:.2f}" if isinstance(value, float) else f"{name:>18}: {value}")
+        if name == "per_class":
+            lowest = sorted(value.items(), key=lambda item: item[1])[:FEW]
+            name, text = "lowest classes", ", ".join(f"{label} {share:.1%}" for label, share in lowest)
+        else:
+            text = f"{value:.2%}" if isinstance(value, float) else str(value)
+        console.print(f"{name.replace('_', ' '):>18}: {escape(text)}")
 
 
 def _print_comparison(result: dict[str, Any], others: dict[str, float]) -> None:
@@ -171,12 +180,10 @@ def _print_comparison(result: dict[str, Any], others: dict[str, float]) -> None:
 
     from paws.log import console
 
-    if "soft_nn_top1" not in result:
-        raise InputError("--compare needs a pre-training recipe and a dataset with a held-out split")
     table = Table(title=f"{result['test_images']} held-out images, {result['labelled_images']} labels, seed {result['seed']}")
     table.add_column("method")
-    table.add_column("top-1 %", justify="right")
-    table.add_row("PAWS, soft nearest neighbours", f"[bold]{result['soft_nn_top1']:.1f}[/bold]")
+    table.add_column("top-1", justify="right")
+    table.add_row("PAWS, soft nearest neighbours", f"[bold]{result['top1']:.1%}[/bold]")
     for name, top1 in sorted(others.items(), key=lambda item: -item[1]):
-        table.add_row(name, f"{top1:.1f}")
+        table.add_row(name, f"{top1:.1%}")
     console.print(table)

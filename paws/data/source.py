@@ -115,6 +115,14 @@ class Source:
             )
         self._order: tuple[int, Tensor] = (-1, self.pool)
 
+    @property
+    def per_step(self) -> dict[str, int]:
+        """The effective batch: images and support samples (each view counts) of all ranks in a step."""
+        return {
+            "images_per_step": self.batch_size * self.world_size,
+            "supports_per_step": 0 if self.labels is None else len(self.labels),
+        }
+
     def indices(self, step: int) -> Tensor:
         """Which images of the pool a step shows this rank, (B,) int64. A pool smaller than a batch is repeated."""
         nth, position = divmod(step, self.pass_length)

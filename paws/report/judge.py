@@ -12,7 +12,7 @@ from paws.config import Config
 from paws.data.datasets import ImageSet
 from paws.data.folder import FileSet
 from paws.data.task import Task
-from paws.train.setup import embeddings
+from paws.train.results import embeddings
 
 Images = ImageSet | FileSet
 

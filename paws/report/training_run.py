@@ -87,7 +87,7 @@ def _bars(folder: Path, right: int, count: int, name: str) -> tuple[Bar, ...]:
     path = folder / "baselines.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     own = Bar(f"{name}, this run", right / count, wilson(right, count), chosen=True)
-    others = [Bar(other, top1 / 100, wilson(round(top1 / 100 * count), count)) for other, top1 in found.items()]
+    others = [Bar(other, top1, wilson(round(top1 * count), count)) for other, top1 in found.items()]
     return tuple(sorted([own, *others], key=lambda bar: -bar.accuracy)) if others else ()
 
 

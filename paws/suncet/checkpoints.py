@@ -71,8 +71,8 @@ def evaluate_checkpoint(source: str, config: Config, *, allow_partial: bool = Fa
     """
     from paws.models import build_classifier, build_encoder
     from paws.train import device_type
-    from paws.train.finetune import classifier_result
-    from paws.train.setup import soft_nn_result, task_of
+    from paws.train.results import classifier_result, soft_nn_result
+    from paws.train.setup import task_of
     from paws.weights import assign
 
     path = Path(source).expanduser()
@@ -89,8 +89,11 @@ def evaluate_checkpoint(source: str, config: Config, *, allow_partial: bool = Fa
     )
     left = assign(encoder, weights, path, allow_partial=allow_partial)
     figures = (classifier_result if fine_tuned else soft_nn_result)(encoder.to(device), config, task, device)
-    known = PUBLISHED.get(path.name.removesuffix(".pth.tar"))
-    return {**figures, **({"published_top1": known.top1} if known else {}), **({"left_random": len(left)} if left else {})}
+    if known := PUBLISHED.get(path.name.removesuffix(".pth.tar")):
+        figures["published_top1"] = known.top1 / 100
+    if left:
+        figures["left_random"] = len(left)
+    return figures
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

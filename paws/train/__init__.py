@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,26 +30,28 @@ def train(
 ) -> dict[str, Any]:
     """Run a recipe from its config to its result, on this process or on all the ranks that a launcher started.
 
-    Writes the run folder ``config.run_dir``: config.yaml, metrics.jsonl and .csv, checkpoints, result.json. With ``resume``
-    it goes on bit for bit where the folder's newest checkpoint stands (and starts anew where there is none).
+    Writes the run folder ``config.run_dir``: config.yaml, environment.json, metrics.jsonl and .csv, checkpoints, and at the end
+    summary.json. With ``resume`` it goes on bit for bit where the folder's newest checkpoint stands (and starts anew where
+    there is none).
 
     Returns:
-        the result: figures of the held-out split, and what they were measured on.
+        the result: figures of the held-out split (see ``paws.evaluate.figures``), and what they were measured on.
 
     Raises:
         InputError: bad config or data, or a folder that holds a run; nothing is written then.
         paws.train.signals.Interrupted: a signal came; the state is saved.
-        paws.train.run.Diverged: a loss is not finite.
+        paws.train.means.Diverged: a loss is not finite.
     """
     import torch
 
     from paws import distributed
+    from paws.environment import environment, versions
     from paws.log import check_run_folder, write_text
     from paws.train.rhythm import Rhythm
     from paws.train.run import Run
     from paws.train.setup import task_of
 
-    machine = config.machine
+    machine, began = config.machine, time.monotonic()
     check_precision(machine.precision, device_type(machine.device))
     if machine.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -75,15 +78,21 @@ def train(
             keep=config.checkpoint.keep,
             quiet=quiet,
             stored={"config": config.to_yaml(), "classes": list(task.classes), "torch": str(torch.__version__)},
-            config_text=config.to_yaml(),
+            files={
+                "config.yaml": config.to_yaml(),
+                "environment.json": json.dumps(environment(device, distributed.world_size()), indent=1) + "\n",
+            },
             resume=resume,
             overwrite=overwrite,
         )
         with run:
             recipe = import_module(f"paws.train.{config.recipe.name}")
             result = {"recipe": config.recipe.name, "seed": config.seed, **recipe.recipe(run, config, task)}
+            run.finish(result)
             if distributed.is_main():
-                write_text(config.run_dir / "result.json", json.dumps(result, indent=1) + "\n")
+                about = {"steps": run.step, "wall_seconds": round(time.monotonic() - began, 1), **run.per_step}
+                summary = {**result, **about, "ranks": distributed.world_size(), "versions": versions()}
+                write_text(config.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
             return result
 
 
@@ -197,8 +206,7 @@ def load_run(
 
 def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False) -> dict[str, Any]:
     """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``."""
-    from paws.train.finetune import classifier_result
-    from paws.train.setup import soft_nn_result
+    from paws.train.results import classifier_result, soft_nn_result
 
     config, task, model, state = load_run(folder, overrides, best=best)
     measure = classifier_result if config.recipe.name == "finetune" else soft_nn_result

@@ -16,7 +16,7 @@ SUPERVISED_STEPS = 300
 
 
 def baselines(config: Config) -> dict[str, float]:
-    """Top-1 in percent on the held-out split: logistic regression and LabelSpreading on pixels, and a supervised network.
+    """Top-1 in [0, 1] on the held-out split: logistic regression and LabelSpreading on pixels, and a supervised network.
 
     The network is the run's, trained with its augmentations and cross-entropy on the labelled images alone.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from paws.data.task import Task
 from paws.data.views import MultiCrop
 from paws.evaluate import accuracy
 from paws.models import Encoder, classifier_from
+from paws.train.results import classifier_result, is_due, logits_of
 from paws.train.run import Run
-from paws.train.setup import embeddings, encoder_of, large_view, light_view, source_of, start
+from paws.train.setup import encoder_of, large_view, light_view, source_of, start
 
 
-def train(run: Run, classifier: nn.Module, source: Source, labels: torch.Tensor, validate: Any = None) -> None:
-    """All steps; ``labels`` (N,) of the training images, ``validate()`` at the end of each epoch where given."""
+def train(run: Run, classifier: nn.Module, source: Source, labels: torch.Tensor) -> None:
+    """All steps; ``labels`` (N,) of the training images."""
     labels = labels.to(run.device)
     for batch in run.batches(source):
         with run.autocast():
@@ -28,8 +30,6 @@ def train(run: Run, classifier: nn.Module, source: Source, labels: torch.Tensor,
         run.update(
             loss, cross_entropy=loss, batch_top1=(logits.argmax(1) == labels[batch.indices.to(run.device)]).float().mean()
         )
-        if validate is not None and run.ends_epoch:
-            validate()
 
 
 def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
@@ -47,18 +47,20 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     if settings.probe:
         classifier.backbone.eval()  # a frozen network keeps its statistics
 
-    def validate() -> None:
-        if (run.epoch + 1) % settings.validate_every == 0 or run.step + 1 == run.total_steps:
-            top1 = _top1(classifier, config, task, "validation", run.device)
-            run.best(top1, validation_top1=top1)
-
-    train(run, model, source, task.train.labels, validate if len(task.validation) else None)
+    if len(task.validation):
+        run.judge = partial(judge, run, classifier, config, task)
+    train(run, model, source, task.train.labels)
     if len(task.validation):
         run.load_best()
-    result: dict[str, Any] = {"labelled_images": len(task.labelled)}
-    if run.best_value is not None:
-        result["validation_top1"] = run.best_value
-    return {**result, **classifier_result(classifier, config, task, run.device)}
+    validated = {} if run.best_value is None else {"validation_top1": run.best_value}
+    return {**classifier_result(classifier, config, task, run.device), **validated}
+
+
+def judge(run: Run, classifier: Encoder, config: Config, task: Task) -> None:
+    """At the end of an epoch, log the accuracy on the validation split and keep the best weights."""
+    if is_due(run, config):
+        top1 = accuracy(*logits_of(classifier, config, task, "validation", run.device))
+        run.best(top1, evaluation="validation", validation_top1=top1)
 
 
 def classifier_of(config: Config, task: Task, device: torch.device) -> Encoder:
@@ -80,20 +82,3 @@ def classifier_of(config: Config, task: Task, device: torch.device) -> Encoder:
         for parameter in last.parameters():
             parameter.requires_grad_(True)
     return classifier
-
-
-def classifier_result(classifier: Encoder, config: Config, task: Task, device: torch.device) -> dict[str, Any]:
-    """Top-1 and top-5 in percent of the held-out split by the classifier's logits."""
-    if task.test is None:
-        return {}
-    logits, truth = embeddings(classifier, _on_logits(config), task, "test", device)
-    return {"top1": accuracy(logits, truth), "top5": accuracy(logits, truth, 5), "test_images": len(truth)}
-
-
-def _top1(classifier: Encoder, config: Config, task: Task, part: str, device: torch.device) -> float:
-    logits, truth = embeddings(classifier, _on_logits(config), task, part, device)
-    return accuracy(logits, truth)
-
-
-def _on_logits(config: Config) -> Config:
-    return config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"embedding": "z"})})

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+class Diverged(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+def diverged(broken: list[str], count: int, step: int, rate: float, last: Path | None) -> Diverged:
+    """The error that names what is not finite, where, the ``last`` good checkpoint, and what may help."""
+    return Diverged(
+        f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {count} steps "
+        f"before step {step} (learning rate {rate:.4g}); "
+        + (f"the last good checkpoint is {last}; " if last else "there is no checkpoint yet; ")
+        + "try a lower optim.lr, a longer optim.warmup_epochs, or machine.precision=fp32"
+    )
 
 
 class Means:

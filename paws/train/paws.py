@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from paws.config import Config, PawsRecipe
 from paws.data.source import Source
 from paws.data.task import Task
-from paws.distributed import gather, mean
-from paws.losses import paws_loss
+from paws.distributed import gather, mean, rank
+from paws.losses import nt_xent, paws_loss
+from paws.train.results import judge_pretraining, soft_nn_result
 from paws.train.run import Run
-from paws.train.setup import encoder_of, large_view, multi_crop, soft_nn_result, source_of, start
+from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start
 
 
 def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prior: Tensor | None = None) -> None:
@@ -37,11 +39,25 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prio
             target_support=gather(h[:supports]),
             labels=labels,
             temperature=recipe.temperature,
-            sharpening=recipe.sharpening,
+            sharpening=sharpening_at(recipe, run.step / run.steps_per_epoch),
             prior=prior,
             mean_over_ranks=mean,
         )
-        run.update(cross_entropy + recipe.me_max * me_max, cross_entropy=cross_entropy, me_max=me_max)
+        loss, metrics = cross_entropy + recipe.me_max * me_max, {"cross_entropy": cross_entropy, "me_max": me_max}
+        if recipe.nt_xent:
+            large = z[supports : supports + 2 * len(batch.indices)]  # (2B, D)
+            contrastive = nt_xent(large, recipe.nt_xent_temperature, keys=gather(large), offset=rank() * len(large))
+            votes = float(run.step >= recipe.nt_xent_alone * run.steps_per_epoch)  # images find together before they vote
+            loss, metrics["nt_xent"] = votes * loss + recipe.nt_xent * contrastive, contrastive
+        run.update(loss, **metrics)
+
+
+def sharpening_at(recipe: PawsRecipe, epoch: float) -> float:
+    """The sharpening temperature: from 1 to its value within ``sharpening_warmup`` epochs after those of NT-Xent alone."""
+    voted = max(0.0, epoch - recipe.nt_xent_alone)
+    if voted >= recipe.sharpening_warmup:
+        return recipe.sharpening
+    return 1 - (1 - recipe.sharpening) * voted / recipe.sharpening_warmup
 
 
 def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
@@ -49,5 +65,7 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     assert isinstance(config.recipe, PawsRecipe)
     encoder = encoder_of(config, task, run.device)
     source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
+    changing = config.recipe.nt_xent_alone + config.recipe.sharpening_warmup
+    run.judge = partial(judge_pretraining, run, encoder, config, task, changing_epochs=changing)
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
     return soft_nn_result(encoder, config, task, run.device)

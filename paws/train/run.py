@@ -16,17 +16,13 @@ from paws import distributed
 from paws.checkpoint import CheckpointFolder, run_lock
 from paws.data.source import Batch, Source
 from paws.errors import InputError
-from paws.log import Metrics, check_run_folder, clear_run, console, holds_run, numbers, progress_bar, write_text
+from paws.log import HELD_OUT, Metrics, check_run_folder, clear_run, console, holds_run, numbers, progress_bar, write_text
 from paws.optim import restore_optimizer, set_lr
-from paws.train.means import Means
+from paws.train.means import Means, diverged
 from paws.train.rhythm import Rhythm
 from paws.train.signals import Interrupted, caught_signals
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Diverged(RuntimeError):
-    """A loss became NaN or infinite."""
 
 
 @dataclass
@@ -47,13 +43,15 @@ class Run:
     keep: int = 2
     quiet: bool = False
     stored: dict[str, Any] = field(default_factory=dict)  # written into every checkpoint besides the state: config, versions
-    config_text: str = ""  # stored as config.yaml
+    files: dict[str, str] = field(default_factory=dict)  # written into the folder before training, by name
     resume: bool = False
     overwrite: bool = False
     listener: Callable[[dict[str, Any]], None] | None = None  # is given every metrics row
     step: int = 0  # finished steps
     skipped: int = 0  # those of them whose update the fp16 scaler left out
     best_value: float | None = None
+    per_step: dict[str, int] = field(default_factory=dict)  # images and supports of all ranks in a step
+    judge: Callable[[], None] | None = None  # called when an epoch ends, on every rank; may keep the weights by ``best``
     _held: ExitStack = field(default_factory=ExitStack)
 
     def start(
@@ -72,7 +70,7 @@ class Run:
         self.model, self.optimizer, self.rate = model, optimizer, rate
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self.means = Means()
+        self.means, self.epoch_means = Means(), Means()
         if self.channels_last:
             model.to(memory_format=torch.channels_last)
         self.checkpoints: CheckpointFolder | None = None
@@ -108,14 +106,17 @@ class Run:
             bar = stack.enter_context(progress_bar(quiet=self.quiet or not distributed.is_main()))
             task = bar.add_task("training", total=self.total_steps, completed=self.step, numbers="")
             steps = range(self.step, self.total_steps)
-            if self.metrics is not None:
-                stack.callback(self.metrics.close)
             for batch in source.batches(steps):
                 if self.rhythm.agrees_at(self.step) and (number := distributed.largest(max(caught, default=0))):
                     self._stop(number)
                 set_lr(self.optimizer, self.rate(self.step - self.skipped))  # the schedule counts updates
                 yield batch
                 ends_epoch = self.ends_epoch
+                if ends_epoch:
+                    if self.judge is not None:
+                        self._means()  # no weights of a loss that is not finite are kept
+                        self.judge()
+                    self.epoch_means = Means()
                 self.step += 1
                 row = self._log(batch)
                 bar.update(task, completed=self.step)
@@ -136,12 +137,17 @@ class Run:
         self.skipped += self.scaler.get_scale() < scale  # it lowers the scale when it meets an infinite gradient
         self.optimizer.zero_grad(set_to_none=True)
         self.means.add(loss=loss, **metrics)
+        self.epoch_means.add(loss=loss)
+
+    def epoch_loss(self) -> float:
+        """The mean loss of the epoch under way, over all ranks."""
+        return distributed.mean(self.epoch_means.sums["loss"]).item() / self.epoch_means.count
 
     def best(self, value: float, **about: Any) -> bool:
-        """Keep the present weights as ``best.pt`` if ``value`` (higher is better) tops all before; log it anyway."""
+        """Keep the present weights as ``best.pt`` if no ``value`` (higher is better) before was higher; log it anyway."""
         if self.metrics is not None:
             self.metrics.write({"step": self.step + 1, "epoch": self.epoch + 1, **about})
-        better = self.best_value is None or value > self.best_value
+        better = self.best_value is None or value >= self.best_value
         if better:
             self.best_value = value
             if self.checkpoints is not None:
@@ -163,7 +169,8 @@ class Run:
             "step": self.step,
             "skipped": self.skipped,
             "best_value": self.best_value,
-            **self.means.state(),
+            "means": self.means.state(),
+            "epoch_means": self.epoch_means.state(),
             "world_size": distributed.world_size(),
             **self.stored,
         }
@@ -175,6 +182,12 @@ class Run:
             epoch, within = divmod(self.step, self.steps_per_epoch)
             self.checkpoints.save(self.step, self.state(), keep=within == 0 and epoch in self.rhythm.keep_epochs)
         self._last_save = time.monotonic()
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write the last metrics row: the shares in ``result``, of the evaluation on the held-out split."""
+        if self.metrics is not None:
+            shares = {name: value for name, value in result.items() if isinstance(value, float)}
+            self.metrics.write({"step": self.step, "epoch": self._epochs(), "evaluation": HELD_OUT, **shares})
 
     def _open(self, folder: Path) -> None:
         """Take hold of the folder, go on from its newest checkpoint when resuming, and get ready to write on rank 0."""
@@ -190,9 +203,11 @@ class Run:
             self._restore(state)
         distributed.barrier()  # every rank has read before rank 0 writes
         if distributed.is_main():
-            write_text(folder / "config.yaml", self.config_text)
+            for name, text in self.files.items():
+                write_text(folder / name, text)
             self.checkpoints = checkpoints
             self.metrics = Metrics(folder, step=self.step, tensorboard=self.tensorboard)
+            self._held.callback(self.metrics.close)
 
     def __enter__(self) -> Run:
         self._held = ExitStack()
@@ -210,7 +225,8 @@ class Run:
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.skipped, self.best_value = state["step"], state["skipped"], state["best_value"]
-        self.means.restore(state, self.device)
+        self.means.restore(state["means"], self.device)
+        self.epoch_means.restore(state["epoch_means"], self.device)
 
     def _stop(self, signal_number: int) -> None:
         self.save()
@@ -221,13 +237,12 @@ class Run:
         means, broken = self.means.read()
         if distributed.any_rank(bool(broken)):
             last = self.checkpoints.latest_path() if self.checkpoints is not None else None
-            raise Diverged(
-                f"{', '.join(broken) or 'a loss on another rank'} is not finite within the {self.means.count} steps "
-                f"before step {self.step} (learning rate {self.optimizer.param_groups[0]['lr']:.4g}); "
-                + (f"the last good checkpoint is {last}; " if last else "there is no checkpoint yet; ")
-                + "try a lower optim.lr, a longer optim.warmup_epochs, or machine.precision=fp32"
-            )
+            raise diverged(broken, self.means.count, self.step, self.optimizer.param_groups[0]["lr"], last)
         return means
+
+    def _epochs(self) -> int:
+        """The epoch (from 1) of the last finished step."""
+        return -(-self.step // self.steps_per_epoch)
 
     def _log(self, batch: Batch) -> dict[str, Any] | None:
         if self.step % self.rhythm.log and self.step != self.total_steps:
@@ -237,7 +252,7 @@ class Run:
         images = self.means.count * (len(batch.indices) or (len(batch.support[0]) if batch.support else 0))
         row = {
             "step": self.step,
-            "epoch": (self.step - 1) // self.steps_per_epoch + 1,
+            "epoch": self._epochs(),
             "lr": self.optimizer.param_groups[0]["lr"],
             **{name: round(value, 8) for name, value in means.items()},
             "images_per_second": round(images * distributed.world_size() / max(1e-9, now - self._last_log), 1),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +15,7 @@ from paws.data.source import Bank, Source, TensorBank
 from paws.data.support import SupportSampler
 from paws.data.task import Task, load_task
 from paws.data.views import EvalView, MultiCrop, View, basic_view, eval_view, train_view
-from paws.evaluate import accuracy, embed, soft_nn_predict
+from paws.log import console
 from paws.models import Encoder, build_encoder
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
 from paws.train.run import Run
@@ -147,37 +145,8 @@ def start(run: Run, model: nn.Module, source: Source, optim: Optim) -> nn.Module
         warmup_steps=round(optim.warmup_epochs * per_epoch),
         total_steps=epochs * per_epoch,
     )
+    run.per_step = source.per_step
+    if distributed.is_main() and not run.quiet:
+        images, supports = source.per_step.values()
+        console.print(f"{epochs * per_epoch} steps of {images} images and {supports} supports on {source.world_size} rank(s)")
     return run.start(model, optimizer, rate, total_steps=epochs * per_epoch, steps_per_epoch=per_epoch)
-
-
-def embeddings(encoder: Encoder, config: Config, task: Task, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Embeddings (N, D) and labels (N,) of a part of the task: labelled, validation, test, or train (all)."""
-    chosen = {"labelled": task.labelled, "validation": task.validation}.get(part)
-    images = task.test if part == "test" else task.train
-    assert images is not None
-    rows = torch.arange(len(images)) if chosen is None else chosen
-    view, size = plain_view(config, task), config.evaluate.batch_size
-    if isinstance(images, ImageSet):
-        pixels = images.images
-        batches: Iterable[Tensor] = (view(pixels[part].to(device)) for part in rows.split(size))
-    else:
-        from paws.data.files import plain_batches
-
-        workers = config.data.workers
-        batches = plain_batches(images.paths, rows.tolist(), view, batch_size=size, device=device, workers=workers)
-    return embed(encoder, batches, embedding=config.evaluate.embedding), images.labels[rows]
-
-
-def soft_nn_result(encoder: Encoder, config: Config, task: Task, device: torch.device) -> dict[str, Any]:
-    """Top-1 and top-5 in percent of the held-out split by soft nearest neighbours over the labelled images."""
-    if task.test is None:
-        return {}
-    support, labels = embeddings(encoder, config, task, "labelled", device)
-    query, truth = embeddings(encoder, config, task, "test", device)
-    p = soft_nn_predict(query, support, labels, len(task.classes), config.evaluate.temperature)
-    return {
-        "soft_nn_top1": accuracy(p, truth),
-        "soft_nn_top5": accuracy(p, truth, 5),
-        "labelled_images": len(labels),
-        "test_images": len(truth),
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -12,8 +13,9 @@ from paws.data.task import Task
 from paws.distributed import gather, rank
 from paws.errors import InputError
 from paws.losses import nt_xent, suncet
+from paws.train.results import judge_pretraining, soft_nn_result
 from paws.train.run import Run
-from paws.train.setup import encoder_of, large_view, multi_crop, soft_nn_result, source_of, start
+from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start
 
 
 def train(run: Run, encoder: nn.Module, source: Source, recipe: SimclrCtRecipe) -> None:
@@ -46,5 +48,7 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
         raise InputError(f"views.small={config.views.small}: simclr_ct compares two large views; set views.small=0")
     encoder = encoder_of(config, task, run.device)
     source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
+    changing = config.recipe.supervised_epochs
+    run.judge = partial(judge_pretraining, run, encoder, config, task, changing_epochs=changing)
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
     return soft_nn_result(encoder, config, task, run.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -12,8 +13,9 @@ from paws.data.source import Source
 from paws.data.task import Task
 from paws.distributed import gather, rank, world_size
 from paws.losses import suncet
+from paws.train.results import judge_pretraining, soft_nn_result
 from paws.train.run import Run
-from paws.train.setup import encoder_of, light_view, soft_nn_result, source_of, start
+from paws.train.setup import encoder_of, light_view, source_of, start
 
 
 def freeze_statistics(model: nn.Module) -> nn.Module:
@@ -25,7 +27,7 @@ def freeze_statistics(model: nn.Module) -> nn.Module:
 
 
 def train(run: Run, encoder: nn.Module, source: Source, recipe: SnnFinetuneRecipe) -> None:
-    """All steps; S support images in V views, W ranks, D embedding. The last weights are the ones measured and saved."""
+    """All steps; S support images in V views, W ranks, D embedding. The last weights are the ones measured."""
     assert source.labels is not None
     labels = source.labels.to(run.device)  # (W*V*S, C)
     freeze_statistics(encoder)
@@ -48,5 +50,6 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
         support_view=light_view(config, task),
         steps_per_epoch=max(1, len(task.labelled) // per_step),
     )
+    run.judge = partial(judge_pretraining, run, encoder, config, task)
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
     return soft_nn_result(encoder, config, task, run.device)

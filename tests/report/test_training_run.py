@@ -17,7 +17,7 @@ from paws.errors import InputError
 from paws.evaluate import soft_nn_predict
 from paws.report import write_report
 from paws.report.training_run import training_contents
-from paws.train.setup import embeddings
+from paws.train.results import embeddings
 from tests.report.made import square
 from tests.runs import CARD, finish, paws
 
@@ -33,15 +33,15 @@ def run_of(folder: Path, *overrides: str) -> Path:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = run_of(tmp_path_factory.mktemp("digits"))
-    (run / "baselines.json").write_text(json.dumps({"logistic regression on pixels": 80.0}))
+    (run / "baselines.json").write_text(json.dumps({"logistic regression on pixels": 0.8}))
     return run
 
 
 def test_figures_are_those_of_evaluate(digits: Path) -> None:
     contents = training_contents(digits)
-    result = json.loads((digits / "result.json").read_text())
+    result = json.loads((digits / "summary.json").read_text())
     assert contents.headline is not None
-    assert contents.headline.value == pytest.approx(result["soft_nn_top1"] / 100)
+    assert contents.headline.value == pytest.approx(result["top1"])
     assert contents.judged is not None
     assert len(contents.judged.truth) == result["test_images"]
     assert {bar.method: bar.accuracy for bar in contents.bars}["logistic regression on pixels"] == 0.8
@@ -81,9 +81,9 @@ def test_the_command_writes_one_small_page(digits: Path, tmp_path: Path) -> None
 
 def test_a_classifier_has_no_neighbours(tmp_path: Path) -> None:
     contents = training_contents(run_of(tmp_path, "recipe.name=finetune", "optim.steps_per_epoch=5"))
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert contents.headline is not None
-    assert contents.headline.value == pytest.approx(result["top1"] / 100)
+    assert contents.headline.value == pytest.approx(result["top1"])
     assert contents.gallery is not None
     assert contents.gallery.neighbours is None
     write_report(tmp_path / "run")

@@ -79,7 +79,7 @@ def test_a_bad_split_file_is_named(lines, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tmp_path):
-    from paws.train.run import Diverged
+    from paws.train.means import Diverged
 
     with pytest.raises(Diverged, match=r"step \d+ \(learning rate .*optim.lr"):
         train(tiny(tmp_path / "run", "paws", "optim.lr=1e30", "optim.name=sgd"), quiet=True)
@@ -101,7 +101,7 @@ def test_validation_picks_the_best_weights(tmp_path):
     split = tmp_path / "validation.txt"
     split.write_text("".join(f"{i}\n" for i in range(500, 600)))
     result = train(tiny(tmp_path / "run", "finetune", f"data.validation={split}", "optim.epochs=3"), quiet=True)
-    found = [row["validation_top1"] for row in read_metrics(tmp_path / "run") if "validation_top1" in row]
+    found = [row["validation_top1"] for row in read_metrics(tmp_path / "run") if row.get("evaluation") == "validation"]
     assert len(found) == 3 and result["validation_top1"] == max(found)
     assert evaluate(tmp_path / "run", best=True)["top1"] == result["top1"]
 
