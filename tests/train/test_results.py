@@ -21,15 +21,14 @@ from tests.runs import assert_equal, rows
 CARD = Path(__file__).parents[2] / "configs/digits.yaml"
 TINY = [
     "optim={name: adamw, lr: 3.0e-3, epochs: 2, steps_per_epoch: 3, batch_size: 16}",
-    "recipe={name: paws, temperature: 0.1}",
     "support.images_per_class=2",
     "log.every_steps=2",
 ]
 PER_STEP = {"paws": (16, 20), "simclr_ct": (16, 20), "snn_finetune": (0, 20), "finetune": (16, 0)}
 
 
-def tiny(run: Path, *more: str) -> Config:
-    return load_config(CARD, [*TINY, f"run_dir={run}", *more])
+def tiny(run: Path, *more: str, recipe: str = "{name: paws}") -> Config:
+    return load_config(CARD, [*TINY, f"run_dir={run}", f"recipe={recipe}", *more])
 
 
 def judged(run: Path, evaluation: str, figure: str) -> list[float]:
@@ -42,7 +41,7 @@ def saved(run: Path, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("recipe", PER_STEP)
 def test_a_finished_run_says_what_it_found_with_what_and_where(recipe, tmp_path):
-    result = train(tiny(tmp_path, f"recipe={{name: {recipe}}}"), quiet=True)
+    result = train(tiny(tmp_path, recipe=f"{{name: {recipe}}}"), quiet=True)
     assert 0 <= result["top1"] <= result["top5"] <= 1 and result["test_images"] == 450 and result["labelled_images"] == 10
     assert result["per_class"].keys() == set("0123456789")
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -61,7 +60,7 @@ def test_a_finished_run_says_what_it_found_with_what_and_where(recipe, tmp_path)
 
 @pytest.mark.parametrize("recipe", ["paws", "finetune"])
 def test_evaluate_prints_one_json_object_and_nothing_else(recipe, tmp_path):
-    result = train(tiny(tmp_path, f"recipe={{name: {recipe}}}", "optim.epochs=1"), quiet=True)
+    result = train(tiny(tmp_path, "optim.epochs=1", recipe=f"{{name: {recipe}}}"), quiet=True)
     command = [sys.executable, "-m", "paws", "evaluate", str(tmp_path), "--json"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.count("\n") == 1 and {**json.loads(said), "seed": 0} == {**result, "step": 3}
@@ -86,8 +85,8 @@ def test_leave_one_out_chooses_the_best_weights(tmp_path):
 
 
 def test_training_loss_chooses_where_a_class_has_a_single_label_once_the_loss_stays_the_same(tmp_path):
-    ours = "recipe={name: paws, nt_xent: 1.0, nt_xent_alone: 1, sharpening_warmup: 1}"
-    train(tiny(tmp_path, ours, "optim.epochs=4", "log.every_steps=1"), quiet=True)
+    ours = "{name: paws, nt_xent: 1.0, nt_xent_alone: 1, sharpening_warmup: 1}"
+    train(tiny(tmp_path, "optim.epochs=4", "log.every_steps=1", recipe=ours), quiet=True)
     losses = [row["loss"] for row in read_metrics(tmp_path) if "loss" in row]
     found = judged(tmp_path, "training loss", "epoch_loss")
     assert found == pytest.approx([sum(losses[6:9]) / 3, sum(losses[9:12]) / 3], rel=1e-6)
