@@ -42,6 +42,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.step --quick
 	$(BIN)/python -m benchmarks.digits --quick
+	$(BIN)/python -m benchmarks.bn_momentum --quick
 	$(BIN)/python -m benchmarks.index --quick
 	$(BIN)/python -m benchmarks.ranks --quick
 	$(BIN)/python -m benchmarks.embed --quick

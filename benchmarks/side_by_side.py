@@ -43,6 +43,9 @@ def cost_ratio(a: Callable[[], object], b: Callable[[], object], rounds: int, wa
     return Ratio(median(ratios), (low, high), *(median(side) for side in zip(*costs, strict=True)))
 
 
-def print_result(name: str, value: float, bar: float, *, higher_is_better: bool, **more: object) -> None:
-    """The last line of every benchmark: one JSON object with at least name, value, bar, higher_is_better."""
+def print_result(name: str, value: float, bar: float | None, *, higher_is_better: bool, **more: object) -> None:
+    """The last line of every benchmark: one JSON object with at least name, value, bar, higher_is_better.
+
+    ``bar`` is None where a figure is only told.
+    """
     print(json.dumps({"name": name, "value": value, "bar": bar, "higher_is_better": higher_is_better, **more}))

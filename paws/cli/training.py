@@ -48,6 +48,7 @@ def train(
     from paws.distributed import place
     from paws.log import console, write_text
     from paws.suncet import load_card, without_gpu
+    from paws.train.compare import baselines, check_comparable
     from paws.train.means import Diverged
     from paws.train.signals import Interrupted
 
@@ -57,6 +58,8 @@ def train(
         settings, notes = without_gpu(settings, notes, overrides or [])
     if main:
         _print_notes(notes)
+    if compare:
+        check_comparable(settings)
     try:
         result = recipes.train(
             settings, resume=resume or resume_with_changes, overwrite=overwrite, resume_with_changes=resume_with_changes
@@ -71,8 +74,6 @@ def train(
     if not main:
         return
     if compare:
-        from paws.train.compare import baselines
-
         found = baselines(settings)
         write_text(settings.run_dir / "baselines.json", json.dumps(found, indent=1) + "\n")
         _print_comparison(result, found)

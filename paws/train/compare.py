@@ -15,17 +15,23 @@ from paws.train.setup import task_of
 SUPERVISED_STEPS = 300
 
 
+def check_comparable(config: Config) -> None:
+    """Raise InputError for a dataset that ``baselines`` does not take."""
+    if config.data.dataset == "folder":
+        raise InputError("--compare works on small datasets in memory, not on data.dataset=folder; leave it out")
+
+
 def baselines(config: Config) -> dict[str, float]:
     """Top-1 in [0, 1] on the held-out split: logistic regression and LabelSpreading on pixels, and a supervised network.
 
     The network is the run's, trained with its augmentations and cross-entropy on the labelled images alone.
 
     Raises:
-        InputError: the dataset is not in memory or has no held-out split.
+        InputError: the dataset is a folder of image files.
     """
+    check_comparable(config)
     task = task_of(config)
-    if not isinstance(task.train, ImageSet) or not isinstance(task.test, ImageSet):
-        raise InputError(f"--compare works on small datasets in memory, not on data.dataset={config.data.dataset}")
+    assert isinstance(task.train, ImageSet) and isinstance(task.test, ImageSet)
     pixels, test_pixels = (part.images.flatten(1).float() / 255 for part in (task.train, task.test))
     found = frozen_baselines(
         pixels, task.visible, test_pixels, len(task.classes), which=("logistic regression", "LabelSpreading")

@@ -15,9 +15,12 @@ from paws.data.source import Bank, Source, TensorBank
 from paws.data.support import SupportSampler
 from paws.data.task import Task, load_task
 from paws.data.views import EvalView, MultiCrop, View, basic_view, eval_view, train_view
+from paws.errors import InputError
+from paws.evaluate import embed
 from paws.log import console
 from paws.models import Encoder, build_encoder
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
+from paws.seeds import generator
 from paws.train.run import Run
 
 
@@ -107,7 +110,10 @@ def source_of(
 
 
 def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise: bool = True) -> Encoder:
-    """The config's encoder on the device, with weights of ``model.init_from`` if named; batch norm over all ranks."""
+    """The config's encoder on the device, with weights of ``model.init_from`` if named; batch norm over all ranks.
+
+    Raises InputError for a network or weights that do not exist, and for views that do not fit the network.
+    """
     model = config.model
     encoder = build_encoder(
         model.name,
@@ -118,12 +124,27 @@ def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise:
         pretrained=model.pretrained,
         seed=config.seed,
     )
+    check_view_sizes(encoder, config, task)
     if model.init_from is not None:
         from paws.weights import load_weights
 
         load_weights(encoder, model.init_from)
     synchronised = convert_sync_batchnorm(encoder) if synchronise else encoder
     return synchronised.to(device)  # type: ignore[return-value]
+
+
+def check_view_sizes(encoder: Encoder, config: Config, task: Task) -> None:
+    """Raise InputError where views are too small for their own operations or for the network."""
+    kinds = {"views.size": large_view(config, task)}
+    if small := multi_crop(config, task).small:
+        kinds["views.small_size"] = small
+    for key, view in kinds.items():
+        pixels = torch.zeros(2, task.info.channels, view.size, view.size)
+        try:
+            embed(encoder, [view.colour(pixels, generator(0, key))])
+        except (RuntimeError, AssertionError, ValueError) as error:
+            wants = f"model.name={config.model.name} or views.preset={config.views.preset} cannot take views of that size"
+            raise InputError(f"{key}={view.size}: {wants}, most likely too small: {error}") from error
 
 
 def start(run: Run, model: nn.Module, source: Source, optim: Optim) -> nn.Module:

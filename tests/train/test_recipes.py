@@ -53,6 +53,9 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("views.size=1", r"views\.size=1: model\.name=small_cnn or views\.preset=digits cannot take"),
+        ("views={preset: imagenet, size: 6}", r"views\.size=6: .* most likely too small"),
+        ("views={small: 2, small_size: 1}", r"views\.small_size=1: "),
         ("support.classes_per_batch=11", "classes_per_batch is 11"),
         ("data.dataset=digitz", "digitz"),
         ("data.dataset=cifar10", "data.root"),
