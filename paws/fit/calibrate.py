@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-6
-ENOUGH = 30  # held-out labels from which a threshold is read off directly
+WORTH = 30  # held-out labels that tell as much of a threshold as the calibrated probabilities do
 
 
 def calibrated(probabilities: Tensor, exponent: float) -> Tensor:
@@ -36,19 +36,19 @@ def fit_exponent_to_confidence(probabilities: Tensor, confidence: float) -> floa
     return math.sqrt(low * high)
 
 
-def fit_threshold(confidence: Tensor, correct: Tensor | None, accuracy: float) -> float | None:
-    """The smallest probability above which predictions reach ``accuracy``; 1 where nothing reaches it.
+def fit_threshold(pool: Tensor, held_out: Tensor, correct: Tensor, accuracy: float) -> float:
+    """The smallest probability at and above which predictions reach ``accuracy``; 1 where none does.
 
-    Confidence (N,) of predictions, with ``correct`` (N,) bool; None where these are fewer than ``ENOUGH``. Without
-    ``correct`` the probabilities are taken at their word.
+    Precision above a probability is estimated from two sides: the calibrated confidence of images of the pool (N,), which
+    counts as ``WORTH`` labels, and the confidence of held-out labels (S,) with whether they were ``correct`` (S,) bool. So few
+    labels leave the probabilities at their word, and many take over.
     """
-    if correct is not None and len(correct) < ENOUGH:
-        return None
-    order = confidence.argsort(descending=True)
-    values = (confidence if correct is None else correct)[order].double()
-    reached = values.cumsum(0) / torch.arange(1, len(order) + 1)
-    good = (reached >= accuracy).nonzero().flatten()
-    return float(confidence[order[good[-1]]]) if len(good) else 1.0
+    pool, order = pool.sort(descending=True).values.double(), held_out.argsort(descending=True)
+    believed = pool.cumsum(0) / torch.arange(1, len(pool) + 1)  # (N,) mean confidence at and above each
+    kept = torch.searchsorted(-held_out[order].double(), -pool, right=True)  # (N,) held-out labels at and above each
+    right = torch.cat([torch.zeros(1), correct[order].double().cumsum(0)])[kept]  # (N,)
+    good = ((right + WORTH * believed) / (kept + WORTH) >= accuracy).nonzero().flatten()
+    return float(pool[good[-1]]) if len(good) else 1.0
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:

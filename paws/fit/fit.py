@@ -19,7 +19,7 @@ from paws.fit.select import choose, method_named, steadiest
 from paws.fit.space import Views, rows
 from paws.rules import Rule
 
-SAMPLE = 5000  # images of the pool that the threshold is read off when there are too few labels
+SAMPLE = 5000  # images of the pool whose confidence the threshold is read off
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of all that is done
 
@@ -90,7 +90,8 @@ def fit_features(
     scores = [_score(problem, classifiers[method], held_out[method], test) for method in rules]
     scores.sort(key=lambda row: -row.accuracy)
     agreement = sum(member.agreement for member in kept) / len(kept)
-    chosen, reason = choose(scores, asked, agreement, len(problem.held))
+    right = {method: (held_out[method].argmax(1) == problem.truth)[problem.held] for method in rules}
+    chosen, reason = choose(right, asked, agreement)
     tell("calibrating", 0.95)
     classifier = classifiers[chosen]
     found = calibrated(held_out[chosen], compare.exponent(problem, held_out[chosen]))
@@ -116,13 +117,7 @@ def _score(problem: Problem, classifier: Classifier, held_out: Tensor, test: tup
 
 
 def _threshold(problem: Problem, classifier: Classifier, held_out: Tensor, accuracy: float) -> float:
-    """By held-out labels where there are enough, else by the calibrated probabilities of a sample of the pool."""
-    held = problem.held
-    confidence, guess = held_out[held].max(1)
-    threshold = fit_threshold(confidence, guess == problem.truth[held], accuracy)
-    if threshold is None:
-        chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
-        confidence = classifier.votes(rows(problem.views, chosen)[:, 0]).probabilities.amax(1)
-        threshold = fit_threshold(confidence, None, accuracy)
-    assert threshold is not None
-    return threshold
+    chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
+    pool = classifier.votes(rows(problem.views, chosen)[:, 0]).probabilities.amax(1)
+    confidence, guess = held_out[problem.held].max(1)
+    return fit_threshold(pool, confidence, guess == problem.truth[problem.held], accuracy)

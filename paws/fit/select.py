@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
 
 from paws.errors import InputError
-from paws.fit.compare import BASELINES, Score
+from paws.fit.compare import BASELINES
 from paws.fit.ensemble import Member
 
 METHODS = ("PAWS", *BASELINES)
@@ -32,19 +35,28 @@ def steadiest(members: Sequence[Member]) -> list[Member]:
     return order[: -(-len(order) // 2)]
 
 
-def choose(scores: Sequence[Score], asked: str | None, agreement: float, held: int) -> tuple[str, str]:
-    """The method in use and one sentence why; ``held`` labels could be held out to compare by."""
+def choose(right: Mapping[str, Tensor], asked: str | None, agreement: float) -> tuple[str, str]:
+    """The method in use and one sentence why, from which held-out labels (S,) bool each method named rightly.
+
+    A baseline has to beat PAWS by more than one standard error of the difference: the labels of a fold are judged by few of
+    PAWS's heads, all of which vote in the end.
+    """
     if asked is not None:
         return asked, f"{asked} was asked for."
-    if not held:
+    ours, count = right["PAWS"], len(right["PAWS"])
+    if not count:
         return "PAWS", (
             "Every class has a single label, so none can be held out to compare the methods; PAWS's heads were chosen by how "
             f"well two views of an image agree ({agreement:.0%} do)."
         )
-    best = max(scores, key=lambda score: score.accuracy)
-    ours = next(score for score in scores if score.method == "PAWS")
-    if best.accuracy > ours.accuracy:
-        return best.method, (
-            f"{best.method} names {best.accuracy:.1%} of {held} held-out labels rightly, PAWS {ours.accuracy:.1%}."
+    best = max(right, key=lambda method: int(right[method].sum()))
+    share, own = float(right[best].double().mean()), float(ours.double().mean())
+    difference = right[best].double() - ours.double()  # (S,) in {-1, 0, 1}
+    error = float(difference.std()) / math.sqrt(count) if count > 1 else math.inf
+    if share - own > error:
+        return best, f"{best} names {share:.1%} of {count} held-out labels rightly, PAWS {own:.1%}."
+    if share > own:
+        return "PAWS", (
+            f"PAWS names {own:.1%} of {count} held-out labels rightly, {best} {share:.1%}: no more apart than by chance."
         )
-    return "PAWS", f"PAWS names {ours.accuracy:.1%} of {held} held-out labels rightly, and no baseline more."
+    return "PAWS", f"PAWS names {own:.1%} of {count} held-out labels rightly, and no baseline more."

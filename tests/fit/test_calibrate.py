@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paws.fit.calibrate import calibrated, calibration_error, fit_exponent, fit_exponent_to_confidence, fit_threshold
+from paws.fit.calibrate import WORTH, calibrated, calibration_error, fit_exponent, fit_exponent_to_confidence, fit_threshold
 
 
 def made(n=4000, classes=4, exponent=0.5, seed=0):
@@ -39,12 +39,17 @@ def test_calibration_error_equals_a_loop_over_bins():
 
 
 def test_threshold_is_the_smallest_that_keeps_the_accuracy():
-    confidence = torch.linspace(0.5, 0.99, 50)
-    correct = torch.arange(50) >= 20
-    correct[10:13] = True
-    threshold = fit_threshold(confidence, correct, 0.9)
-    reached = [t for t in confidence.tolist() if correct[confidence >= t].double().mean() >= 0.9]
-    assert threshold == pytest.approx(min(reached))
-    assert fit_threshold(confidence[:20], correct[:20], 0.9) is None
-    assert fit_threshold(confidence, torch.zeros(50, dtype=torch.bool), 0.9) == 1.0
-    assert fit_threshold(torch.tensor([0.99, 0.97, 0.6]), None, 0.98) == pytest.approx(0.97)
+    g = torch.Generator().manual_seed(0)
+    pool, held = torch.rand(200, generator=g) / 2 + 0.5, torch.rand(60, generator=g) / 2 + 0.5
+    correct = torch.rand(60, generator=g) < held
+    for accuracy in (0.8, 0.9, 0.97):
+        reached = []
+        for t in pool.tolist():
+            above, kept = [p for p in pool.tolist() if p >= t], [i for i in range(60) if float(held[i]) >= t]
+            right = sum(bool(correct[i]) for i in kept)
+            if (right + WORTH * sum(above) / len(above)) / (len(kept) + WORTH) >= accuracy:
+                reached.append(t)
+        assert fit_threshold(pool, held, correct, accuracy) == pytest.approx(min(reached))
+    nothing = torch.empty(0)
+    assert fit_threshold(torch.tensor([0.99, 0.97, 0.6]), nothing, nothing.bool(), 0.98) == pytest.approx(0.97)
+    assert fit_threshold(torch.tensor([0.9, 0.8]), nothing, nothing.bool(), 0.95) == 1.0

@@ -1,0 +1,39 @@
+"""Which method is taken, and the sentence that says why."""
+
+import pytest
+import torch
+
+from paws.errors import InputError
+from paws.fit.select import choose, method_named
+
+
+def right(*counts: int, of: int = 100) -> dict[str, torch.Tensor]:
+    """PAWS is right on the first labels, LabelSpreading on the last ones."""
+    ours, theirs = counts
+    return {"PAWS": torch.arange(of) < ours, "LabelSpreading": torch.arange(of) >= of - theirs}
+
+
+@pytest.mark.parametrize(
+    ("counts", "chosen", "words"),
+    [
+        ((75, 75), "PAWS", "no baseline more"),
+        ((75, 76), "PAWS", "no more apart than by chance"),
+        ((75, 85), "LabelSpreading", "LabelSpreading names 85.0% of 100 held-out labels rightly, PAWS 75.0%"),
+        ((0, 0), "PAWS", "no baseline more"),
+    ],
+)
+def test_a_baseline_has_to_win_by_more_than_chance(counts, chosen, words):
+    found, reason = choose(right(*counts), None, 0.8)
+    assert found == chosen and words in reason
+
+
+def test_without_held_out_labels_and_when_asked():
+    assert choose(right(0, 0, of=0), None, 0.87)[0] == "PAWS"
+    assert "single label" in choose(right(0, 0, of=0), None, 0.87)[1] and "87%" in choose(right(0, 0, of=0), None, 0.87)[1]
+    assert choose(right(9, 1), "LabelSpreading", 0.5) == ("LabelSpreading", "LabelSpreading was asked for.")
+
+
+def test_names_of_methods():
+    assert method_named("auto") is None and method_named("knn") == "nearest neighbours" and method_named("PAWS") == "PAWS"
+    with pytest.raises(InputError, match="model 'svm' is not one of auto, paws"):
+        method_named("svm")
