@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paws.bundle import load_bundle as load
+    from paws.estimator import PAWSClassifier
 
-__all__ = ["load"]
+__all__ = ["PAWSClassifier", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from paws.bundle import load_bundle
 
         return load_bundle
+    if name == "PAWSClassifier":
+        from paws.estimator import PAWSClassifier
+
+        return PAWSClassifier
     raise AttributeError(f"module 'paws' has no attribute {name!r}")

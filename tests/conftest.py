@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.commands import Command
+
 TINY = "test_efficientnet"  # of timm
 
 
@@ -82,5 +84,11 @@ def fitted_run(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> 
 
     folder = tmp_path_factory.mktemp("fitted")
     images = write_patterns(folder)
-    options = FitOptions(backbone=TINY, weights=str(tiny_weights), image_size=32, views=2)
+    options = FitOptions(backbone=TINY, weights=str(tiny_weights), image_size=32, views=2, steps=30)
     return fit_folder(images, folder / "labels.csv", folder / "run", options, workers=0, quiet=True).folder
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line, called in this process."""
+    return Command(monkeypatch, capsys)

@@ -36,6 +36,7 @@ def fit(
     accuracy: Annotated[float, typer.Option(help="what predictions must reach that are not marked abstain")] = 0.95,
     model: Annotated[str, typer.Option(help="auto, paws, knn, logistic, or the name of another baseline")] = "auto",
     prior: Annotated[str, typer.Option(help="class frequencies: uniform, labels, or numbers like 0.7,0.3")] = "uniform",
+    steps: Annotated[int, typer.Option(help="training steps of each head")] = 600,
     seed: Annotated[int, typer.Option()] = 0,
     skip_broken: Annotated[bool, typer.Option(help="leave unreadable images out instead of an error")] = False,
     overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
@@ -56,6 +57,7 @@ def fit(
         accuracy=accuracy,
         model=model,
         prior=_prior(prior),
+        steps=steps,
         seed=seed,
         skip_broken=skip_broken,
     )

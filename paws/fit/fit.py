@@ -48,6 +48,7 @@ def fit_features(
     prior: str | Sequence[float] | None = None,
     accuracy: float = 0.95,
     test: tuple[Tensor, Tensor] | None = None,
+    settings: HeadSettings = HeadSettings(),
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Fitted:
@@ -58,6 +59,7 @@ def fit_features(
         model: "auto" takes what predicts held-out labels best; or "paws", or the name of a baseline.
         prior: class frequencies that me-max expects: None or "uniform", "labels", or one number a class.
         accuracy: what predictions above the classifier's threshold should reach.
+        settings: of the heads that PAWS trains.
         test: features (T, D) and labels (T,) to report on; nothing is chosen by them.
         progress: called with what is being done and the share of all that is done.
 
@@ -67,7 +69,6 @@ def fit_features(
     asked = method_named(model)
     tell = progress or (lambda what, share: None)
     tell("standardising features", 0.0)
-    settings = HeadSettings()
     problem = problem_of(views, labels, classes, width=settings.width, prior=prior, seed=seed)
     curves: list[dict[str, Any]] = []
     members = ensemble.train_members(

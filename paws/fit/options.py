@@ -11,6 +11,8 @@ from typing import Any
 
 from paws.errors import InputError
 from paws.fit import record
+from paws.fit.head import HeadSettings
+from paws.fit.select import method_named
 from paws.log import holds_run
 from paws.models.frozen import DEFAULT
 
@@ -26,7 +28,8 @@ class FitOptions:
     test: str | None = None  # labels to report on
     accuracy: float = 0.95  # what predictions should reach that it does not abstain from
     model: str = "auto"
-    prior: str | tuple[float, ...] | None = None
+    prior: str | tuple[float, ...] = "uniform"
+    steps: int = HeadSettings.steps  # training steps of each head
     seed: int = 0
     skip_broken: bool = False
 
@@ -49,11 +52,14 @@ def clear(run: Path) -> None:
 
 def check_options(images: Path, run: Path, options: FitOptions, overwrite: bool) -> None:
     """Raise InputError listing options out of range, and a ``run`` that holds something else or a fit of other images."""
+    method_named(options.model)
     problems = []
     if not 0 < options.accuracy <= 1:
         problems.append(f"--accuracy {options.accuracy}: give a share above 0 and up to 1, e.g. 0.95")
     if options.views < 0:
         problems.append(f"--views {options.views}: give 0 or more")
+    if options.steps < 1:
+        problems.append(f"--steps {options.steps}: give at least 1")
     if options.image_size is not None and options.image_size < 16:
         problems.append(f"--image-size {options.image_size}: give at least 16 pixels")
     if run.exists() and not run.is_dir():

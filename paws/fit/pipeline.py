@@ -23,7 +23,9 @@ from paws.fit import record
 from paws.fit.check import Checked, check_folder, remember
 from paws.fit.embed import FeatureStore, stamps
 from paws.fit.fit import Fitted, fit_features
+from paws.fit.head import HeadSettings
 from paws.fit.options import FitOptions, check_options, clear, default_workers, read_record
+from paws.fit.prior import class_prior
 from paws.fit.record import FitRun, load_fit
 from paws.fit.steps import Steps
 from paws.models.frozen import Frozen, frozen_backbone
@@ -67,6 +69,7 @@ def fit_folder(
             advance=advance,
         )
     steps.tell("check", _about(checked))
+    class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
     frozen = frozen_backbone(options.backbone, options.weights, options.image_size)
     with run_lock(run):
         if overwrite:
@@ -173,6 +176,7 @@ def fit_labelled(
         prior=options.prior,
         accuracy=options.accuracy,
         test=tested,
+        settings=HeadSettings(steps=options.steps),
         device=device,
         progress=progress,
     )

@@ -1,0 +1,188 @@
+"""PAWS as a scikit-learn estimator, on features or on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from paws.data.images import as_pixels
+from paws.data.stored_views import plain_view, random_views, read_views
+from paws.errors import InputError
+from paws.fit.fit import fit_features
+from paws.fit.head import HeadSettings
+from paws.models.frozen import DEFAULT, Frozen, frozen_backbone
+from paws.models.runtime import Runtime
+
+BATCH = 64  # images embedded at a time
+CHUNK = 4096  # rows predicted at a time
+
+
+class PAWSClassifier(ClassifierMixin, BaseEstimator):
+    """Semi-supervised classification by PAWS (arXiv 2104.13963) on frozen features.
+
+    ``fit(X, y)`` with y = -1 where the label is unknown, as in `sklearn.semi_supervised`; where labels are strings, "-1" or
+    -1 among them is unknown too. X is a matrix of features (N, D), or N images: paths, Pillow images, or a uint8 array
+    (N, H, W[, 3]), which are then embedded by ``backbone``.
+
+    Args:
+        model: "paws", "auto" (PAWS or a baseline, whichever predicts held-out labels best) or the name of a baseline.
+        backbone, weights, image_size: of images, as in `paws.models.frozen.frozen_backbone`.
+        views: random views of each image, beside the plain one.
+        noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.
+        heads, steps: networks that vote, and how long each is trained.
+        prior: class frequencies to expect: "uniform", "labels", or one number a class.
+        accuracy: what predictions above ``threshold_`` should reach.
+        random_state: an int, from which all draws follow.
+        device: cpu, cuda, mps.
+
+    Attributes:
+        classes_: (C,) the labels.
+        classifier_: the fitted `paws.classifier.Classifier`.
+        support_: (S,) the labelled rows of X.
+        scores_: PAWS and the baselines on held-out labels, best first.
+        threshold_: the probability from which predictions should reach ``accuracy``.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "paws",
+        backbone: str = DEFAULT,
+        weights: str | Path | None = None,
+        image_size: int | None = None,
+        views: int = 5,
+        noise: float = 0.3,
+        heads: int = HeadSettings.heads,
+        steps: int = HeadSettings.steps,
+        prior: str | Sequence[float] | None = None,
+        accuracy: float = 0.95,
+        random_state: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model
+        self.backbone = backbone
+        self.weights = weights
+        self.image_size = image_size
+        self.views = views
+        self.noise = noise
+        self.heads = heads
+        self.steps = steps
+        self.prior = prior
+        self.accuracy = accuracy
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: Any, y: Any) -> PAWSClassifier:
+        """Fit to N rows or images X and labels y (N,), -1 where unknown.
+
+        Raises:
+            ValueError: fewer than two classes, or input of a wrong shape or kind.
+        """
+        images = _are_images(X)
+        if images:
+            y = np.asarray(y)
+            if len(y) != len(X):
+                raise InputError(f"{len(y)} labels for {len(X)} images")
+        else:
+            X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        known = ~_unknown(y)
+        self.classes_, labels = np.unique(y[known], return_inverse=True)
+        targets = torch.full((len(y),), -1)
+        targets[torch.from_numpy(known)] = torch.from_numpy(labels)
+        self.frozen_: Frozen | None = None
+        if images:
+            self.frozen_ = frozen_backbone(self.backbone, self.weights, self.image_size)
+            views = _embedded(X, self.frozen_, self.views, self.device)
+        else:
+            views = _rows(X)[:, None]  # (N, 1, D)
+        found = fit_features(
+            views,
+            targets,
+            tuple(map(str, self.classes_)),
+            seed=self.random_state,
+            model=self.model,
+            prior=self.prior,
+            accuracy=self.accuracy,
+            settings=HeadSettings(heads=self.heads, steps=self.steps, noise=0.0 if images else self.noise),
+            device=self.device,
+        )
+        self.classifier_ = found.classifier.double()  # a prediction must not depend on the rows beside it
+        self.scores_ = found.scores
+        self.threshold_ = float(found.classifier.threshold)
+        self.support_ = np.flatnonzero(known)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row or image, (M,)."""
+        best = self.predict_proba(X).argmax(1)
+        return self.classes_[best]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Calibrated probabilities (M, C) in the order of ``classes_``; rows sum to 1."""
+        return self._votes(X)[0].numpy()
+
+    def kneighbors(self, X: Any, n_neighbors: int = 3) -> tuple[np.ndarray, np.ndarray]:
+        """What the vote of each row or image came from: weights (M, k) in [0, 1], and rows (M, k) of the X that was fitted."""
+        top = self._votes(X)[1].topk(min(n_neighbors, len(self.support_)), dim=1)
+        return top.values.numpy(), self.support_[top.indices.numpy()]
+
+    @torch.inference_mode()
+    def _votes(self, X: Any) -> tuple[Tensor, Tensor]:
+        check_is_fitted(self)
+        if self.frozen_ is None:
+            features = _rows(validate_data(self, X, reset=False))
+        elif _are_images(X):
+            features = _embedded(X, self.frozen_, 0, self.device)[:, 0].double()
+        else:
+            raise InputError("it was fitted to images: give paths, Pillow images or a uint8 array (M, H, W[, 3])")
+        parts = [self.classifier_(part) for part in features.split(CHUNK)]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _unknown(y: np.ndarray) -> np.ndarray:
+    if y.dtype.kind in "OUS":
+        return np.array([str(value) == "-1" for value in y])
+    return y == -1
+
+
+def _are_images(X: Any) -> bool:
+    if isinstance(X, np.ndarray):
+        return X.ndim > 2 or X.dtype.kind == "U"
+    if not isinstance(X, list | tuple) or not len(X):
+        return False
+    first = X[0]
+    return isinstance(first, str | Path | Image.Image) or (isinstance(first, np.ndarray) and first.ndim > 1)
+
+
+def _rows(X: Any) -> Tensor:
+    return torch.from_numpy(np.array(X, np.float64))  # a copy: X may be read-only
+
+
+def _embedded(images: Sequence[Any], frozen: Frozen, count: int, device: str) -> Tensor:
+    """Features (N, 1 + count, D) of the plain view and ``count`` random ones of each image."""
+    run, parts = Runtime(frozen, device), []
+    for start in range(0, len(images), BATCH):
+        rows = range(start, min(start + BATCH, len(images)))
+        views = torch.stack([_views(images[i], i, frozen, count) for i in rows])  # (B, 1 + count, 3, size, size)
+        parts.append(run(views.flatten(0, 1)).view(len(views), 1 + count, -1))
+    return torch.cat(parts)
+
+
+def _views(image: Any, number: int, frozen: Frozen, count: int) -> Tensor:
+    if isinstance(image, str | Path):
+        return read_views(str(image), count, frozen.size, frozen.interpolation)
+    pixels = as_pixels(image)
+    plain = plain_view(pixels, frozen.size, frozen.interpolation)[None]
+    if not count:
+        return plain
+    return torch.cat([plain, random_views(pixels, count, frozen.size, frozen.interpolation, str(number))])

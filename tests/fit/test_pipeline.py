@@ -1,0 +1,152 @@
+"""A whole fit: what stands in its folder, what is kept when it is called again, and what a kill costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from paws.errors import InputError
+from paws.fit.record import load_fit
+from paws.table import FIT_COLUMNS
+from tests.commands import Command
+from tests.conftest import TINY, draw, write_patterns
+from tests.runs import paws, wait_until
+
+
+def options(weights: Path, *more: str) -> list[str]:
+    return ["--backbone", TINY, "--weights", str(weights), "--image-size", "32", "--views", "2", "--steps", "30", *more]
+
+
+@pytest.fixture
+def copied(fitted_run: Path, tmp_path: Path) -> Path:
+    """A fitted folder of the test's own: ``images``, ``labels.csv``, and ``run``, which is of the images elsewhere."""
+    shutil.copytree(fitted_run.parent, tmp_path / "copy")
+    record = tmp_path / "copy/run/fit.json"
+    text = record.read_text(encoding="utf-8").replace(str(fitted_run.parent), str(tmp_path / "copy"))
+    record.write_text(text, encoding="utf-8")
+    return tmp_path / "copy"
+
+
+def call(command: Command, folder: Path, weights: Path, *more: str, code: int = 0) -> str:
+    where = [folder / "images", "--labels", folder / "labels.csv", "-o", folder / "run"]
+    return command("fit", *where, *options(weights, *more), code=code)
+
+
+def test_the_folder_of_a_fit(fitted_run: Path) -> None:
+    fit = load_fit(fitted_run)
+    assert len(fit.files) == 36
+    assert fit.features.shape == (36, 3, 256)
+    assert fit.record["counts"] == {"dots": 4, "rows": 4, "slope": 4}
+    assert {row["method"] for row in fit.record["scores"]} >= {"PAWS", "logistic regression", "LabelSpreading"}
+    assert fit.record["chosen"] == fit.bundle.classifier.method
+    assert 0 <= fit.record["calibration"]["error"] <= 1
+    assert sum(part["count"] for part in fit.record["calibration"]["bins"]) == 12
+    assert list(fit.predictions[0]) == list(FIT_COLUMNS)
+    assert [row["file"] for row in fit.predictions] == list(fit.files)
+    assert [row["given"] for row in fit.predictions] == [fit.bundle.classes[y] if y >= 0 else "" for y in fit.labels.tolist()]
+    truth = {"d": "dots", "r": "rows", "s": "slope"}
+    right = [row["label"] == truth[Path(row["file"]).name[0]] for row in fit.predictions]
+    assert np.mean(right) > 0.8
+    for row in fit.predictions:
+        assert 1 / 3 <= float(row["probability"]) <= 1
+        assert (row["abstain"] == "yes") == (float(row["probability"]) < fit.record["threshold"])
+        assert fit.labels[fit.files.index(row["nearest_1"])] >= 0
+    assert len(fit.held_out) == 12
+    assert json.loads((fitted_run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 30
+    assert fit.image(0).size == (24, 24)
+    assert not [path.name for path in fitted_run.iterdir() if path.name.endswith((".tmp", ".new", ".old"))]
+
+
+def test_called_again_nothing_is_done_anew(command: Command, fitted_run: Path, tiny_weights: Path) -> None:
+    def state() -> dict[str, int]:
+        return {
+            str(p): p.stat().st_mtime_ns
+            for p in fitted_run.rglob("*")
+            if p.is_file() and p.name not in ("checked.json", ".lock")
+        }
+
+    before = state()
+    out = call(command, fitted_run.parent, tiny_weights)
+    assert out.count("unchanged") == 3
+    assert state() == before
+    for part in ("PAWS", "95 % interval", str(fitted_run / "predictions.csv"), str(fitted_run / "bundle"), "paws report"):
+        assert part in out
+
+
+def test_what_changed_is_done_anew_and_no_more(command: Command, copied: Path, tiny_weights: Path) -> None:
+    call(command, copied, tiny_weights)
+    draw("rows", 99).save(copied / "images" / "new.png")
+    out = call(command, copied, tiny_weights, "--seed", "1")
+    assert "1 images, 36 were there" in out
+    assert len(load_fit(copied / "run").predictions) == 37
+    out = call(command, copied, tiny_weights, "--seed", "2")
+    assert "embed    unchanged" in out
+    assert "fit      unchanged" not in out
+    (copied / "run/bundle/bundle.json").write_text("{}")  # a damaged bundle is made again
+    out = call(command, copied, tiny_weights, "--seed", "2")
+    assert "fit      unchanged" not in out
+    assert load_fit(copied / "run").bundle.classes == ("dots", "rows", "slope")
+
+
+def test_labels_to_test_on_are_reported(command: Command, copied: Path, tiny_weights: Path) -> None:
+    (copied / "test.csv").write_text("file,label\ndü-8.png,dots\nrü-8.png,rows\nsü-8.png,slope\n", encoding="utf-8")
+    out = call(command, copied, tiny_weights, "--test", str(copied / "test.csv"), "--model", "paws")
+    assert "test" in out
+    fit = load_fit(copied / "run")
+    assert all(row["test"] in (0, 1 / 3, 2 / 3, 1) for row in fit.record["scores"])
+    assert fit.record["chosen"] == "PAWS"
+    assert len(fit.predictions) == 36
+
+
+def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path, per_class=4, labelled=1)
+    out = call(command, tmp_path, tiny_weights)
+    assert "only one label for dots, rows, slope" in out
+    assert load_fit(tmp_path / "run").record["chosen"] == "PAWS"
+    assert "–" in out
+
+
+def test_class_folders_are_labels(command: Command, tmp_path: Path, tiny_weights: Path) -> None:
+    for pattern in ("dots", "rows"):
+        (tmp_path / "images" / pattern).mkdir(parents=True)
+        for i in range(3):
+            draw(pattern, i).save(tmp_path / "images" / pattern / f"{i}.png")
+            draw(pattern, i + 3).save(tmp_path / "images" / f"{pattern}{i}.png")
+    command("fit", tmp_path / "images", "-o", tmp_path / "run", *options(tiny_weights))
+    assert load_fit(tmp_path / "run").record["label_count"] == 6
+
+
+def test_killed_and_restarted_it_ends_as_if_nothing_had_been(tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path, per_class=100, labelled=3)
+    where = ["images", "--labels", "labels.csv", "-o"]
+    killed = paws("fit", *where, "killed", *options(tiny_weights), cwd=tmp_path)
+    done = tmp_path / "killed/features/done.u8"
+    wait_until(lambda: done.is_file() and any(done.read_bytes()), "a chunk is embedded")
+    killed.process.kill()
+    killed.wait()
+    kept = sum(done.read_bytes())
+    assert kept > 0
+    for run in ("killed", "whole"):
+        started = paws("fit", *where, run, *options(tiny_weights), cwd=tmp_path)
+        assert started.wait() == 0, started.output()
+    assert (tmp_path / "killed/predictions.csv").read_bytes() == (tmp_path / "whole/predictions.csv").read_bytes()
+    assert np.array_equal(load_fit(tmp_path / "killed").features, load_fit(tmp_path / "whole").features)
+
+
+def test_an_unfinished_run_says_so(copied: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no fit\.json"):
+        load_fit(tmp_path)
+    (copied / "run/predictions.csv").unlink()
+    with pytest.raises(InputError, match="did not come to an end"):
+        load_fit(copied / "run")
+
+
+def test_the_table_is_read_by_any_csv_reader(fitted_run: Path) -> None:
+    with open(fitted_run / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert {len(row) for row in rows} == {len(FIT_COLUMNS)}
