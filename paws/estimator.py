@@ -94,8 +94,8 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
                 raise InputError(f"{len(y)} labels for {len(X)} images")
         else:
             X, y = validate_data(self, X, y)
-        check_classification_targets(y)
         known = ~_unknown(y)
+        check_classification_targets(y[known])
         self.classes_, labels = np.unique(y[known], return_inverse=True)
         targets = torch.full((len(y),), -1)
         targets[torch.from_numpy(known)] = torch.from_numpy(labels)

@@ -36,7 +36,7 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 def test_unknown_labels(blobs: tuple[np.ndarray, np.ndarray], kind: str) -> None:
     x, truth = blobs
     names = np.array(["a", "b", "c"])
-    y = {"numbers": truth.copy(), "strings": names[truth], "objects": names[truth].astype(object)}[kind]
+    y = {"numbers": truth.copy(), "strings": names[truth].astype("U2"), "objects": names[truth].astype(object)}[kind]
     full = y.copy()
     known = np.concatenate([np.flatnonzero(truth == c)[:3] for c in range(3)])
     unknown = np.setdiff1d(np.arange(len(x)), known)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +40,8 @@ def fit(
     prior: Annotated[str, typer.Option(help="class frequencies: uniform, labels, or numbers like 0.7,0.3")] = "uniform",
     steps: Annotated[int, typer.Option(help="training steps of each head")] = 600,
     seed: Annotated[int, typer.Option()] = 0,
+    finetune: Annotated[bool, typer.Option("--finetune", help="train the whole network on; best with a GPU")] = False,
+    epochs: Annotated[int, typer.Option(min=1, help="of --finetune: passes over the images")] = 10,
     skip_broken: Annotated[bool, typer.Option(help="leave unreadable images out instead of an error")] = False,
     overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
     workers: Workers = None,
@@ -47,6 +51,7 @@ def fit(
     from paws.fit.options import FitOptions
     from paws.fit.pipeline import fit_folder
     from paws.models.frozen import DEFAULT
+    from paws.train.signals import Interrupted
 
     options = FitOptions(
         backbone=backbone or DEFAULT,
@@ -55,13 +60,26 @@ def fit(
         views=views,
         test=None if test is None else str(test),
         accuracy=accuracy,
-        model=model,
+        model="paws" if finetune and model == "auto" else model,
         prior=_prior(prior),
         steps=steps,
         seed=seed,
         skip_broken=skip_broken,
     )
-    found = fit_folder(images, labels, output, options, device=_device(device), workers=workers, overwrite=overwrite)
+    try:
+        found = fit_folder(
+            images,
+            labels,
+            output,
+            options,
+            finetune_epochs=epochs if finetune else 0,
+            device=_device(device),
+            workers=workers,
+            overwrite=overwrite,
+        )
+    except (KeyboardInterrupt, Interrupted) as stop:
+        print("stopped; what is done is kept, and the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(128 + getattr(stop, "signal_number", signal.SIGINT)) from None
     _print_fit(found)
 
 
@@ -123,7 +141,9 @@ def _print_fit(found: FitRun) -> None:
 
     record = found.record
     tested = any(row["test"] is not None for row in record["scores"])
-    table = Table(title=f"held-out accuracy on {record['label_count']} labelled images, %")
+    tuned = record["head"].get("finetuned", False)
+    kind = "leave-one-out accuracy on labels that training has seen" if tuned else "held-out accuracy"
+    table = Table(title=f"{kind}, {record['label_count']} labelled images, %")
     for column in ("method", "accuracy", "95 % interval", *(["test"] if tested else [])):
         table.add_column(column, justify="left" if column == "method" else "right")
     for row in record["scores"]:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from paws.bundle import Bundle, load_bundle, save_bundle
 from paws.checkpoint import run_lock
@@ -39,6 +38,7 @@ def fit_folder(
     run: Path,
     options: FitOptions = FitOptions(),
     *,
+    finetune_epochs: int = 0,
     device: str = "cpu",
     workers: int | None = None,
     overwrite: bool = False,
@@ -48,7 +48,7 @@ def fit_folder(
 
     Called again with the same ``run``, finished steps are taken from it; a step whose input changed is done anew, and a
     killed one goes on where it was. ``overwrite`` forgets them all. ``workers`` processes decode images; as the machine has
-    cores if None.
+    cores if None. With ``finetune_epochs`` the whole network is trained on, and the fit in ``run/finetuned`` is returned.
 
     Raises:
         InputError: anything wrong with the folder, the labels, the backbone or ``run``; all that is wrong with images and
@@ -75,9 +75,10 @@ def fit_folder(
         if overwrite:
             clear(run)
         remember(known, checked)
-        features = _embed(run, checked.files, frozen, options, steps, device, workers)
-        _fit(run, images, labels, checked, frozen, features, options, steps, device)
-        _predict(run, checked, features, steps)
+        work = _Work(images, labels, checked, options, steps, device, workers)
+        work.fit(run, frozen)
+        if finetune_epochs:
+            run = work.finetune(run, frozen, finetune_epochs)
     return load_fit(run)
 
 
@@ -90,104 +91,149 @@ def _about(checked: Checked) -> str:
     return text + (f"; only one label for {', '.join(checked.sparse)}" if checked.sparse else "")
 
 
-def _embed(
-    run: Path, files: FileSet, frozen: Frozen, options: FitOptions, steps: Steps, device: str, workers: int
-) -> np.memmap:
-    store = FeatureStore(run / record.FEATURES, files, frozen, options.views)
-    missing = store.missing
-    with steps.step("embed", len(files)) as advance:
-        advance(len(files) - missing)
-        features = store.fill(device=device, workers=workers, advance=advance)
-    what = f"{frozen.name} at {frozen.size} pixels, 1 + {options.views} views of each image"
-    if not missing:
-        steps.tell("embed", f"unchanged ({what})")
-    else:
-        kept = f", {len(files) - missing} were there" if missing < len(files) else ""
-        seconds = steps.seconds["embed"]
-        steps.tell("embed", f"{missing} images{kept}: {what}; {seconds:.1f} s, {missing / max(seconds, 0.01):.0f} images/s")
-    return features
+@dataclass(frozen=True)
+class _Work:
+    """The steps after the check, on the same images, labels and options."""
 
+    images: Path
+    labels: Path | None
+    checked: Checked
+    options: FitOptions
+    steps: Steps
+    device: str
+    workers: int
 
-def _fit(
-    run: Path,
-    images: Path,
-    labels: Path | None,
-    checked: Checked,
-    frozen: Frozen,
-    features: np.memmap,
-    options: FitOptions,
-    steps: Steps,
-    device: str,
-) -> None:
-    key = _key(checked, frozen, options)
-    former = read_record(run)
-    if former.get("key") == key and _intact(run):
-        steps.tell("fit", f"unchanged ({former['chosen']})")
-        return
-    for name in (record.RECORD, record.PREDICTIONS):  # from here on the run is unfinished
-        (run / name).unlink(missing_ok=True)
-    with steps.step("fit") as advance:
-        told = [0.0]
+    def fit(self, run: Path, frozen: Frozen) -> None:
+        """Embed, fit, predict; each unless it is done."""
+        features = self._embed(run, frozen, self.options.views)
+        key = self._key(frozen)
+        former = read_record(run)
+        if former.get("key") == key and _intact(run):
+            self.steps.tell("fit", f"unchanged ({former['chosen']})")
+        else:
+            with self.steps.step("fit") as advance:
+                told = [0.0]
 
-        def progress(what: str, share: float) -> None:
-            advance(100 * (share - told[0]))
-            told[0] = share
+                def progress(what: str, share: float) -> None:
+                    advance(100 * (share - told[0]))
+                    told[0] = share
 
-        fitted = fit_labelled(features, checked.files, checked.test, options, device=device, progress=progress)
-    names = [checked.files.names[row] for row in (checked.files.labels >= 0).nonzero().flatten().tolist()]
-    about = {"chosen": fitted.chosen, "accuracy": options.accuracy, "views": options.views, "seed": options.seed}
-    save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": about})
-    record.write_held_out(run, checked.files, fitted)
-    record.write_metrics(run, fitted)
-    record.write_record(
-        run,
-        files=checked.files,
-        fitted=fitted,
-        about={
+                fitted = self._fitted(features, progress)
+            self._save(run, frozen, fitted, key)
+            self.steps.tell("fit", f"{fitted.chosen}: {fitted.reason}")
+        self._predict(run, features)
+
+    def finetune(self, run: Path, frozen: Frozen, epochs: int) -> Path:
+        """Train the whole network on and make a fit of it, unless it is done; returns its folder."""
+        from paws.fit import finetune
+
+        folder = run / finetune.FOLDER
+        key = hashlib.sha256(f"{self._key(frozen)} {epochs} {finetune.VERSION}".encode()).hexdigest()
+        if read_record(folder).get("key") == key and _intact(folder) and (folder / record.PREDICTIONS).is_file():
+            self.steps.tell("finetune", "unchanged")
+            return folder
+        before = load_bundle(run / record.BUNDLE).classifier
+        pool = (self.checked.test < 0).nonzero().flatten()
+        with self.steps.timed("finetune"):
+            tuned, vote, curves = finetune.finetune(
+                folder,
+                self.checked.files,
+                pool,
+                frozen,
+                before,
+                epochs=epochs,
+                key=key,
+                seed=self.options.seed,
+                device=self.device,
+                workers=self.workers,
+                quiet=self.steps.quiet,
+            )
+        self.steps.tell("finetune", f"{epochs} epochs of {len(pool)} images; {self.steps.seconds['finetune']:.0f} s")
+        features = self._embed(folder, tuned, 0)
+        files, test = self.checked.files, self.checked.test
+        accuracy = self.options.accuracy
+        fitted = finetune.judged(vote, before, features, files.labels, test, accuracy=accuracy, curves=curves)
+        self._save(folder, tuned, fitted, key)
+        self._predict(folder, features)
+        return folder
+
+    def _embed(self, run: Path, frozen: Frozen, views: int) -> np.memmap:
+        count = len(self.checked.files)
+        store = FeatureStore(run / record.FEATURES, self.checked.files, frozen, views)
+        missing = store.missing
+        with self.steps.step("embed", count) as advance:
+            advance(count - missing)
+            features = store.fill(device=self.device, workers=self.workers, advance=advance)
+        what = f"{frozen.name} at {frozen.size} pixels, 1 + {views} views of each image"
+        if not missing:
+            self.steps.tell("embed", f"unchanged ({what})")
+        else:
+            kept = f", {count - missing} were there" if missing < count else ""
+            seconds = self.steps.seconds["embed"]
+            rate = missing / max(seconds, 0.01)
+            self.steps.tell("embed", f"{missing} images{kept}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
+        return features
+
+    def _fitted(self, features: np.ndarray, progress: Any) -> Fitted:
+        """`fit_features` on all images but those of the test labels, which are only reported on."""
+        options, labels, held = self.options, self.checked.files.labels, self.checked.test >= 0
+        views: Any = features
+        tested = None
+        if bool(held.any()):
+            tested = (torch.from_numpy(np.array(features[held.numpy(), 0])).float(), self.checked.test[held])
+            views, labels = features[~held.numpy()], labels[~held]
+        return fit_features(
+            views,
+            labels,
+            self.checked.files.classes,
+            seed=options.seed,
+            model=options.model,
+            prior=options.prior,
+            accuracy=options.accuracy,
+            test=tested,
+            settings=HeadSettings(steps=options.steps),
+            device=self.device,
+            progress=progress,
+        )
+
+    def _save(self, run: Path, frozen: Frozen, fitted: Fitted, key: str) -> None:
+        for name in (record.RECORD, record.PREDICTIONS):  # from here on the run is unfinished
+            (run / name).unlink(missing_ok=True)
+        files = self.checked.files
+        names = [files.names[row] for row in (files.labels >= 0).nonzero().flatten().tolist()]
+        save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": fitted.chosen}})
+        record.write_held_out(run, files, fitted)
+        record.write_metrics(run, fitted)
+        about = {
             "key": key,
-            "images": str(images.absolute()),
-            "labels": None if labels is None else str(labels),
-            "settings": asdict(options),
+            "images": str(self.images.absolute()),
+            "labels": None if self.labels is None else str(self.labels),
+            "settings": asdict(self.options),
             "backbone": frozen.config(),
-            "counts": checked.counts,
-            "unreadable": checked.unreadable,
-            "seconds": steps.seconds,
-        },
-    )
-    steps.tell("fit", f"{fitted.chosen}: {fitted.reason}")
+            "counts": self.checked.counts,
+            "unreadable": self.checked.unreadable,
+            "seconds": self.steps.seconds,
+        }
+        record.write_record(run, files=files, fitted=fitted, about=about)
 
+    def _predict(self, run: Path, features: np.memmap) -> None:
+        if (run / record.PREDICTIONS).is_file():
+            self.steps.tell("predict", "unchanged")
+            return
+        files = self.checked.files
+        bundle = load_bundle(run / record.BUNDLE)
+        with self.steps.step("predict", len(files)) as advance:
+            given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
+            abstained = record.write_predictions(run, _predicted(bundle, files, features, advance), given)
+        self.steps.tell("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
 
-def fit_labelled(
-    features: np.ndarray, files: FileSet, test: Tensor, options: FitOptions, *, device: str, progress: Any = None
-) -> Fitted:
-    """`fit_features` on all images but those of the test labels, which are only reported on."""
-    held = test >= 0
-    views: Any = features
-    labels, tested = files.labels, None
-    if bool(held.any()):
-        tested = (torch.from_numpy(np.array(features[held.numpy(), 0])).float(), test[held])
-        views, labels = features[~held.numpy()], labels[~held]
-    return fit_features(
-        views,
-        labels,
-        files.classes,
-        seed=options.seed,
-        model=options.model,
-        prior=options.prior,
-        accuracy=options.accuracy,
-        test=tested,
-        settings=HeadSettings(steps=options.steps),
-        device=device,
-        progress=progress,
-    )
-
-
-def _key(checked: Checked, frozen: Frozen, options: FitOptions) -> str:
-    """Names everything that the fit depends on."""
-    given = [checked.files.labels.tolist(), list(checked.files.classes), checked.test.tolist()]
-    chosen = {name: value for name, value in asdict(options).items() if name not in ("backbone", "weights", "test")}
-    text = json.dumps([stamps(checked.files), given, chosen, frozen.config()], sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    def _key(self, frozen: Frozen) -> str:
+        """Names everything that the fit depends on."""
+        files = self.checked.files
+        given = [files.labels.tolist(), list(files.classes), self.checked.test.tolist()]
+        chosen = {name: value for name, value in asdict(self.options).items() if name not in ("backbone", "weights", "test")}
+        text = json.dumps([stamps(files), given, chosen, frozen.config()], sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _intact(run: Path) -> bool:
@@ -196,18 +242,6 @@ def _intact(run: Path) -> bool:
     except InputError:
         return False
     return (run / record.HELD_OUT).is_file()
-
-
-def _predict(run: Path, checked: Checked, features: np.memmap, steps: Steps) -> None:
-    if (run / record.PREDICTIONS).is_file():
-        steps.tell("predict", "unchanged")
-        return
-    bundle = load_bundle(run / record.BUNDLE)
-    with steps.step("predict", len(checked.files)) as advance:
-        given = [checked.files.classes[y] if y >= 0 else "" for y in checked.files.labels.tolist()]
-        abstained = record.write_predictions(run, _predicted(bundle, checked.files, features, advance), given)
-    share = abstained / len(checked.files)
-    steps.tell("predict", f"{len(checked.files)} images; it abstains from {share:.0%} of them")
 
 
 def _predicted(bundle: Bundle, files: FileSet, features: np.memmap, advance: Any) -> Any:

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
 STORE = ("views.f16", "done.u8", "views.json")  # in the folder of features
 CHECKED, FEATURES, BUNDLE = "checked.json", "features", "bundle"
-OWN = (RECORD, FILES, HELD_OUT, PREDICTIONS, CHECKED, FEATURES, BUNDLE, "metrics.jsonl", "metrics.csv", "report.html")
+OWN = (
+    RECORD,
+    FILES,
+    HELD_OUT,
+    PREDICTIONS,
+    CHECKED,
+    FEATURES,
+    BUNDLE,
+    "metrics.jsonl",
+    "metrics.csv",
+    "report.html",
+    "finetuned",
+)
 
 
 @dataclass(frozen=True)

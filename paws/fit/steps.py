@@ -34,6 +34,13 @@ class Steps:
             yield advance
         self.seconds[name] = round(time.monotonic() - start, 2)
 
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time a step that shows its own bar."""
+        start = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - start, 2)
+
     def tell(self, name: str, text: str) -> None:
         """One line about a step, as it is to be read in a log."""
         if not self.quiet:

@@ -150,3 +150,23 @@ def test_the_table_is_read_by_any_csv_reader(fitted_run: Path) -> None:
     with open(fitted_run / "predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert {len(row) for row in rows} == {len(FIT_COLUMNS)}
+
+
+def test_the_whole_network_is_trained_on(command: Command, copied: Path, tiny_weights: Path) -> None:
+    call(command, copied, tiny_weights, "--finetune", "--epochs", "2")
+    before, after = load_fit(copied / "run"), load_fit(copied / "run/finetuned")
+    assert after.files == before.files
+    assert after.bundle.frozen.digest != before.bundle.frozen.digest
+    changed = [
+        name
+        for name, value in after.bundle.frozen.weights().items()
+        if not np.array_equal(value.numpy(), before.bundle.frozen.weights()[name].numpy())
+    ]
+    assert set(changed) == {name for name, _ in before.bundle.frozen.model.backbone.named_parameters()}
+    assert len(after.predictions) == 36
+    names = [after.root / name for name in after.files[:5]]
+    assert [p.label for p in after.bundle.predict(names)] == [row["label"] for row in after.predictions[:5]]
+    steps = [json.loads(line)["step"] for line in (copied / "run/finetuned/metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == 2  # 36 images are one batch
+    assert "finetune unchanged" in call(command, copied, tiny_weights, "--finetune", "--epochs", "2")
+    assert "not from logistic regression" in call(command, copied, tiny_weights, "--finetune", "--model", "logistic", code=2)

@@ -1,0 +1,172 @@
+"""From heads on frozen features on to the whole network: PAWS on the pixels of the same images with the same labels.
+
+The result is a fit of its own in ``RUN/finetuned``: a bundle with the new backbone, features, predictions.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from paws.classifier import Classifier
+from paws.config import PawsRecipe
+from paws.data.files import FileBank
+from paws.data.folder import FileSet
+from paws.data.source import Source
+from paws.data.stored_views import SCALE
+from paws.data.support import SupportSampler
+from paws.data.views import MultiCrop, View
+from paws.errors import InputError
+from paws.fit.calibrate import fit_exponent, fit_threshold
+from paws.fit.compare import score
+from paws.fit.fit import Fitted
+from paws.fit.head import HeadSettings
+from paws.log import read_metrics
+from paws.models.encoder import Encoder
+from paws.models.frozen import Frozen
+from paws.optim import build_optimizer, parameter_groups, warmup_cosine
+from paws.rules import SoftVote
+from paws.train.paws import train
+from paws.train.run import Rhythm, Run
+
+BATCH = 32  # unlabelled images a step, in two views each
+SUPPORT = 64  # labelled images a step, at most, unless there are more classes
+LR = 3e-5
+JITTER = 0.3  # of colours
+
+FOLDER = "finetuned"
+VERSION = 1  # of the recipe above: what another one made is made again
+
+
+class VoteEmbedding(nn.Module):
+    """Raw features (N, D) -> what the classifier's vote compares, (N, P) L2-normalised, with gradients."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        if not isinstance(classifier.rule, SoftVote) or classifier.method != "PAWS":
+            raise InputError(f"fine-tuning goes on from PAWS's heads, not from {classifier.method}; add --model paws")
+        self.rule = copy.deepcopy(classifier.rule)
+        self.rule.heads.requires_grad_(True)
+        self.register_buffer("mean", classifier.mean.clone())
+        self.register_buffer("scale", classifier.scale.clone())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N, P)."""
+        return self.rule.embed((features - self.mean) / self.scale)
+
+
+def finetune(
+    folder: Path,
+    files: FileSet,
+    pool: Tensor,
+    frozen: Frozen,
+    classifier: Classifier,
+    *,
+    epochs: int,
+    key: str,
+    seed: int = 0,
+    device: str = "cpu",
+    workers: int = 0,
+    quiet: bool = False,
+) -> tuple[Frozen, SoftVote, list[dict[str, Any]]]:
+    """Train backbone and heads on the images ``pool`` (M,) of ``files``.
+
+    Returns the new backbone, the new vote and the rows of metrics.
+
+    ``folder`` holds checkpoints: called again with the same ``key`` it goes on from the last one, or is done.
+
+    Raises:
+        InputError: the classifier is not PAWS.
+        paws.train.signals.Interrupted: a signal came; the state is saved.
+    """
+    marker = folder / "key"
+    if folder.is_dir() and (not marker.is_file() or marker.read_text(encoding="utf-8") != key):
+        shutil.rmtree(folder)  # of another fit
+    head = VoteEmbedding(classifier)
+    # batch norms stay in eval mode: a step has too few images to take their statistics from
+    backbone = copy.deepcopy(frozen.model.backbone).requires_grad_(True)
+    encoder = Encoder(backbone, head).to(device)
+    source = _source(files, pool, frozen, seed, device, workers)
+    steps, total = source.steps_per_epoch, epochs * source.steps_per_epoch
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(key, encoding="utf-8")
+    run = Run(torch.device(device), folder=folder / "run", rhythm=Rhythm(log=5), quiet=quiet, resume=True)
+    with run:
+        optimizer = build_optimizer("adamw", parameter_groups(encoder, HeadSettings.weight_decay), lr=LR)
+        rate = partial(warmup_cosine, start_lr=0.0, lr=LR, final_lr=0.0, warmup_steps=total // 10, total_steps=total)
+        model = run.start(encoder, optimizer, rate, total_steps=total, steps_per_epoch=steps)
+        train(run, model, source, PawsRecipe(temperature=head.rule.temperature, sharpening=HeadSettings.sharpening))
+    encoder.eval().requires_grad_(False).cpu()
+    return frozen.with_weights(backbone.state_dict()), head.rule, read_metrics(folder / "run")
+
+
+def judged(
+    rule: SoftVote,
+    before: Classifier,
+    features: np.ndarray,
+    labels: Tensor,
+    test: Tensor,
+    *,
+    accuracy: float,
+    curves: list[dict[str, Any]],
+) -> Fitted:
+    """The classifier of the new vote on new features (N, 1, D), calibrated by the votes of the labelled images on each other.
+
+    Those labels were seen in training, so its figures without test labels flatter; the record says so.
+    """
+    known = (labels >= 0).nonzero().flatten()
+    support, truth = torch.from_numpy(np.array(features[known.numpy(), 0])).float(), labels[known]
+    classifier = Classifier(before.classes, "PAWS", rule, before.mean, before.scale, support, truth)
+    several = bool((torch.bincount(truth) > 1).all())
+    if several:
+        classifier.calibration.fill_(fit_exponent(classifier.leave_one_out(), truth))
+    else:
+        classifier.calibration.copy_(before.calibration)
+    votes = classifier.leave_one_out()
+    confidence, guess = votes.max(1)
+    threshold = fit_threshold(confidence, guess == truth, accuracy) if several else None
+    plain = torch.from_numpy(np.array(features[:, 0])).float()
+    probabilities = classifier.votes(plain).probabilities
+    if threshold is None:
+        threshold = fit_threshold(probabilities.amax(1), None, accuracy)
+    assert threshold is not None
+    classifier.threshold.fill_(threshold)
+    row = score("PAWS", votes if several else votes[:0], truth if several else truth[:0])
+    held = test >= 0
+    if bool(held.any()):
+        right = float((probabilities[held].argmax(1) == test[held]).double().mean())
+        row = type(row)(row.method, row.accuracy, row.low, row.high, right)
+    reason = "PAWS fine-tuned on pixels; accuracy is leave-one-out over labels that training has seen."
+    return Fitted(classifier, (row,), "PAWS", reason, votes, 1.0, {"finetuned": True, "lr": LR, "batch_size": BATCH}, curves)
+
+
+def _source(files: FileSet, pool: Tensor, frozen: Frozen, seed: int, device: str, workers: int) -> Source:
+    view = View(frozen.size, frozen.mean, frozen.std, scale=SCALE, flip=0.5, jitter=JITTER)
+    classes = len(files.classes)
+    most = int(torch.bincount(files.labels[files.labels >= 0]).max())
+    sampler = SupportSampler(
+        files.labels,
+        classes_per_batch=classes,
+        images_per_class=max(1, min(most, SUPPORT // classes)),
+        seed=seed,
+        names=files.classes,
+    )
+    return Source(
+        FileBank(files.paths, MultiCrop(view), view, device=device),
+        pool=pool,
+        batch_size=min(BATCH, len(pool)),
+        sampler=sampler,
+        smoothing=HeadSettings.smoothing,
+        seed=seed,
+        workers=workers,
+    )
