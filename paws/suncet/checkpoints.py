@@ -15,6 +15,7 @@ from paws.config import Config
 from paws.data.download import download
 from paws.errors import InputError
 
+ADDRESS = "https://dl.fbaipublicfiles.com/paws"
 ROOTS = {"fc.": "head.", "pred.": "prediction_head."}  # all other published names belong to the backbone
 
 
@@ -30,7 +31,7 @@ class Published:
     @property
     def url(self) -> str:
         name = f"paws_imgnt_{self.labels.removesuffix('%')}percent_{self.epochs}ep"
-        return f"https://dl.fbaipublicfiles.com/paws/{name}{'_finetuned' if self.fine_tuned else ''}.pth.tar"
+        return f"{ADDRESS}/{name}{'_finetuned' if self.fine_tuned else ''}.pth.tar"
 
 
 PUBLISHED: dict[str, Published] = {

@@ -109,6 +109,17 @@ def source_of(
     )
 
 
+def check_positives(config: Config) -> None:
+    """Raise InputError where SuNCEt's loss would be infinite: a support image must meet another view of its class."""
+    support = config.support
+    views = support.images_per_class * support.views * (1 if support.unique_classes else distributed.world_size())
+    if views < 2:
+        raise InputError(
+            "support.images_per_class=1 with support.views=1: SuNCEt compares each view with others of its class, "
+            "so that two are needed; raise one of them"
+        )
+
+
 def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise: bool = True) -> Encoder:
     """The config's encoder on the device, with weights of ``model.init_from`` if named; batch norm over all ranks.
 

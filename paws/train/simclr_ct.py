@@ -15,7 +15,7 @@ from paws.errors import InputError
 from paws.losses import nt_xent, suncet
 from paws.train.results import judge_pretraining, soft_nn_result
 from paws.train.run import Run
-from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start
+from paws.train.setup import check_positives, encoder_of, large_view, multi_crop, source_of, start
 
 
 def train(run: Run, encoder: nn.Module, source: Source, recipe: SimclrCtRecipe) -> None:
@@ -41,11 +41,12 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: SimclrCtRecipe) 
 def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours.
 
-    Raises InputError if small views are asked for.
+    Raises InputError if small views are asked for, or too few of the support images.
     """
     assert isinstance(config.recipe, SimclrCtRecipe)
     if config.views.small:
         raise InputError(f"views.small={config.views.small}: simclr_ct compares two large views; set views.small=0")
+    check_positives(config)
     encoder = encoder_of(config, task, run.device)
     source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
     changing = config.recipe.supervised_epochs

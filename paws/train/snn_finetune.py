@@ -15,7 +15,7 @@ from paws.distributed import gather, rank, world_size
 from paws.losses import suncet
 from paws.train.results import judge_pretraining, soft_nn_result
 from paws.train.run import Run
-from paws.train.setup import encoder_of, light_view, source_of, start
+from paws.train.setup import check_positives, encoder_of, light_view, source_of, start
 
 
 def freeze_statistics(model: nn.Module) -> nn.Module:
@@ -41,6 +41,7 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: SnnFinetuneRecip
 def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     """Fine-tune ``model.init_from`` on the labelled images, then evaluate by soft nearest neighbours, once."""
     assert isinstance(config.recipe, SnnFinetuneRecipe)
+    check_positives(config)
     encoder = encoder_of(config, task, run.device, synchronise=False)
     per_step = config.support.images_per_class * len(task.classes) * world_size()
     source = source_of(

@@ -51,7 +51,7 @@ def test_an_image_folder_by_name_as_imagenets_files(tmp_path):
     imagenet_folder(tmp_path / "imagenet")
     split(tmp_path, "10percent.txt", "--dataset", "folder", "--root", "imagenet", "--fraction", 0.2, "--validation", 5)
     names = (tmp_path / "10percent.txt").read_text().split()
-    assert Counter(name.split("_")[0] for name in names) == dict.fromkeys(WNIDS, 2)
+    assert Counter(name.split("_")[0] for name in names) == dict.fromkeys(WNIDS[:4], 2)
     assert all((tmp_path / "imagenet/train" / name.split("_")[0] / name).is_file() for name in names)
     task = load_task(
         "folder", tmp_path / "imagenet", file=tmp_path / "10percent.txt", validation=tmp_path / "10percent-val.txt"

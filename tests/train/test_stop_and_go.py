@@ -97,3 +97,11 @@ def test_simclr_ct_refuses_small_views(tmp_path):
     with pytest.raises(InputError, match=r"views\.small=6: simclr_ct compares two large views; set views.small=0"):
         train(settings, quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("recipe", ["simclr_ct", "snn_finetune"])
+def test_suncet_needs_two_views_of_a_class(recipe, tmp_path):
+    changes = [f"recipe.name={recipe}", "support.images_per_class=1", f"run_dir={tmp_path}/run"]
+    with pytest.raises(InputError, match="two are needed; raise one of them"):
+        train(load_config(ROOT / DATA["digits"][0], changes), quiet=True)
+    assert not (tmp_path / "run").exists()
