@@ -136,3 +136,11 @@ def test_the_command_line_ends_with_exit_code_2_and_no_traceback(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "did you mean optim.epochs?" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_devices_and_streams_that_the_user_chose_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    streams = sys.stdout, sys.stderr
+    train(tiny(tmp_path / "new/folder", "paws", "machine.device=cpu"), quiet=True)  # the folders are made
+    evaluate(tmp_path / "new/folder", ["machine.device=cpu"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7" and (sys.stdout, sys.stderr) == streams
