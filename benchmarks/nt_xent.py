@@ -68,7 +68,11 @@ def main() -> None:
         trained = difference(encoder, views, task.train.images)
     for name, found in (("at the start", start), ("after training", trained)):
         print(f"{name}: norm ratio {found.norm_ratio:.3f}, cosine {found.cosine:.4f}, rest {found.rest:.3f}")
-    more = {"norm_ratio": round(trained.norm_ratio, 3), "cosine": round(trained.cosine, 4), "rest_at_start": round(start.rest, 3)}
+    more = {
+        "norm_ratio": round(trained.norm_ratio, 3),
+        "cosine": round(trained.cosine, 4),
+        "rest_at_start": round(start.rest, 3),
+    }
     print_result("nt_xent", round(trained.rest, 3), 1.0, higher_is_better=False, **more)
 
 
