@@ -6,6 +6,7 @@ Where the published code does other than its config says, the config is followed
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,16 @@ def load_card(
 
 
 def without_gpu(config: Config, notes: list[str], overrides: list[str] | tuple[str, ...] = ()) -> tuple[Config, list[str]]:
-    """A converted config for a machine without a GPU: its fp16 becomes fp32, unless the overrides name a precision."""
-    if config.machine.precision != "fp16" or any(text.startswith("machine.precision=") for text in overrides):
-        return config, notes
-    machine = config.machine.model_copy(update={"precision": "fp32"})
-    note = "meta.use_fp16=True: there is no GPU here, so machine.precision=fp32"
-    return config.model_copy(update={"machine": machine}), [*notes, note]
+    """A converted config for a machine without a GPU: fp32, at most a worker per core, unless overridden."""
+    named = {text.partition("=")[0] for text in overrides}
+    cores, machine, data, notes = os.cpu_count() or 1, config.machine, config.data, [*notes]
+    if machine.precision == "fp16" and "machine.precision" not in named:
+        machine = machine.model_copy(update={"precision": "fp32"})
+        notes.append("meta.use_fp16=True: there is no GPU here, so machine.precision=fp32")
+    if data.workers > cores and "data.workers" not in named:
+        data = data.model_copy(update={"workers": cores})
+        notes.append(f"data.workers={cores}: 8 in the published code, here as many as there are cores")
+    return config.model_copy(update={"machine": machine, "data": data}), notes
 
 
 def card_text(values: dict[str, Any], notes: list[str], source: Path) -> str:

@@ -61,7 +61,11 @@ def as_published(run: Path, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("paws_cifar10", "snn_fine_tune_cifar10"), ("paws_imagenet", "fine_tune_imagenet")]
+    ("first", "second"),
+    [
+        ("paws_cifar10", "snn_fine_tune_cifar10"),
+        pytest.param("paws_imagenet", "fine_tune_imagenet", marks=pytest.mark.slow),  # a ResNet-50 and its files
+    ],
 )
 def test_pre_training_and_fine_tuning(first, second, place):
     run, said, result = run_old(first, place)
@@ -78,6 +82,7 @@ def test_pre_training_and_fine_tuning(first, second, place):
     shutil.rmtree(tuned)
 
 
+@pytest.mark.slow
 def test_simclr_ct(place):
     run, _, result = run_old("suncet_imagenet", place)
     assert result["recipe"] == "simclr_ct" and result["labelled_images"] == 40 and result["test_images"] == 20
