@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from multiprocessing.process import BaseProcess
@@ -107,18 +108,20 @@ def killed_and_resumed(recipe: str, folder: Path, name: str, moment: str, delay:
 
 
 def kills(peaceful: tuple[str, Path, float], count: int) -> Counter[str]:
+    """Where ``count`` kills struck; one that came after the end of its run is made up for by another."""
     recipe, folder, duration = peaceful
     random = python_random(count, "kills", recipe)
     struck: Counter[str] = Counter()
-    for i in range(count):
-        delay = random.uniform(0, duration)
+    attempts = itertools.count()
+    while struck.total() - struck["after the end"] < count:
+        i, delay = next(attempts), random.uniform(0, duration)
         struck[killed_and_resumed(recipe, folder, f"run{count}-{i}", MOMENTS[i % len(MOMENTS)], delay)] += 1
     return struck
 
 
 def test_five_kills(peaceful: tuple[str, Path, float]):
     count = 3 if peaceful[0] == "finetune" else 2
-    assert kills(peaceful, count).total() == count
+    assert kills(peaceful, count).total() >= count
 
 
 @pytest.mark.slow
