@@ -134,14 +134,12 @@ def judged(
         classifier.calibration.copy_(before.calibration)
     votes = classifier.leave_one_out()
     confidence, guess = votes.max(1)
-    threshold = fit_threshold(confidence, guess == truth, accuracy) if several else None
     plain = torch.from_numpy(np.array(features[:, 0])).float()
     probabilities = classifier.votes(plain).probabilities
-    if threshold is None:
-        threshold = fit_threshold(probabilities.amax(1), None, accuracy)
-    assert threshold is not None
-    classifier.threshold.fill_(threshold)
-    row = score("PAWS", votes if several else votes[:0], truth if several else truth[:0])
+    seen = slice(None) if several else slice(0)
+    correct = (guess == truth)[seen]
+    classifier.threshold.fill_(fit_threshold(probabilities.amax(1), confidence[seen], correct, accuracy))
+    row = score("PAWS", votes[seen], truth[seen])
     held = test >= 0
     if bool(held.any()):
         right = float((probabilities[held].argmax(1) == test[held]).double().mean())
