@@ -44,6 +44,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.digits --quick
 	$(BIN)/python -m benchmarks.bn_momentum --quick
 	$(BIN)/python -m benchmarks.index --quick
+	$(BIN)/python -m benchmarks.nt_xent --quick
 	$(BIN)/python -m benchmarks.ranks --quick
 	$(BIN)/python -m benchmarks.embed --quick
 
