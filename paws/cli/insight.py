@@ -192,6 +192,7 @@ def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path 
     if output == run.folder:
         relabel.rewrite_run(run, done, after)
         _say(f"predictions: {run.folder / 'predictions.csv'}\nbundle:      {run.folder / 'bundle'} (before: bundle.previous)")
+        _say(f"labels:      {run.folder / 'labels.csv'}, to fit with them again")
     elif output is not None:
         relabel.save(output, run.bundle, done)
         _say(f"bundle: {output}")

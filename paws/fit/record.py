@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from paws.fit.fit import Fitted
 
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
+PREVIOUS, LABELS = "bundle.previous", "labels.csv"  # what paws labels leaves: the former bundle, all labels of now
 STORE = ("views.f16", "done.u8", "views.json")  # in the folder of features
 CHECKED, FEATURES, BUNDLE = "checked.json", "features", "bundle"
 OWN = (
@@ -40,6 +41,8 @@ OWN = (
     CHECKED,
     FEATURES,
     BUNDLE,
+    PREVIOUS,
+    LABELS,
     "metrics.jsonl",
     "metrics.csv",
     "report.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from paws.fit import record
 from paws.fit.labels import LabelRow, listed, match_rows, read_labels
 from paws.fit.record import FitRun
 from paws.log import write_text
-from paws.table import Prediction
+from paws.table import Prediction, write_rows
 
 REMOVE = "-"  # as the label of a row: the image has no label any more
 
@@ -151,13 +152,12 @@ def save(folder: Path, bundle: Bundle, done: Relabelled) -> None:
 def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> None:
     """Put the bundle, the predictions and the labels of ``done`` in place of those of a fit.
 
-    The former bundle is kept as ``bundle.previous``. Each file is replaced as a whole, and fit.json, last, says that labels
-    were changed; its key is taken out, so that a later ``paws fit`` into this folder trains again.
+    The former bundle is kept as ``bundle.previous``, and all labels are written to ``labels.csv``, to fit with them again. Each
+    file is replaced as a whole, and fit.json, last, says that labels were changed; its key is taken out, so that a later
+    ``paws fit`` into this folder trains again.
     """
     folder, classes = run.folder, done.classifier.classes
-    bundle, previous, new = (
-        folder / name for name in (record.BUNDLE, f"{record.BUNDLE}.previous", f".{record.BUNDLE}.changed")
-    )
+    bundle, previous, new = (folder / name for name in (record.BUNDLE, record.PREVIOUS, f".{record.BUNDLE}.changed"))
     with run_lock(folder):
         shutil.rmtree(new, ignore_errors=True)
         save(new, run.bundle, done)
@@ -168,6 +168,10 @@ def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> N
         labels = [label_of.get(file, -1) for file in run.files]
         given = [classes[y] if y >= 0 else "" for y in labels]
         record.write_predictions(folder, after, given)
+        pairs = [{"file": file, "label": label} for file, label in zip(run.files, given, strict=True) if label]
+        table = io.StringIO()
+        write_rows(table, pairs, ("file", "label"))
+        write_text(folder / record.LABELS, table.getvalue())
         write_text(folder / record.FILES, json.dumps({"names": list(run.files), "labels": labels}))
         counts = {name: given.count(name) for name in classes}
         changed = {"key": None, "classes": list(classes), "counts": counts, "label_count": len(done.files)}

@@ -86,7 +86,7 @@ def test_corrected_added_and_removed_labels_change_predictions_at_once(call, run
     assert code == 0 and "of 36 images are predicted otherwise" in out
     wanted = {**before, "sü-0.png": "mist", "deep er/sü-1.png": "mist", "dü-4.png": "dots"}
     del wanted["rü-0.png"], wanted["rü-2.png"]
-    assert given(run) == wanted
+    assert given(run) == wanted == {row["file"]: row["label"] for row in read_table(run / "labels.csv")}
     changed, former = (paws.load(run / name) for name in ("bundle", "bundle.previous"))
     assert changed.classes == (*former.classes, "mist")
     assert set(former.support_files) == set(before) and set(changed.support_files) == set(wanted)
