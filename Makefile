@@ -46,6 +46,9 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.index --quick
 	$(BIN)/python -m benchmarks.nt_xent --quick
 	$(BIN)/python -m benchmarks.ranks --quick
+	$(BIN)/python -m benchmarks.suggest --quick
+	$(BIN)/python -m benchmarks.suspicious --quick
+	$(BIN)/python -m benchmarks.relabel --quick
 	$(BIN)/python -m benchmarks.embed --quick
 
 clean:
