@@ -171,13 +171,17 @@ def test_a_signal_during_start_up_loses_no_job(folder: Path, uninterrupted: Path
     assert_same_run(folder / "early", uninterrupted)
 
 
-def test_cancelled_is_cancelled(folder: Path):
+def test_cancelled_is_cancelled_and_can_be_resumed(folder: Path, uninterrupted: Path):
     job = launch(folder, "card.yaml", *RANKS, "run_dir=cancelled", "--tasks-per-node", "2")
     with held(job, folder / "cancelled"):
         subprocess.run(["scancel", job], check=True)
     shown = until(lambda: s if (s := show(job))["JobState"] in ENDS else None, "the cancelled job's end")
     assert shown["JobState"] == "CANCELLED"
     assert int(shown["Restarts"]) == 0
+    until(lambda: not ranks_of(job), "the end of its processes")
+    for rank in paws_on_ranks(2, "train", "card.yaml", *RANKS, "run_dir=cancelled", "--resume", cwd=folder):
+        finish(rank)
+    assert_same_run(folder / "cancelled", uninterrupted)
 
 
 def test_the_commands_of_the_page_as_written(tmp_path: Path):
