@@ -112,7 +112,7 @@ class PawsRecipe(Section):
     sharpening_warmup: NonNegative = Field(0.0, description="epochs in which sharpening goes from 1 to its value")
     nt_xent: NonNegative = Field(0.0, description="weight of NT-Xent on the two large views; 0, the paper's method, without it")
     nt_xent_temperature: Positive = 0.1
-    nt_xent_alone: NonNegative = Field(0.0, description="first epochs that train with NT-Xent alone")
+    nt_xent_alone: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="first share of steps with NT-Xent alone")
 
     @model_validator(mode="after")
     def _alone_with_something(self) -> PawsRecipe:

@@ -27,6 +27,7 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prio
     assert source.labels is not None
     labels = source.labels.to(run.device)  # (W*V*S, C)
     for batch in run.batches(source):
+        voted = (run.step - recipe.nt_xent_alone * run.total_steps) / run.steps_per_epoch  # epochs; < 0: NT-Xent alone
         with run.autocast():
             h, z = encoder([*batch.support, *batch.views])  # before / after the prediction head, (V*S + (2+n)B, D)
         h = h.detach()
@@ -39,7 +40,7 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prio
             target_support=gather(h[:supports]),
             labels=labels,
             temperature=recipe.temperature,
-            sharpening=sharpening_at(recipe, run.step / run.steps_per_epoch),
+            sharpening=sharpening_at(recipe, voted),
             prior=prior,
             mean_over_ranks=mean,
         )
@@ -47,14 +48,13 @@ def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prio
         if recipe.nt_xent:
             large = z[supports : supports + 2 * len(batch.indices)]  # (2B, D)
             contrastive = nt_xent(large, recipe.nt_xent_temperature, keys=gather(large), offset=rank() * len(large))
-            votes = float(run.step >= recipe.nt_xent_alone * run.steps_per_epoch)  # images find together before they vote
-            loss, metrics["nt_xent"] = votes * loss + recipe.nt_xent * contrastive, contrastive
+            loss, metrics["nt_xent"] = float(voted >= 0) * loss + recipe.nt_xent * contrastive, contrastive
         run.update(loss, **metrics)
 
 
-def sharpening_at(recipe: PawsRecipe, epoch: float) -> float:
-    """The sharpening temperature: from 1 to its value within ``sharpening_warmup`` epochs after those of NT-Xent alone."""
-    voted = max(0.0, epoch - recipe.nt_xent_alone)
+def sharpening_at(recipe: PawsRecipe, voted: float) -> float:
+    """The sharpening temperature after ``voted`` epochs with votes: from 1 to its value in ``sharpening_warmup`` epochs."""
+    voted = max(0.0, voted)
     if voted >= recipe.sharpening_warmup:
         return recipe.sharpening
     return 1 - (1 - recipe.sharpening) * voted / recipe.sharpening_warmup
@@ -65,7 +65,7 @@ def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
     assert isinstance(config.recipe, PawsRecipe)
     encoder = encoder_of(config, task, run.device)
     source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
-    changing = config.recipe.nt_xent_alone + config.recipe.sharpening_warmup
+    changing = config.recipe.nt_xent_alone * config.optim.epochs + config.recipe.sharpening_warmup
     run.judge = partial(judge_pretraining, run, encoder, config, task, changing_epochs=changing)
     train(run, start(run, encoder, source, config.optim), source, config.recipe)
     return soft_nn_result(encoder, config, task, run.device)

@@ -21,7 +21,7 @@ TINY = [
 
 
 def test_nt_xent_alone_then_beside_the_vote(tmp_path):
-    ours = "recipe={name: paws, nt_xent: 0.5, nt_xent_alone: 1, me_max: 2.0}"
+    ours = "recipe={name: paws, nt_xent: 0.5, nt_xent_alone: 0.5, me_max: 2.0}"
     train(load_config(CARD, [*TINY, ours, f"run_dir={tmp_path}/with"]), quiet=True)
     logged = [row for row in read_metrics(tmp_path / "with") if "loss" in row]
     assert len(logged) == 6
@@ -36,14 +36,12 @@ def test_without_a_weight_there_is_no_nt_xent(tmp_path):
     assert all("nt_xent" not in row for row in logged)
     assert all(row["loss"] == pytest.approx(row["cross_entropy"] + row["me_max"], abs=1e-6) for row in logged)
     with pytest.raises(InputError, match="nt_xent_alone needs a weight nt_xent above 0"):
-        load_config(None, ["recipe.nt_xent_alone=2"])
+        load_config(None, ["recipe.nt_xent_alone=0.2"])
 
 
-def test_sharpening_warms_up_after_the_epochs_without_votes():
-    def at(epoch: float, **settings: float) -> float:
-        return sharpening_at(PawsRecipe(sharpening=0.2, nt_xent=1, **settings), epoch)
+def test_sharpening_warms_up_once_there_are_votes():
+    def at(voted: float, **settings: float) -> float:
+        return sharpening_at(PawsRecipe(sharpening=0.2, **settings), voted)
 
-    assert [at(epoch) for epoch in (0, 1, 7)] == [0.2] * 3
-    assert [at(epoch, nt_xent_alone=3) for epoch in (0, 2.9, 3, 9)] == [0.2] * 4
-    assert [at(epoch, sharpening_warmup=4) for epoch in (0, 1, 3, 4, 9)] == pytest.approx([1, 0.8, 0.4, 0.2, 0.2])
-    assert [at(epoch, sharpening_warmup=4, nt_xent_alone=2) for epoch in (0, 2, 4, 6)] == pytest.approx([1, 1, 0.6, 0.2])
+    assert [at(voted) for voted in (-2, 0, 1, 7)] == [0.2] * 4
+    assert [at(voted, sharpening_warmup=4) for voted in (-2, 0, 1, 3, 4, 9)] == pytest.approx([1, 1, 0.8, 0.4, 0.2, 0.2])

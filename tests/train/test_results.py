@@ -85,7 +85,7 @@ def test_leave_one_out_chooses_the_best_weights(tmp_path):
 
 
 def test_training_loss_chooses_where_a_class_has_a_single_label_once_the_loss_stays_the_same(tmp_path):
-    ours = "{name: paws, nt_xent: 1.0, nt_xent_alone: 1, sharpening_warmup: 1}"
+    ours = "{name: paws, nt_xent: 1.0, nt_xent_alone: 0.25, sharpening_warmup: 1}"
     train(tiny(tmp_path, "optim.epochs=4", "log.every_steps=1", recipe=ours), quiet=True)
     losses = [row["loss"] for row in read_metrics(tmp_path) if "loss" in row]
     found = judged(tmp_path, "training loss", "epoch_loss")
