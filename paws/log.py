@@ -149,7 +149,8 @@ def progress_bar(*, quiet: bool = False) -> Progress:
     )
 
 
-def numbers(row: dict[str, Any]) -> str:
-    """A metrics row on one line: its losses and learning rate, then the throughput."""
-    shown = [f"{name} {value:.3f}" for name, value in row.items() if name not in ("step", "epoch", "images_per_second")]
+def numbers(row: dict[str, Any], *, short: bool = False) -> str:
+    """A metrics row on one line: its losses and learning rate (``short``: the loss alone), then the throughput."""
+    names = ["loss"] if short else [name for name in row if name not in ("step", "epoch", "images_per_second")]
+    shown = [f"{name} {row[name]:.3f}" for name in names]
     return "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])

@@ -22,6 +22,7 @@ from paws.train.means import Means, diverged
 from paws.train.rhythm import Rhythm
 from paws.train.signals import Interrupted, caught_signals
 
+WIDE = 140  # columns of a terminal that shows every loss beside the bar
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -121,7 +122,7 @@ class Run:
                 row = self._log(batch)
                 bar.update(task, completed=self.step)
                 if row:
-                    bar.update(task, numbers=numbers(row))
+                    bar.update(task, numbers=numbers(row, short=console.width < WIDE))
                 since = time.monotonic() - self._last_save
                 if self.step == self.total_steps or self.rhythm.save_is_due(self.step, ends_epoch=ends_epoch, since=since):
                     self.save()
