@@ -73,7 +73,7 @@ def fit(
             output,
             options,
             finetune_epochs=epochs if finetune else 0,
-            device=_device(device),
+            device=device_of(device),
             workers=workers,
             overwrite=overwrite,
         )
@@ -103,10 +103,10 @@ def predict(
         raise InputError("give either a table to write, -o predictions.csv, or --json")
     paths, names = list_images(images)
     workers = default_workers() if workers is None else workers
-    with distributed.init(_device(device).split(":")[0]) as place:
+    with distributed.init(device_of(device).split(":")[0]) as place:
         if as_json and distributed.world_size() > 1:
             raise InputError("--json prints from one process; with several ranks write a table with -o")
-        loaded = load_bundle(bundle, device=str(place) if distributed.world_size() > 1 else _device(device))
+        loaded = load_bundle(bundle, device=str(place) if distributed.world_size() > 1 else device_of(device))
         if output is None:
             for batch in predictions(loaded, paths, names, workers=workers):
                 print("\n".join(p.json() for p in batch), flush=True)
@@ -125,7 +125,8 @@ def _prior(text: str) -> str | tuple[float, ...]:
         return text
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
+    """The device that ``--device`` asks for."""
     from paws.train import device_type
 
     try:

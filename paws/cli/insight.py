@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paws.cli.images import Device, device_of
+from paws.cli.tables import SHOWN, print_changes, print_explanation, print_labels, print_table, say
 from paws.errors import InputError
 
 if TYPE_CHECKING:
     from paws.bundle import Bundle
-    from paws.explain import Explanation
     from paws.fit.record import FitRun
-    from paws.fit.relabel import Change, Relabelled
-
-SHOWN = 20  # rows of a table on the screen
+    from paws.fit.suggest import Suggestion
 
 Source = Annotated[Path, typer.Argument(help="the folder of a fit, or a bundle")]
 Images = Annotated[Path | None, typer.Option(help="folder of the labelled images of a bundle; a fit knows its own")]
@@ -51,9 +49,9 @@ def explain(
     if as_json:
         print(json.dumps({"file": str(image), **asdict(found)}, ensure_ascii=False))
         return
-    _print_explanation(found, image)
+    print_explanation(found, image)
     if output is not None:
-        _say(f"images: {output}")
+        say(f"images: {output}")
 
 
 def labels(
@@ -83,7 +81,7 @@ def labels(
     else:
         changed = _relabel_run(run, csv, remove or [], None if dry_run else output or run.folder)
     if dry_run or not changed:
-        _say("nothing was written")
+        say("nothing was written")
 
 
 def suggest(
@@ -93,6 +91,7 @@ def suggest(
     backbone: Annotated[str | None, typer.Option(help="for a folder of images: a timm model; a small DINOv2 if absent")] = None,
     weights: Annotated[Path | None, typer.Option(help="file of its weights, where there is no network")] = None,
     image_size: Annotated[int | None, typer.Option(help="pixels; the model's own, at most 224, if absent")] = None,
+    device: Device = "auto",
 ) -> None:
     """Choose the images to label next: typical and diverse ones, and those that a fit is unsure of."""
     from paws.fit import suggest as module
@@ -105,18 +104,11 @@ def suggest(
 
         picks = module.suggest(load_fit(source), n)
     else:
-        from paws.data.images import find_images
-        from paws.models.frozen import DEFAULT, frozen_backbone
-
-        names = find_images(source)
-        if len(names) < n:
-            raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
-        frozen = frozen_backbone(backbone or DEFAULT, weights, image_size)
-        picks = module.suggest_first(names, module.embed_folder(source, names, frozen), n)
-    _table(f"{n} images to label next", ("image", "why"), [(pick.file, pick.reason) for pick in picks])
+        picks = _first(source, n, backbone, weights, image_size, device)
+    print_table(f"{n} images to label next", ("image", "why"), [(pick.file, pick.reason) for pick in picks])
     if output is not None:
         module.write_suggestions(output, picks)
-        _say(f"to fill in: the column label of {output}")
+        say(f"to fill in: the column label of {output}")
 
 
 def export(
@@ -130,7 +122,7 @@ def export(
     found = module.format_of(output, form)
     _refuse(output)
     module.export(_open(source)[0], output)
-    _say(f"{output}: {found}, {output.stat().st_size / 1e6:.1f} MB")
+    say(f"{output}: {found}, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _open(source: Path) -> tuple[Bundle, FitRun | None]:
@@ -145,6 +137,23 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     return load_bundle(source), None
 
 
+def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
+    """The images of a folder to label first."""
+    from paws.data.images import find_images
+    from paws.fit.options import default_workers
+    from paws.fit.steps import Steps
+    from paws.fit.suggest import embed_folder, suggest_first
+    from paws.models.frozen import DEFAULT, frozen_backbone
+
+    names = find_images(source)
+    if len(names) < n:
+        raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
+    frozen = frozen_backbone(backbone or DEFAULT, weights, size)
+    with Steps().step("embed", len(names)) as advance:
+        features = embed_folder(source, names, frozen, device=device_of(device), workers=default_workers(), advance=advance)
+    return suggest_first(names, features, n)
+
+
 def _refuse(output: Path | None) -> None:
     if output is not None and output.exists():
         raise InputError(f"{output}: exists already; remove it or choose another name")
@@ -157,14 +166,14 @@ def _suspicious(source: FitRun | Bundle, n: int, output: Path | None) -> None:
     doubts = suspicious(source)[:n]
     rows = [(d.file, d.label, d.predicted, f"{d.probability:.0%}", ", ".join(d.neighbours)) for d in doubts]
     columns = ("image", "label", "more like", "probability", "images most like it")
-    _table(f"the {len(doubts)} most doubtful labels", columns, rows)
-    _say(f"{sum(d.label != d.predicted for d in doubts)} of them are more like another class")
+    print_table(f"the {len(doubts)} most doubtful labels", columns, rows)
+    say(f"{sum(d.label != d.predicted for d in doubts)} of them are more like another class")
     if output is not None:
         table = [
             {"file": d.file, "label": d.label, "predicted": d.predicted, "probability": f"{d.probability:.4f}"} for d in doubts
         ]
         write_new_table(output, table, ("file", "label", "predicted", "probability"))
-        _say(f"to correct: the column label of {output}, then paws labels … --csv {output}")
+        say(f"to correct: the column label of {output}, then paws labels … --csv {output}")
 
 
 def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images: Path | None, output: Path | None) -> int:
@@ -174,10 +183,10 @@ def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images:
     root = images or Path()
     names = list(dict.fromkeys([*bundle.support_files, *(find_images(images) if images else [])]))
     done = relabel.relabel_bundle(bundle, relabel.read_changes(csv, remove, root, names), root)
-    _print_done(done)
+    print_labels(done)
     if output is not None and done.changed:
         relabel.save(output, bundle, done)
-        _say(f"bundle: {output}")
+        say(f"bundle: {output}")
     return done.changed
 
 
@@ -185,63 +194,15 @@ def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path 
     from paws.fit import relabel
 
     done, after = relabel.relabel_run(run, relabel.read_changes(csv, remove, run.root, run.files))
-    _print_done(done)
+    print_labels(done)
     if not done.changed:
         return 0
-    _print_changes(relabel.differences(run.predictions, after), len(after))
+    print_changes(relabel.differences(run.predictions, after), len(after))
     if output == run.folder:
         relabel.rewrite_run(run, done, after)
-        _say(f"predictions: {run.folder / 'predictions.csv'}\nbundle:      {run.folder / 'bundle'} (before: bundle.previous)")
-        _say(f"labels:      {run.folder / 'labels.csv'}, to fit with them again")
+        say(f"predictions: {run.folder / 'predictions.csv'}\nbundle:      {run.folder / 'bundle'} (before: bundle.previous)")
+        say(f"labels:      {run.folder / 'labels.csv'}, to fit with them again")
     elif output is not None:
         relabel.save(output, run.bundle, done)
-        _say(f"bundle: {output}")
+        say(f"bundle: {output}")
     return done.changed
-
-
-def _print_done(done: Relabelled) -> None:
-    counts = f"{len(done.corrected)} corrected, {len(done.added)} added, {len(done.removed)} removed"
-    classes = [f"new: {name}" for name in done.new_classes] + [f"gone: {name}" for name in done.lost_classes]
-    _say(f"labels: {counts}" + (f"; classes {', '.join(classes)}" if classes else "") + f"; {len(done.files)} in all")
-
-
-def _print_changes(changes: Sequence[Change], images: int) -> None:
-    rows = [(c.file, f"{c.before} {c.before_probability:.0%}", f"{c.after} {c.after_probability:.0%}") for c in changes[:SHOWN]]
-    more = f", the first {SHOWN}" if len(changes) > SHOWN else ""
-    if rows:
-        _table(f"{len(changes)} of {images} images are predicted otherwise{more}", ("image", "before", "now"), rows)
-    else:
-        _say(f"all {images} images are predicted as before")
-
-
-def _print_explanation(found: Explanation, image: Path) -> None:
-    said = f"{found.label}, probability {found.probability:.0%}" + (", too low to decide" if found.abstain else "")
-    _say(f"{image}: {said}; unfamiliar {found.unfamiliar:.2f}")
-    rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
-    _table(f"the vote ({found.method})", ("class", "share of the vote", "probability"), rows)
-    title = (
-        "the labelled images that voted"
-        if found.votes_decide
-        else f"the nearest labelled images ({found.method} decides otherwise)"
-    )
-    _table(title, ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.neighbours])
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from paws.log import console
-
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-
-
-def _say(text: str) -> None:
-    from paws.log import console
-
-    console.print(text, markup=False)

@@ -58,7 +58,8 @@ def test_explain_names_the_images_that_voted(call, fitted_run: Path, tmp_path: P
     assert sum(found["vote"].values()) == pytest.approx(1, abs=1e-5)
     code, out, _ = call("explain", fitted_run / "bundle", image, "-o", tmp_path / "why.png")
     assert code == 0 and "the labelled images that voted" in out and wanted.nearest[0][0] in out
-    assert Image.open(tmp_path / "why.png").size == (4 * 168 + 8, 2 * 204 + 8)
+    with Image.open(tmp_path / "why.png") as page:
+        assert page.size == (4 * 168 + 8, 2 * 204 + 8)
 
 
 def test_labelled_images_that_are_gone_are_shown_by_name(call, fitted_run: Path, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_labelled_images_that_are_gone_are_shown_by_name(call, fitted_run: Path,
     bundle = shutil.copytree(fitted_run / "bundle", tmp_path / "elsewhere")
     for name, more in (("known.png", ["--images", image.parent]), ("unknown.png", [])):
         assert call("explain", bundle, image, "-o", tmp_path / name, *more)[0] == 0
-    known, unknown = (Image.open(tmp_path / name) for name in ("known.png", "unknown.png"))
+    known, unknown = (Image.open(tmp_path / name).convert("RGB") for name in ("known.png", "unknown.png"))
     first, second = (8, 8, 168, 168), (176, 8, 336, 168)
     assert known.crop(first).tobytes() == unknown.crop(first).tobytes()
     assert unknown.crop(second).getpixel((2, 2)) == (0xD9, 0xD9, 0xD9) != known.crop(second).getpixel((2, 2))

@@ -1,0 +1,66 @@
+"""What the verbs of label work show on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paws.explain import Explanation
+    from paws.fit.relabel import Change, Relabelled
+
+SHOWN = 20  # rows of a table on the screen
+
+
+def print_labels(done: Relabelled) -> None:
+    """How many labels changed, and which classes came or went."""
+    counts = f"{len(done.corrected)} corrected, {len(done.added)} added, {len(done.removed)} removed"
+    classes = [f"new: {name}" for name in done.new_classes] + [f"gone: {name}" for name in done.lost_classes]
+    say(f"labels: {counts}" + (f"; classes {', '.join(classes)}" if classes else "") + f"; {len(done.files)} in all")
+
+
+def print_changes(changes: Sequence[Change], images: int) -> None:
+    """Which of so many images are predicted otherwise."""
+    rows = [(c.file, f"{c.before} {c.before_probability:.0%}", f"{c.after} {c.after_probability:.0%}") for c in changes[:SHOWN]]
+    more = f", the first {SHOWN}" if len(changes) > SHOWN else ""
+    if rows:
+        print_table(f"{len(changes)} of {images} images are predicted otherwise{more}", ("image", "before", "now"), rows)
+    else:
+        say(f"all {images} images are predicted as before")
+
+
+def print_explanation(found: Explanation, image: Path) -> None:
+    """The prediction, the vote by class and the labelled images behind it."""
+    said = f"{found.label}, probability {found.probability:.0%}" + (", too low to decide" if found.abstain else "")
+    say(f"{image}: {said}; unfamiliar {found.unfamiliar:.2f}")
+    rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
+    print_table(f"the vote ({found.method})", ("class", "share of the vote", "probability"), rows)
+    title = (
+        "the labelled images that voted"
+        if found.votes_decide
+        else f"the nearest labelled images ({found.method} decides otherwise)"
+    )
+    print_table(title, ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.neighbours])
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table of plain text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from paws.log import console
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def say(text: str) -> None:
+    """Print a line of plain text."""
+    from paws.log import console
+
+    console.print(text, markup=False)
