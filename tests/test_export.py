@@ -82,7 +82,9 @@ def test_one_file_with_all_that_a_program_needs(bundle: Bundle, model: Path) -> 
 def test_any_number_of_images_of_any_size(bundle: Bundle, model: Path, tmp_path: Path, form: str) -> None:
     if form == "program.pt2":
         export(bundle, tmp_path / form)
-        program = torch.export.load(tmp_path / form).module()
+        extra = {"description.json": ""}
+        program = torch.export.load(tmp_path / form, extra_files=extra).module()
+        assert json.loads(json.loads(extra["description.json"])["classes"]) == list(bundle.classes)
     else:
         session = onnxruntime.InferenceSession(model)
     for count, height, width in ((1, 32, 32), (5, 20, 41), (3, 64, 50)):

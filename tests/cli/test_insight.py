@@ -15,6 +15,7 @@ from safetensors import safe_open
 import paws
 from paws.cli import main
 from paws.table import read_table
+from tests.conftest import draw
 
 
 @pytest.fixture
@@ -142,6 +143,16 @@ def test_suggestions_are_a_table_to_fill_in(call, run: Path, tiny_weights: Path,
     filled = (tmp_path / "more.csv").read_text(encoding="utf-8").replace(f"{more[0]['file']},,", f"{more[0]['file']},dots,")
     (tmp_path / "more.csv").write_text(filled, encoding="utf-8")
     assert "0 corrected, 1 added, 0 removed" in call("labels", run, "--csv", tmp_path / "more.csv")[1]
+
+
+def test_images_that_cannot_be_read_are_named(call, tiny_weights: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        draw("dots", number).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    options = ["--backbone", "test_efficientnet", "--weights", tiny_weights, "--image-size", 32]
+    code, _, err = call("suggest", tmp_path, "-n", 2, "-o", tmp_path / "first.csv", *options)
+    assert code == 2 and "1 of 4 images cannot be read" in err and "broken.png" in err
+    assert not (tmp_path / "first.csv").exists()
 
 
 def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_path: Path) -> None:
