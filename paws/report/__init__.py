@@ -9,15 +9,20 @@ from paws.log import write_text
 
 
 def write_report(run: Path, output: Path | None = None) -> Path:
-    """Write the page of a run of ``paws train`` to ``output``, or to report.html in its folder.
+    """Write the page of a run of ``paws fit`` or ``paws train`` to ``output``, or to report.html in its folder.
 
     Raises:
         InputError: the folder holds no run, or it cannot be written to.
     """
     from paws.report.page import render
-    from paws.report.training_run import training_contents
 
-    page = render(training_contents(run))
+    if (run / "fit.json").is_file():
+        from paws.report.fit_run import fit_contents as contents_of
+    elif (run / "config.yaml").is_file():
+        from paws.report.training_run import training_contents as contents_of
+    else:
+        raise InputError(f"{run}: holds no run (neither fit.json nor config.yaml); give the folder of paws fit or paws train")
+    page = render(contents_of(run))
     path = run / "report.html" if output is None else output
     try:
         write_text(path, page)

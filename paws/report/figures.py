@@ -121,8 +121,8 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> str:
         mistakes = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
         rows = sorted(np.argsort(-mistakes, kind="stable")[:MATRIX_CLASSES].tolist())
     share = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    side = max(4.4, 1.2 + 0.24 * len(rows))
-    figure, axes = _axes(side, side)
+    height = max(2.6, 1.4 + 0.3 * len(rows))
+    figure, axes = _axes(max(4.4, height), height)
     for y, row in enumerate(rows):
         for x, column in enumerate(rows):
             if counts[row, column]:

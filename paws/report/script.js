@@ -69,6 +69,7 @@ class Pictures {
     const flags = this.flags(i);
     if (flags) body.append(make("div", { class: "flags" }, flags));
     body.append(make("div", { class: "file" }, this.names[i]));
+    if (!labelled && this.unfamiliar) body.append(make("div", { class: "soft" }, `unfamiliar ${this.unfamiliar[i].toFixed(2)}`));
     const near = !labelled && this.neighbours ? this.neighbours[i].map((j, k) => [j, this.weights[i][k]]).filter(([j]) => j >= 0) : [];
     if (near.length) body.append(make("div", { class: "near" }, ...near.map(([j, weight]) => {
       const label = this.classes[this.given[j]];

@@ -1,0 +1,33 @@
+"""What is to be done about the labels of a fit: those to look at again, and the images to label next."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from paws.fit.record import FitRun
+from paws.fit.suggest import suggest
+from paws.fit.suspicious import suspicious
+from paws.report.contents import Listed
+from paws.report.thumbnails import open_file
+
+SUSPICIOUS, SUGGESTED = 12, 12
+
+
+def suspected(fit: FitRun) -> tuple[Listed, ...]:
+    """The labels that the other labelled images contradict, the most doubtful first."""
+    return tuple(
+        Listed(
+            row.file,
+            partial(open_file, fit.root / row.file),
+            (f"labelled {row.label}", f"more like {row.predicted}", f"probability of its label {row.probability:.0%}"),
+        )
+        for row in suspicious(fit)[:SUSPICIOUS]
+        if row.label != row.predicted
+    )
+
+
+def suggested(fit: FitRun) -> tuple[Listed, ...]:
+    """The images whose labels would help most."""
+    count = min(SUGGESTED, int((fit.labels < 0).sum()))
+    rows = suggest(fit, count) if count else []
+    return tuple(Listed(row.file, partial(open_file, fit.root / row.file), (row.reason,)) for row in rows)
