@@ -47,14 +47,19 @@ MATRIX_CLASSES = 24  # more do not fit a screen
 
 
 def curve(rows: Sequence[dict[str, Any]], names: Sequence[str], *, log: bool = False) -> str:
-    """Metrics ``names`` over the step; a row without a metric is passed over."""
+    """Metrics ``names`` over the step, a line for each head; a row without a metric is passed over."""
     figure, axes = _axes(3.5, 2.2)
     colours = (ACCENT, SECOND, SOFT, INK)
+    heads = list(dict.fromkeys(row.get("head") for row in rows))  # of an ensemble: each was trained by itself
     for name, colour in zip(names, colours, strict=False):
-        points = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
-        if points:
-            x, y = np.array(points, float).T
-            axes.plot(x, y, color=colour, linewidth=1.6, marker="o" if len(x) == 1 else None, label=name.replace("_", " "))
+        for head in heads:
+            own = [row for row in rows if row.get("head") == head and isinstance(row.get(name), int | float)]
+            if own:
+                x, y = [row["step"] for row in own], [row[name] for row in own]
+                label = name.replace("_", " ") if head == heads[0] else None
+                axes.plot(
+                    x, y, color=colour, linewidth=1.6 / len(heads) ** 0.3, marker="o" if len(x) == 1 else None, label=label
+                )
     if log:
         axes.set_yscale("log")
     axes.grid(axis="y")

@@ -20,6 +20,7 @@ from paws.report.thumbnails import open_file
 from paws.seeds import generator
 
 SHOWN, EXTREME, SHOWN_LABELLED = 900, 150, 600  # images in the gallery; least sure and most unfamiliar ones among them
+VOTES = ("PAWS", "soft nearest neighbours")  # methods whose prediction is a vote of labelled images
 
 
 def fit_contents(folder: Path) -> Contents:
@@ -43,15 +44,15 @@ def fit_contents(folder: Path) -> Contents:
         notes.append(f"{len(record['unreadable'])} files of the folder could not be read and were left out.")
     return Contents(
         title=folder.resolve().name,
-        summary=f"{len(fit.files):,} images of {fit.root.name}, {record['label_count']:,} of them labelled, in {len(classes)} "
-        f"classes; features of {record['backbone']['name']}. In use is {record['chosen']}: {record['reason']}.",
+        summary=f"{len(fit.files):,} images of the folder “{fit.root.name}”, {record['label_count']:,} of them labelled, in "
+        f"{len(classes)} classes; features of {record['backbone']['name']}. In use is {record['chosen']}.",
         classes=classes,
         headline=None if judged is None else _headline(judged),
         facts=_facts(fit, table),
         notes=tuple(notes),
         bars=_bars(record),
         measured_on="labelled images, by models that did not see their labels",
-        verdict=f"In use is {record['chosen']}: {record['reason']}.",
+        verdict=_sentence(record["reason"]),
         curves=tuple(read_metrics(folder)),
         judged=judged,
         threshold=record["threshold"] if 0 < record["threshold"] <= 1 else None,
@@ -114,6 +115,10 @@ def _headline(judged: Judged) -> Headline:
     return Headline(right / count, wilson(right, count), f"of {judged.on.replace(', by', ' are named rightly by')}.")
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
 def _facts(fit: FitRun, table: _Table) -> tuple[tuple[str, str], ...]:
     return (
         (f"{len(fit.files):,}", "images predicted"),
@@ -170,7 +175,7 @@ def _gallery(fit: FitRun, table: _Table, truth: np.ndarray) -> Gallery:
         abstains=table.abstains[rows],
         unfamiliar=table.unfamiliar[rows],
         neighbours=np.where(given[:, None] < 0, position[table.neighbours[rows]], -1),
-        weights=table.weights[rows],
+        weights=table.weights[rows] if fit.record["chosen"] in VOTES else None,
         of=len(fit.files),
     )
 

@@ -20,7 +20,7 @@ from paws.report.thumbnails import Thumbnails, fitting
 GALLERY_BYTES = 3_000_000  # of thumbnails in a page that stays below 5 MB
 PALETTE = ("#3f7fd1", "#d9822b", "#3d9a57", "#cf4d4d", "#8a63c9", "#8f6a55", "#d264a8", "#6f7f8c", "#a39a25", "#2fa3b0")
 METRICS_OF_LOSS = ("loss", "cross_entropy", "nt_xent", "suncet")
-NOT_CURVES = ("step", "epoch", "images_per_second")
+NOT_CURVES = ("step", "epoch", "images_per_second", "head")
 
 
 def render(contents: Contents) -> str:
@@ -81,7 +81,7 @@ def curve_figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Markup
     if losses:
         drawn.append(("Losses", "", Markup(figures.curve(rows, losses))))
     if "me_max" in names:
-        entropy = [{"step": row["step"], "entropy": -row["me_max"]} for row in rows if "me_max" in row]
+        entropy = [{**row, "entropy": -row["me_max"]} for row in rows if "me_max" in row]
         text = "In nats. It falls when the predictions crowd into few classes."
         drawn.append(("Entropy of the mean prediction", text, Markup(figures.curve(entropy, ["entropy"]))))
     for name in names:

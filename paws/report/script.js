@@ -70,11 +70,12 @@ class Pictures {
     if (flags) body.append(make("div", { class: "flags" }, flags));
     body.append(make("div", { class: "file" }, this.names[i]));
     if (!labelled && this.unfamiliar) body.append(make("div", { class: "soft" }, `unfamiliar ${this.unfamiliar[i].toFixed(2)}`));
-    const near = !labelled && this.neighbours ? this.neighbours[i].map((j, k) => [j, this.weights[i][k]]).filter(([j]) => j >= 0) : [];
+    const near = !labelled && this.neighbours ? this.neighbours[i].map((j, k) => [j, this.weights?.[i][k]]).filter(([j]) => j >= 0) : [];
     if (near.length) body.append(make("div", { class: "near" }, ...near.map(([j, weight]) => {
       const label = this.classes[this.given[j]];
-      return make("figure", { title: `${label}, ${percent(weight)} of the vote: ${this.names[j]}` },
-        this.image(j, `labelled ${label}: ${this.names[j]}`), make("figcaption", {}, percent(weight)), make("figcaption", {}, label));
+      const share = weight === undefined ? [] : [percent(weight)];
+      return make("figure", { title: [label, ...share.map((text) => `${text} of the vote`), this.names[j]].join(", ") },
+        this.image(j, `labelled ${label}: ${this.names[j]}`), ...[...share, label].map((text) => make("figcaption", {}, text)));
     })));
     return body;
   }

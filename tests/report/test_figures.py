@@ -37,6 +37,12 @@ def test_figures_are_well_formed_painted_by_the_page_and_the_same_each_time() ->
         assert "http" not in svg
 
 
+def test_each_head_of_an_ensemble_has_its_own_line() -> None:
+    rows = [{"head": head, "step": step, "loss": head + 1 / step} for head in range(3) for step in (1, 2, 3, 4)]
+    lines = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--accent\)', figures.curve(rows, ["loss"]))
+    assert [line.count("L") for line in lines] == [3, 3, 3]
+
+
 def test_ids_of_different_figures_differ() -> None:
     ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in drawings().values()]
     assert sum(map(len, ids)) == len(set().union(*ids))
