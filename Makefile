@@ -28,7 +28,7 @@ test-slurm: $(READY)
 
 # Installs Chromium where there is none: as root.
 test-browser: $(READY)
-	command -v chromium chromedriver > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
+	command -v chromium > /dev/null && command -v chromedriver > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pip install --quiet --editable '.[dev,browser]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 
