@@ -67,6 +67,17 @@ class SpreadGraph:
 
     def spread(self, labels: Tensor, num_classes: int) -> Spread:
         """The rule that comes of spreading the labels (N,) of the pool, -1 where unknown."""
+        return Spread(self.bank, self._distributions(labels, num_classes), self.k, self.project)
+
+    def surest(self, labels: Tensor, num_classes: int, count: int) -> Tensor:
+        """Labels (N,) with those added that spreading gives to the ``count`` images it is surest of in each class."""
+        top = self._distributions(labels, num_classes).topk(min(count, len(self.images) // num_classes), dim=0)  # (count, C)
+        classes = torch.arange(num_classes).expand_as(top.indices)
+        added = labels.clone()
+        added[self.images[top.indices[top.values > 0]]] = classes[top.values > 0]
+        return torch.where(labels >= 0, labels, added)
+
+    def _distributions(self, labels: Tensor, num_classes: int) -> Tensor:
         from sklearn.semi_supervised import LabelSpreading
 
         model = LabelSpreading(kernel=lambda a, b: self.graph, alpha=ALPHA, max_iter=200, tol=1e-4)
@@ -74,7 +85,7 @@ class SpreadGraph:
             model.fit(self.bank.numpy(), labels[self.images].numpy())
         spread = torch.zeros(len(self.bank), num_classes)
         spread[:, model.classes_] = torch.from_numpy(np.nan_to_num(model.label_distributions_)).float()
-        return Spread(self.bank, spread, self.k, self.project)
+        return spread  # (M, C)
 
 
 def fit_baseline(method: str, problem: Problem, graph: SpreadGraph, left_out: int | None = None) -> Rule:

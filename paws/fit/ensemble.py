@@ -37,11 +37,15 @@ def train_members(
     problem: Problem,
     settings: HeadSettings,
     *,
+    labels: Tensor | None = None,
     device: torch.device | str = "cpu",
     tell: Callable[[float], None] = lambda share: None,
     curves: list[dict[str, Any]] | None = None,
 ) -> list[Member]:
-    """Train the heads in turn, the folds left out going round; ``curves`` collects their metrics rows."""
+    """Train the heads in turn, the folds left out going round.
+
+    ``labels`` (N,) stand in for the problem's where no fold is left out; ``curves`` collects the metrics rows.
+    """
     members: list[Member] = []
     count = head_count(problem, settings)
     for i in range(count):
@@ -54,7 +58,7 @@ def train_members(
 
         head = train_head(
             problem.projected,
-            problem.known(left_out),
+            problem.known(left_out) if labels is None else labels,
             len(problem.classes),
             settings,
             seed=problem.seed * 1000 + i,

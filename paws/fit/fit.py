@@ -13,13 +13,15 @@ from paws.classifier import Classifier
 from paws.fit import compare, ensemble
 from paws.fit.calibrate import calibrated, fit_threshold
 from paws.fit.compare import BASELINES, Score, SpreadGraph, score
+from paws.fit.ensemble import Member
 from paws.fit.head import HeadSettings
 from paws.fit.problem import Problem, problem_of
-from paws.fit.select import choose, method_named, steadiest
+from paws.fit.select import WIDTH, choose, method_named, settings_for, steadiest
 from paws.fit.space import Views, rows
 from paws.rules import Rule
 
 SAMPLE = 5000  # images of the pool whose confidence the threshold is read off
+SUREST = 10  # images a class that LabelSpreading adds to the supports of training where every class has a single label
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of all that is done
 
@@ -59,7 +61,7 @@ def fit_features(
         model: "auto" takes what predicts held-out labels best; or "paws", or the name of a baseline.
         prior: class frequencies that me-max expects: None or "uniform", "labels", or one number a class.
         accuracy: what predictions above the classifier's threshold should reach.
-        settings: of the heads that PAWS trains.
+        settings: of the heads that PAWS trains; what is left at its default may be suited to the labels and views.
         test: features (T, D) and labels (T,) to report on; nothing is chosen by them.
         progress: called with what is being done and the share of all that is done.
 
@@ -69,29 +71,19 @@ def fit_features(
     asked = method_named(model)
     tell = progress or (lambda what, share: None)
     tell("standardising features", 0.0)
-    problem = problem_of(views, labels, classes, width=settings.width, prior=prior, seed=seed)
-    curves: list[dict[str, Any]] = []
-    members = ensemble.train_members(
-        problem,
-        settings,
-        device=device,
-        tell=lambda share: tell("training heads", 0.05 + 0.75 * share),
-        curves=curves,
-    )
-    tell("comparing", 0.8)
+    problem = problem_of(views, labels, classes, width=WIDTH, prior=prior, seed=seed)
+    settings = settings_for(problem, settings)
     graph = SpreadGraph(problem)
+    curves: list[dict[str, Any]] = []
+    members = _members(problem, settings, graph, device, lambda share: tell("training heads", 0.05 + 0.75 * share), curves)
+    tell("comparing", 0.8)
     held_out = {"PAWS": ensemble.held_out(problem, members)}
     held_out |= {method: compare.held_out(method, problem, graph) for method in BASELINES}
-    kept = members if problem.fold_count else steadiest(members)
-    rules: dict[str, Rule] = {"PAWS": ensemble.vote_of(problem, [member.head for member in kept], settings)}
-    rules |= {method: compare.fit_baseline(method, problem, graph) for method in BASELINES}
-    exponents = {"PAWS": ensemble.exponent(problem, kept, held_out["PAWS"])}
-    exponents |= {method: compare.exponent(problem, held_out[method]) for method in BASELINES}
-    classifiers = {method: _classifier(problem, method, rules[method], exponents[method]) for method in rules}
-    scores = [_score(problem, classifiers[method], held_out[method], test) for method in rules]
+    classifiers = _classifiers(problem, members, graph, held_out)
+    scores = [_score(problem, classifiers[method], held_out[method], test) for method in classifiers]
     scores.sort(key=lambda row: -row.accuracy)
-    agreement = sum(member.agreement for member in kept) / len(kept)
-    right = {method: (held_out[method].argmax(1) == problem.truth)[problem.held] for method in rules}
+    right = {method: (held_out[method].argmax(1) == problem.truth)[problem.held] for method in classifiers}
+    agreement = sum(member.agreement for member in members) / len(members)
     chosen, reason = choose(right, asked, agreement)
     tell("calibrating", 0.95)
     classifier = classifiers[chosen]
@@ -100,13 +92,39 @@ def fit_features(
     found[unseen] = classifier.leave_one_out()[unseen]
     classifier.threshold.fill_(_threshold(problem, classifier, found, accuracy))
     tell("done", 1.0)
-    described = asdict(settings) | {"chosen": chosen, "folds": problem.fold_count, "prior": prior}
+    described = asdict(settings) | {"width": WIDTH, "folds": problem.fold_count, "prior": prior}
     return Fitted(classifier, tuple(scores), chosen, reason, found, agreement, described, curves)
 
 
-def _classifier(problem: Problem, method: str, rule: Rule, exponent: float) -> Classifier:
-    space, support = problem.space, (problem.support, problem.truth)
-    return Classifier(problem.classes, method, rule, space.mean, space.scale, *support, calibration=exponent)
+def _members(
+    problem: Problem,
+    settings: HeadSettings,
+    graph: SpreadGraph,
+    device: str,
+    tell: Callable[[float], None],
+    curves: list[dict[str, Any]],
+) -> list[Member]:
+    """The heads that vote. With single labels their supports are filled up, and the steadiest are kept."""
+    if problem.fold_count:
+        return ensemble.train_members(problem, settings, device=device, tell=tell, curves=curves)
+    filled = graph.surest(problem.labels, len(problem.classes), SUREST)
+    return steadiest(ensemble.train_members(problem, settings, labels=filled, device=device, tell=tell, curves=curves))
+
+
+def _classifiers(
+    problem: Problem, members: Sequence[Member], graph: SpreadGraph, held_out: dict[str, Tensor]
+) -> dict[str, Classifier]:
+    """Every method over all labels, calibrated."""
+    heads, space = [member.head for member in members], problem.space
+    rules: dict[str, Rule] = {"PAWS": ensemble.vote_of(problem, heads, members[0].settings)}
+    rules |= {method: compare.fit_baseline(method, problem, graph) for method in BASELINES}
+    exponents = {method: compare.exponent(problem, held_out[method]) for method in BASELINES}
+    exponents["PAWS"] = ensemble.exponent(problem, members, held_out["PAWS"])
+    support = (space.mean, space.scale, problem.support, problem.truth)
+    return {
+        method: Classifier(problem.classes, method, rule, *support, calibration=exponents[method])
+        for method, rule in rules.items()
+    }
 
 
 def _score(problem: Problem, classifier: Classifier, held_out: Tensor, test: tuple[Tensor, Tensor] | None) -> Score:

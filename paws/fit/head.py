@@ -29,8 +29,8 @@ class HeadSettings:
     heads: int = 5  # at least
     steps: int = 600
     batch_size: int = 128  # unlabelled images a step, in two views each
+    label_share: float = 0.0  # of the unlabelled batch that are labelled images, in [0, 1)
     images_per_class: int = 16  # support images, at most; fewer where no class has as many
-    width: int = 256  # principal components of the features that a head starts from
     hidden_dim: int = 256
     out_dim: int = 64
     lr: float = 1e-3
@@ -72,7 +72,7 @@ def train_head(
     )
     source = Source(
         FeatureBank(views, device, dropout=settings.dropout, noise=settings.noise),
-        pool=torch.arange(len(views)),
+        pool=_pool(labels, settings.label_share),
         batch_size=settings.batch_size,
         sampler=sampler,
         smoothing=settings.smoothing,
@@ -92,3 +92,10 @@ def train_head(
         model = run.start(encoder, optimizer, rate, total_steps=settings.steps, steps_per_epoch=settings.steps)
         train(run, model, source, recipe, prior)
     return network.eval().requires_grad_(False)
+
+
+def _pool(labels: Tensor, share: float) -> Tensor:
+    """All images, the labelled ones repeated until they make up about ``share`` of the pool."""
+    labelled, everything = (labels >= 0).nonzero().flatten(), torch.arange(len(labels))
+    further = share / (1 - share) * len(labels) - len(labelled) / (1 - share)  # rows to add, so that they make up the share
+    return torch.cat([everything, labelled.repeat(max(0, round(further / len(labelled))))])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from paws.errors import InputError
 from paws.fit.compare import BASELINES
 from paws.fit.ensemble import Member
+from paws.fit.head import HeadSettings
+from paws.fit.problem import Problem
 
+WIDTH = 256  # principal components of the features that heads start from
+MANY = 6  # labels a class from which on the labelled images make up half of the pool
 METHODS = ("PAWS", *BASELINES)
 SHORT = {"paws": "PAWS", "knn": "nearest neighbours", "logistic": "logistic regression", "spreading": "LabelSpreading"}
 
@@ -27,6 +32,18 @@ def method_named(model: str) -> str | None:
     if name not in METHODS:
         raise InputError(f"model {model!r} is not one of auto, {', '.join([*SHORT, *METHODS])}")
     return name
+
+
+def settings_for(problem: Problem, settings: HeadSettings) -> HeadSettings:
+    """How heads are trained: many labels are seen more often, and single views are told apart by dropout.
+
+    Neither happens where ``settings`` ask for something of the kind already.
+    """
+    if len(problem.truth) >= MANY * len(problem.classes) and not settings.label_share:
+        settings = replace(settings, label_share=0.5)
+    if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
+        settings = replace(settings, dropout=0.3)
+    return settings
 
 
 def steadiest(members: Sequence[Member]) -> list[Member]:

@@ -3,11 +3,12 @@
 import torch
 
 from paws.fit import ensemble
-from paws.fit.head import HeadSettings, train_head
+from paws.fit.compare import SpreadGraph
+from paws.fit.head import HeadSettings, _pool, train_head
 from paws.fit.problem import problem_of
 from paws.rules import SoftVote
 
-SMALL = HeadSettings(heads=3, steps=40, batch_size=32, width=12, hidden_dim=16, out_dim=8, lr=1e-2)
+SMALL = HeadSettings(heads=3, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
 
 
 def blobs(sizes=(40, 40, 40), per_class=2, views=3, dim=20, spread=0.4):
@@ -71,3 +72,19 @@ def test_me_max_follows_the_prior():
         sharp = (vote.log() / SMALL.sharpening).softmax(1).mean(0)
         distance[prior is None] = float((sharp - shares).abs().sum())
     assert distance[False] < distance[True] - 0.1
+
+
+def test_labelled_images_can_make_up_a_share_of_the_pool():
+    labels = torch.full((900,), -1)
+    labels[[5, 17, 300]] = torch.tensor([0, 1, 2])
+    assert torch.equal(_pool(labels, 0.0), torch.arange(900))
+    pool = _pool(labels, 0.5)
+    assert abs((labels[pool] >= 0).double().mean() - 0.5) < 0.01 and len(pool.unique()) == 900
+
+
+def test_spreading_adds_the_nearest_of_each_class():
+    views, labels, truth = blobs(per_class=1, spread=0.1)
+    added = SpreadGraph(problem_of(views, labels, "abc", width=12)).surest(labels, 3, 5)
+    known = added >= 0
+    assert torch.equal(added[labels >= 0], labels[labels >= 0]) and torch.equal(added[known], truth[known])
+    assert all(5 <= int((added == c).sum()) <= 6 for c in range(3))

@@ -5,12 +5,12 @@ import torch
 
 from paws.classifier import Classifier
 from paws.errors import InputError
-from paws.fit import fit as module
 from paws.fit.fit import fit_features
 from paws.fit.head import HeadSettings
 from paws.fit.select import METHODS
 
 CLASSES = ("cat", "dog", "owl")
+SHORT = HeadSettings(heads=4, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
 
 
 def blobs(n=120, views=3, dim=24, spread=0.3, seed=0):
@@ -30,19 +30,10 @@ def some_labels(truth, per_class):
     return labels
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(
-        module,
-        "HeadSettings",
-        lambda: HeadSettings(heads=4, steps=40, batch_size=32, width=16, hidden_dim=16, out_dim=8, lr=1e-2),
-    )
-
-
 @pytest.mark.parametrize("per_class", [1, 4])
 def test_fit_classifies_and_survives_a_round_trip(per_class):
     views, truth = blobs()
-    fitted = fit_features(views, some_labels(truth, per_class), CLASSES, test=(views[:, 0], truth))
+    fitted = fit_features(views, some_labels(truth, per_class), CLASSES, settings=SHORT, test=(views[:, 0], truth))
     assert {s.method for s in fitted.scores} == set(METHODS)
     votes = fitted.classifier.votes(views[:, 0])
     assert (votes.probabilities.argmax(1) == truth).float().mean() > 0.9
@@ -57,7 +48,7 @@ def test_fit_classifies_and_survives_a_round_trip(per_class):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_asked_for(method):
     views, truth = blobs()
-    fitted = fit_features(views, some_labels(truth, 3), CLASSES, model=method)
+    fitted = fit_features(views, some_labels(truth, 3), CLASSES, settings=SHORT, model=method)
     assert fitted.chosen == method == fitted.classifier.method
     votes = fitted.classifier.votes(views[:, 0])
     assert torch.allclose(votes.probabilities.sum(1), torch.ones(len(views)), atol=1e-5)
@@ -71,6 +62,13 @@ def test_every_method_can_be_asked_for(method):
 def test_bad_input():
     views, truth = blobs()
     with pytest.raises(InputError, match="cover exactly the classes"):
-        fit_features(views, torch.full_like(truth, -1), CLASSES)
+        fit_features(views, torch.full_like(truth, -1), CLASSES, settings=SHORT)
     with pytest.raises(InputError, match="model 'svm'"):
-        fit_features(views, some_labels(truth, 1), CLASSES, model="svm")
+        fit_features(views, some_labels(truth, 1), CLASSES, settings=SHORT, model="svm")
+
+
+def test_one_view_of_every_image_is_enough():
+    views, truth = blobs(views=1)
+    fitted = fit_features(views.float().numpy(), some_labels(truth, 2), CLASSES, settings=SHORT, model="paws")
+    assert fitted.settings["dropout"] > 0
+    assert (fitted.classifier.votes(views[:, 0]).probabilities.argmax(1) == truth).float().mean() > 0.9
