@@ -129,5 +129,6 @@ def exponent(problem: Problem, members: Sequence[Member], held_out: Tensor) -> f
     else:
         plain, augmented = votes.argmax(3).unbind(1)  # (E, n)
         same = (plain[:, None] == augmented[None]).double().mean(2)  # (E, E)
-        confidence = float(same[~torch.eye(len(same), dtype=torch.bool)].mean())
+        others = ~torch.eye(len(same), dtype=torch.bool) if len(same) > 1 else torch.ones(1, 1, dtype=torch.bool)
+        confidence = float(same[others].mean())
     return fit_exponent_to_confidence(votes[:, 0].mean(0), confidence)
