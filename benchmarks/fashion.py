@@ -23,7 +23,7 @@ SIZE, POOL, VIEWS = 64, 10_000, 5
 CHUNK = 250  # images embedded at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fashion:
     """``views`` (N, 1 + K, D) float16 of the pool, read from disk; ``test`` (T, D) float16; labels int64 in [0, 10)."""
 
