@@ -43,6 +43,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.step --quick
 	$(BIN)/python -m benchmarks.digits --quick
 	$(BIN)/python -m benchmarks.bn_momentum --quick
+	$(BIN)/python -m benchmarks.own_images --quick
 	$(BIN)/python -m benchmarks.index --quick
 	$(BIN)/python -m benchmarks.nt_xent --quick
 	$(BIN)/python -m benchmarks.ranks --quick
