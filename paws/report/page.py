@@ -21,6 +21,12 @@ GALLERY_BYTES = 3_000_000  # of thumbnails in a page that stays below 5 MB
 PALETTE = ("#3f7fd1", "#d9822b", "#3d9a57", "#cf4d4d", "#8a63c9", "#8f6a55", "#d264a8", "#6f7f8c", "#a39a25", "#2fa3b0")
 METRICS_OF_LOSS = ("loss", "cross_entropy", "nt_xent", "suncet")
 NOT_CURVES = ("step", "epoch", "images_per_second", "head")
+TITLES = {
+    "loo_top1": "Leave-one-out accuracy",
+    "validation_top1": "Validation accuracy",
+    "batch_top1": "Accuracy within the batch",
+    "epoch_loss": "Loss of the epoch",
+}
 
 
 def render(contents: Contents) -> str:
@@ -85,8 +91,10 @@ def curve_figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Markup
         text = "In nats. It falls when the predictions crowd into few classes."
         drawn.append(("Entropy of the mean prediction", text, Markup(figures.curve(entropy, ["entropy"]))))
     for name in names:
-        if name not in METRICS_OF_LOSS and name not in ("me_max", "lr"):
-            drawn.append((name.replace("_", " ").capitalize(), "", Markup(figures.curve(rows, [name]))))
+        points = sum(isinstance(row.get(name), int | float) for row in rows)
+        if name not in METRICS_OF_LOSS and name not in ("me_max", "lr") and points > 1:  # one point is no curve
+            title = TITLES.get(name, name.replace("_", " ").capitalize())
+            drawn.append((title, "", Markup(figures.curve(rows, [name]))))
     if "lr" in names:
         drawn.append(("Learning rate", "", Markup(figures.curve(rows, ["lr"]))))
     return drawn

@@ -16,7 +16,7 @@ from PIL import Image
 from paws.errors import InputError
 from paws.report import write_report
 from paws.report.contents import Contents
-from paws.report.page import render
+from paws.report.page import curve_figures, render
 from paws.report.thumbnails import SIDES, Thumbnails, fitting, open_file
 from tests.report.made import STRANGE, contents, square
 
@@ -108,6 +108,13 @@ def test_a_part_that_a_run_lacks_is_left_out(part: str) -> None:
     if part in TITLES:
         assert TITLES[part] in render(small)
         assert TITLES[part] not in page
+
+
+def test_evaluations_are_curves_and_their_names_are_not() -> None:
+    rows = [{"step": step, "loss": 1 / step, "lr": 0.1} for step in (1, 2, 3)]
+    rows += [{"step": step, "evaluation": "leave-one-out", "loo_top1": 0.5} for step in (2, 3)]
+    rows += [{"step": 3, "evaluation": "held-out", "soft_nn_top1": 0.5}]
+    assert [title for title, _, _ in curve_figures(rows)] == ["Losses", "Leave-one-out accuracy", "Learning rate"]
 
 
 def test_a_bare_page() -> None:
