@@ -2,8 +2,8 @@
 
 Fashion-MNIST as a folder of 10,000 images with a few labels, through ``paws.fit.fit.fit_features``: test top-1 of PAWS, of what
 "auto" takes, and of each frozen baseline on the same features and labels, over draws of the labels. The margin is PAWS's mean
-over that of the baseline with the best mean. Our LabelSpreading (symmetric graph, alpha 0.9) is stronger than scikit-learn's as it
-comes, so a second margin leaves it out. Calibration (expected calibration error, precision of predictions at or above the
+over that of the baseline with the best mean. Our LabelSpreading (symmetric graph, alpha 0.9) is stronger than scikit-learn's as
+it comes, so a second margin leaves ours out. Calibration (expected calibration error, precision of predictions at or above the
 threshold for 95 %) is that of what "auto" takes. The value is the smallest of margin - bar over the labels per class.
 
 ``--scale`` fits ten times the pool from a memory map on disk beside the pool itself, and prints how the seconds of head
@@ -70,7 +70,7 @@ def scikit_learn_spreading(data: Fashion, labels: Tensor) -> float:
 
     The neighbours, which no label changes, are looked for once for all draws.
     """
-    pool, test, graph, nearest = neighbours(data)
+    pool, graph, nearest = neighbours(data)
     model = LabelSpreading(kernel=lambda a, b: graph, n_neighbors=10, max_iter=200)
     with np.errstate(invalid="ignore", divide="ignore"):  # an image that no label reaches: zero over zero
         model.fit(pool, labels.numpy())
@@ -79,13 +79,13 @@ def scikit_learn_spreading(data: Fashion, labels: Tensor) -> float:
 
 
 @cache
-def neighbours(data: Fashion) -> tuple[np.ndarray, np.ndarray, Any, np.ndarray]:
-    """Standardised features of pool (N, D) and test (T, D), the pool's graph, and the test images' 10 nearest (T, 10)."""
+def neighbours(data: Fashion) -> tuple[np.ndarray, Any, np.ndarray]:
+    """Standardised features (N, D) of the pool, its graph, and the rows of the test images' 10 nearest (T, 10)."""
     pool, test = (np.asarray(part, np.float32) for part in (data.views[:, 0], data.test))
     mean_, std = pool.mean(0), pool.std(0) + 1e-6
     pool, test = (pool - mean_) / std, (test - mean_) / std
     found = NearestNeighbors(n_neighbors=10).fit(pool)
-    return pool, test, found.kneighbors_graph(pool), found.kneighbors(test, return_distance=False)
+    return pool, found.kneighbors_graph(pool), found.kneighbors(test, return_distance=False)
 
 
 def measure(data: Fashion, per_class: int, draws: range) -> float:
