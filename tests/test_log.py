@@ -79,7 +79,7 @@ def test_tensorboard_events_hold_the_metrics_rows(tmp_path: Path) -> None:
     assert rows
     for name in ("loss", "cross_entropy", "me_max", "lr"):
         written = [(event.step, event.value) for event in events.Scalars(name)]
-        assert written == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows]
+        assert written == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows if name in row]
 
 
 def test_rows_past_the_step_are_dropped_on_resume(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_export_is_made_once_and_again_for_other_weights(tiny: Frozen) -> No
     assert first.stat().st_mtime_ns == stamp
     other = tiny.with_weights({name: value + 1 for name, value in tiny.weights().items()})
     assert other.digest != tiny.digest
-    assert sorted(p.name for p in first.parent.iterdir()) == [first.name], "left-overs"
+    assert {p.suffix for p in first.parent.iterdir()} == {".onnx"}, "left-overs"
 
 
 def test_an_unwritable_cache_is_named(tiny: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
