@@ -1,4 +1,4 @@
-"""The page on the published code covers all of its traps, and the tests that it names exist."""
+"""What the pages promise: every trap of the published code has its test, and the commands shown are those that are run."""
 
 import ast
 import re
@@ -20,3 +20,9 @@ def test_every_test_that_is_named_exists():
     for file, name in NAMED:
         tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
+
+
+def test_the_readme_shows_the_cluster_commands_that_are_run() -> None:
+    page = (TESTS.parent / "docs/cluster.md").read_text(encoding="utf-8")
+    commands = page.split("<!-- run as written -->\n")[1].split("\n```\n")[0]
+    assert commands in (TESTS.parent / "README.md").read_text(encoding="utf-8")
