@@ -23,6 +23,7 @@ from paws.bundle import load_bundle, save_bundle
 from paws.classifier import Classifier
 from paws.fit import record
 from paws.fit.head import HeadSettings
+from paws.fit.select import WIDTH
 from paws.models.frozen import Frozen
 from paws.rules import SoftVote, head
 
@@ -38,8 +39,8 @@ def made_up_fit(run: Path) -> None:
     (run / record.FEATURES / record.STORE[2]).write_text(json.dumps({"shape": features.shape}))
     plain = torch.from_numpy(features[:, 0].copy()).float()
     settings = HeadSettings()
-    heads = [head(settings.width, settings.hidden_dim, settings.out_dim) for _ in range(settings.heads)]
-    vote = SoftVote(list(heads), settings.temperature, torch.nn.Linear(DIM, settings.width, bias=False))
+    heads = [head(WIDTH, settings.hidden_dim, settings.out_dim) for _ in range(settings.heads)]
+    vote = SoftVote(list(heads), settings.temperature, torch.nn.Linear(DIM, WIDTH, bias=False))
     given = torch.arange(LABELS) % CLASSES
     classifier = Classifier(classes, "PAWS", vote, torch.zeros(DIM), torch.ones(DIM), plain[:LABELS], given)
     weights = {"weights": torch.zeros(3_400_000)}  # as many as EfficientNet-Lite0 has; nothing here builds the network
