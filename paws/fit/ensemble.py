@@ -37,14 +37,14 @@ def train_members(
     problem: Problem,
     settings: HeadSettings,
     *,
-    labels: Tensor | None = None,
+    fill: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str = "cpu",
     tell: Callable[[float], None] = lambda share: None,
     curves: list[dict[str, Any]] | None = None,
 ) -> list[Member]:
     """Train the heads in turn, the folds left out going round.
 
-    ``labels`` (N,) stand in for the problem's where no fold is left out; ``curves`` collects the metrics rows.
+    ``fill`` adds guessed labels to those (N,) that a head may see, for its supports; ``curves`` collects the metrics rows.
     """
     members: list[Member] = []
     count = head_count(problem, settings)
@@ -56,9 +56,10 @@ def train_members(
                 curves.append({"head": i, **row})
             tell((i + row["step"] / settings.steps) / count)
 
+        known = problem.known(left_out)
         head = train_head(
             problem.projected,
-            problem.known(left_out) if labels is None else labels,
+            known if fill is None else fill(known),
             len(problem.classes),
             settings,
             seed=problem.seed * 1000 + i,

@@ -16,12 +16,11 @@ from paws.fit.compare import BASELINES, Score, SpreadGraph, score
 from paws.fit.ensemble import Member
 from paws.fit.head import HeadSettings
 from paws.fit.problem import Problem, problem_of
-from paws.fit.select import WIDTH, choose, method_named, settings_for, steadiest
+from paws.fit.select import WIDTH, choose, filler_for, method_named, settings_for, steadiest
 from paws.fit.space import Views, rows
 from paws.rules import Rule
 
 SAMPLE = 5000  # images of the pool whose confidence the threshold is read off
-SUREST = 10  # images a class that LabelSpreading adds to the supports of training where every class has a single label
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of all that is done
 
@@ -104,11 +103,10 @@ def _members(
     tell: Callable[[float], None],
     curves: list[dict[str, Any]],
 ) -> list[Member]:
-    """The heads that vote. With single labels their supports are filled up, and the steadiest are kept."""
-    if problem.fold_count:
-        return ensemble.train_members(problem, settings, device=device, tell=tell, curves=curves)
-    filled = graph.surest(problem.labels, len(problem.classes), SUREST)
-    return steadiest(ensemble.train_members(problem, settings, labels=filled, device=device, tell=tell, curves=curves))
+    """The heads that vote. Where labels are few their supports are filled up; with single ones the steadiest are kept."""
+    fill = filler_for(problem, graph)
+    members = ensemble.train_members(problem, settings, fill=fill, device=device, tell=tell, curves=curves)
+    return members if problem.fold_count else steadiest(members)
 
 
 def _classifiers(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from paws.errors import InputError
-from paws.fit.compare import BASELINES
+from paws.fit.compare import BASELINES, SpreadGraph
 from paws.fit.ensemble import Member
 from paws.fit.head import HeadSettings
 from paws.fit.problem import Problem
 
 WIDTH = 256  # principal components of the features that heads start from
 MANY = 6  # labels a class from which on the labelled images make up half of the pool
+SUREST = 40  # images a class, at most, that LabelSpreading adds to the supports of training where labels are few
+SHARE = 0.1  # of the images of an even class that it may add
 METHODS = ("PAWS", *BASELINES)
 SHORT = {"paws": "PAWS", "knn": "nearest neighbours", "logistic": "logistic regression", "spreading": "LabelSpreading"}
 
@@ -39,11 +41,22 @@ def settings_for(problem: Problem, settings: HeadSettings) -> HeadSettings:
 
     Neither happens where ``settings`` ask for something of the kind already.
     """
-    if len(problem.truth) >= MANY * len(problem.classes) and not settings.label_share:
+    if _many(problem) and not settings.label_share:
         settings = replace(settings, label_share=0.5)
     if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
         settings = replace(settings, dropout=0.3)
     return settings
+
+
+def filler_for(problem: Problem, graph: SpreadGraph) -> Callable[[Tensor], Tensor] | None:
+    """Where labels are few: adds those (N,) of the images that LabelSpreading is surest of. Supports of training only."""
+    num_classes = len(problem.classes)
+    count = min(SUREST, int(SHARE * len(problem.labels) / num_classes))
+    return None if _many(problem) or not count else lambda labels: graph.surest(labels, num_classes, count)
+
+
+def _many(problem: Problem) -> bool:
+    return len(problem.truth) >= MANY * len(problem.classes)
 
 
 def steadiest(members: Sequence[Member]) -> list[Member]:

@@ -1,11 +1,14 @@
 """Heads that leave out folds: what they are shown, how they are judged, and what me-max expects of them."""
 
+from dataclasses import replace
+
 import torch
 
 from paws.fit import ensemble
 from paws.fit.compare import SpreadGraph
 from paws.fit.head import HeadSettings, _pool, train_head
 from paws.fit.problem import problem_of
+from paws.fit.select import filler_for
 from paws.rules import SoftVote
 
 SMALL = HeadSettings(heads=3, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
@@ -88,3 +91,30 @@ def test_spreading_adds_the_nearest_of_each_class():
     known = added >= 0
     assert torch.equal(added[labels >= 0], labels[labels >= 0]) and torch.equal(added[known], truth[known])
     assert all(5 <= int((added == c).sum()) <= 6 for c in range(3))
+
+
+def test_few_labels_are_filled_up_without_those_that_are_held_out():
+    views, labels, truth = blobs(sizes=(60, 60, 60), per_class=4, spread=0.1)
+    problem = problem_of(views, labels, "abc", width=12)
+    fill = filler_for(problem, SpreadGraph(problem))
+    seen = []
+
+    def noted(known):
+        seen.append(known)
+        return fill(known)
+
+    ensemble.train_members(problem, replace(SMALL, steps=1), fill=noted)
+    assert len(seen) == 4
+    for fold, known in enumerate(seen):
+        assert torch.equal(known, problem.known(fold)) and (known[problem.labelled[problem.fold == fold]] == -1).all()
+        filled = fill(known)
+        assert torch.equal(filled[known >= 0], known[known >= 0])
+        assert all(3 <= int(((filled == c) & (known < 0)).sum()) <= 6 for c in range(3))  # six, less those that were known
+        assert torch.equal(filled[filled >= 0], truth[filled >= 0])
+
+
+def test_many_labels_and_small_folders_are_not_filled_up():
+    for sizes, per_class in (((60, 60, 60), 6), ((9, 9, 9), 2)):
+        views, labels, _ = blobs(sizes=sizes, per_class=per_class)
+        problem = problem_of(views, labels, "abc", width=12)
+        assert filler_for(problem, SpreadGraph(problem)) is None
