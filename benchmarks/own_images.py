@@ -117,11 +117,12 @@ def scale(data: Fashion, per_class: int = 4, times: int = 10) -> None:
     small = training_seconds(data.views, labels, data.classes)
     with tempfile.TemporaryDirectory() as folder:
         count = len(data.views)
-        large = np.memmap(Path(folder) / "views", np.float16, "w+", shape=(times * count, *data.views.shape[1:]))
-        for i in range(times):
-            large[i * count : (i + 1) * count] = data.views
-        large.flush()
-        large = np.memmap(Path(folder) / "views", np.float16, "r", shape=large.shape)
+        stored = Path(folder) / "views"
+        with stored.open("wb") as file:  # not through a map, whose pages would count as memory of this process
+            for _ in range(times):
+                for start in range(0, count, 1000):
+                    file.write(data.views[start : start + 1000].tobytes())
+        large = np.memmap(stored, np.float16, "r", shape=(times * count, *data.views.shape[1:]))
         known = torch.cat([labels, torch.full((len(large) - count,), -1)])
         seconds = training_seconds(large, known, data.classes)
     print(

@@ -7,6 +7,7 @@ vote; with ``own`` the queries are the supports themselves and none votes on its
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from torch.nn.functional import normalize
 class SoftVote(nn.Module):
     """Soft nearest neighbours over the support, averaged over heads; without heads, on the features themselves.
 
-    A class votes with the same weight however many labelled images it has, as in the support sets of training.
+    A class votes with the same weight however many labelled images it has, as in the support sets of training. A temperature
+    leaves something of the vote to every class, however far it is (`floor`); the probabilities are what is above that.
     """
 
     leaves_out = True
@@ -30,7 +32,7 @@ class SoftVote(nn.Module):
         self.temperature = temperature
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
-        """Probabilities (N, C) and weights (N, S)."""
+        """Probabilities (N, C), and weights (N, S) with the floor in them."""
         count = labels @ labels.sum(0)  # (S,) of the class of each labelled image
         if own:
             count = count - labels @ labels.T  # (N, S): the query itself does not count in its class
@@ -41,7 +43,9 @@ class SoftVote(nn.Module):
             logits = similarity / self.temperature - count.log()
             shares.append((_without_self(logits, -torch.inf) if own else logits).softmax(1))
         weights = torch.stack(shares).mean(0)
-        return weights @ labels, weights
+        vote = weights @ labels  # (N, C)
+        above = (vote - floor(labels.shape[1], self.temperature)).clamp_min(0)
+        return above / above.sum(1, keepdim=True), weights
 
     def embed(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, P), L2-normalised; inner products are the mean over heads of the cosines that the vote compares."""
@@ -149,6 +153,16 @@ class Spread(nn.Module):
 
 
 Rule = SoftVote | Linear | Nearest | Spread
+
+
+def floor(num_classes: int, temperature: float) -> float:
+    """The share that a soft vote leaves to each other class where one is as near, and all others as far, as can be.
+
+    C unit vectors are furthest apart as a regular simplex, with cosines of -1 / (C - 1).
+    """
+    if num_classes < 2:
+        return 0.0
+    return 1 / (math.exp(num_classes / (num_classes - 1) / temperature) + num_classes - 1)
 
 
 def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:

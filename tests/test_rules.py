@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from paws.rules import Linear, Nearest, SoftVote, Spread, build, head
+from paws.rules import Linear, Nearest, SoftVote, Spread, build, floor, head
 
 
 def data(classes=3, n=9, dim=5, queries=4):
@@ -32,7 +32,19 @@ def test_soft_vote_equals_a_loop_and_classes_weigh_alike():
             raw = [math.exp(c / 0.2) / int((y == y[j]).sum()) for j, c in enumerate(cosine)]
             share += np.array(raw) / sum(raw) / 2
         assert np.allclose(weights[i].detach(), share, atol=1e-5)
-        assert np.allclose(probabilities[i].detach(), [share[y.numpy() == c].sum() for c in range(3)], atol=1e-5)
+        above = [max(0.0, share[y.numpy() == c].sum() - floor(3, 0.2)) for c in range(3)]
+        assert np.allclose(probabilities[i].detach(), np.array(above) / sum(above), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_vote_among_classes_as_far_apart_as_can_be_is_sure(classes):
+    simplex = torch.eye(classes) - 1 / classes  # (C, C), one image of each class
+    probabilities, weights = SoftVote([], 0.2)(simplex, simplex, torch.eye(classes))
+    others = ~torch.eye(classes, dtype=torch.bool)
+    assert torch.allclose(weights[others], torch.tensor(floor(classes, 0.2)), rtol=1e-4)
+    assert torch.allclose(probabilities, torch.eye(classes), atol=1e-5)
+    opposite, _ = SoftVote([], 0.2)(-simplex, simplex, torch.eye(classes))  # further from one than the others are
+    assert (opposite >= 0).all() and torch.allclose(opposite.sum(1), torch.ones(classes))
 
 
 def test_none_votes_on_itself():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-6
+SPREAD = 0.1  # deviation of the logarithm of the exponent that calibrates a vote above its floor, before any label tells
 WORTH = 30  # held-out labels that tell as much of a threshold as the calibrated probabilities do
 
 
@@ -16,12 +17,15 @@ def calibrated(probabilities: Tensor, exponent: float) -> Tensor:
     return (probabilities.clamp_min(FLOOR).log() * exponent).softmax(1)
 
 
-def fit_exponent(probabilities: Tensor, labels: Tensor) -> float:
-    """The exponent of least log loss on held-out probabilities (S, C) with labels (S,); 1 / temperature of the logits."""
+def fit_exponent(probabilities: Tensor, labels: Tensor, spread: float = math.inf) -> float:
+    """The most likely exponent for held-out probabilities (S, C) with labels (S,); 1 / temperature of the logits.
+
+    Its logarithm is expected to be 0 with the deviation ``spread``: few labels leave the probabilities nearly as they are.
+    """
     log_p = probabilities.double().clamp_min(FLOOR).log()
-    exponents = torch.logspace(math.log10(0.05), math.log10(20), 121, dtype=torch.float64)
-    losses = [torch.nn.functional.cross_entropy(log_p * a, labels) for a in exponents]
-    return float(exponents[int(torch.stack(losses).argmin())])
+    exponents = torch.logspace(math.log10(0.05), math.log10(20), 241, dtype=torch.float64)
+    losses = torch.stack([torch.nn.functional.cross_entropy(log_p * a, labels, reduction="sum") for a in exponents])
+    return float(exponents[int((losses + (exponents.log() / spread) ** 2 / 2).argmin())])
 
 
 def fit_exponent_to_confidence(probabilities: Tensor, confidence: float) -> float:

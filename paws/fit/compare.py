@@ -16,6 +16,7 @@ from paws.rules import Linear, Nearest, Rule, SoftVote, Spread
 from paws.seeds import generator
 
 SPREAD_IMAGES = 10_000  # of the pool, at most, that LabelSpreading spreads over
+MEMORY = 128  # MB of distances at a time
 NEIGHBOURS, ALPHA = 10, 0.9  # of its graph, and the share of what an image takes from its neighbours
 TEMPERATURE = 0.1  # of the soft nearest neighbours
 BASELINES = ("nearest neighbours", "logistic regression", "LabelSpreading", "soft nearest neighbours")
@@ -53,6 +54,7 @@ class SpreadGraph:
     """
 
     def __init__(self, problem: Problem) -> None:
+        from sklearn import config_context
         from sklearn.neighbors import NearestNeighbors
 
         labels, space = problem.labels, problem.space
@@ -62,7 +64,8 @@ class SpreadGraph:
         self.bank = problem.projected[self.images, 0].float()  # (M, P)
         self.project = space.projection()
         points, self.k = self.bank.numpy(), min(NEIGHBOURS, len(self.images) - 1)
-        nearest = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(points).kneighbors_graph()  # (M, M) sparse
+        with config_context(working_memory=MEMORY):
+            nearest = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(points).kneighbors_graph()  # (M, M) sparse
         self.graph = nearest.maximum(nearest.T)
 
     def spread(self, labels: Tensor, num_classes: int) -> Spread:
@@ -111,7 +114,7 @@ def held_out(method: str, problem: Problem, graph: SpreadGraph) -> Tensor:
     return found
 
 
-def exponent(problem: Problem, held_out: Tensor) -> float:
-    """The exponent that calibrates a baseline by its held-out probabilities (S, C); 1 where no label can be held out."""
+def exponent(problem: Problem, held_out: Tensor, spread: float = math.inf) -> float:
+    """The exponent that calibrates held-out probabilities (S, C); 1 where no label can be held out."""
     held = problem.held
-    return fit_exponent(held_out[held], problem.truth[held]) if len(held) else 1.0
+    return fit_exponent(held_out[held], problem.truth[held], spread) if len(held) else 1.0

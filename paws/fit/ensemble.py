@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from paws.fit.calibrate import calibrated, fit_exponent, fit_exponent_to_confidence
+from paws.fit import compare
+from paws.fit.calibrate import SPREAD, calibrated, fit_exponent_to_confidence
 from paws.fit.head import HeadSettings, train_head
 from paws.fit.problem import Problem
 from paws.rules import SoftVote
@@ -118,18 +119,23 @@ def exponent(problem: Problem, members: Sequence[Member], held_out: Tensor) -> f
     """The exponent that calibrates the members' averaged vote.
 
     With held-out labels: the exponent that suits the votes (S, C) of those that had not seen them gives the confidence these
-    deserve on the pool. The average over all members is softer, and is brought to the same mean confidence. Without: to the
-    share of images whose augmented view gets from one head the class that another head gives to the plain view.
+    deserve on the pool. The average over all members is softer, and is brought to that, and to what it gains by naming other
+    classes than they do where they differ. Without: to the share of images whose augmented view gets from one head the class
+    that another head gives to the plain view.
     """
     votes = view_votes(problem, [member.head for member in members], members[0].settings)  # (E, 2, n, C)
+    every = votes[:, 0].mean(0)  # (n, C)
     if len(problem.held):
-        single = fit_exponent(held_out[problem.held], problem.truth[problem.held])
+        single = compare.exponent(problem, held_out, SPREAD)
         groups = [torch.tensor([m.left_out == fold for m in members]) for fold in range(problem.fold_count)]
-        deserved = [calibrated(votes[group, 0].mean(0), single).amax(1).mean() for group in groups]
-        confidence = float(torch.stack(deserved).mean())
+        blind = torch.stack([votes[group, 0].mean(0) for group in groups])  # (F, n, C)
+        deserved = float(calibrated(blind.flatten(0, 1), single).amax(1).mean())
+        together = calibrated(every, fit_exponent_to_confidence(every, deserved))  # (n, C)
+        theirs = together.gather(1, blind.argmax(2).T)  # (n, F) of the classes that the blind ones name
+        confidence = 2 * deserved - float(theirs.mean())
     else:
         plain, augmented = votes.argmax(3).unbind(1)  # (E, n)
         same = (plain[:, None] == augmented[None]).double().mean(2)  # (E, E)
         others = ~torch.eye(len(same), dtype=torch.bool) if len(same) > 1 else torch.ones(1, 1, dtype=torch.bool)
         confidence = float(same[others].mean())
-    return fit_exponent_to_confidence(votes[:, 0].mean(0), confidence)
+    return fit_exponent_to_confidence(every, confidence)

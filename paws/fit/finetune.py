@@ -24,7 +24,7 @@ from paws.data.stored_views import SCALE
 from paws.data.support import SupportSampler
 from paws.data.views import MultiCrop, View
 from paws.errors import InputError
-from paws.fit.calibrate import fit_exponent, fit_threshold
+from paws.fit.calibrate import SPREAD, fit_exponent, fit_threshold
 from paws.fit.compare import score
 from paws.fit.fit import Fitted
 from paws.fit.head import HeadSettings
@@ -129,7 +129,7 @@ def judged(
     classifier = Classifier(before.classes, "PAWS", rule, before.mean, before.scale, support, truth)
     several = bool((torch.bincount(truth) > 1).all())
     if several:
-        classifier.calibration.fill_(fit_exponent(classifier.leave_one_out(), truth))
+        classifier.calibration.fill_(fit_exponent(classifier.leave_one_out(), truth, SPREAD))
     else:
         classifier.calibration.copy_(before.calibration)
     votes = classifier.leave_one_out()

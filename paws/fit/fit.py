@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from paws.classifier import Classifier
 from paws.fit import compare, ensemble
-from paws.fit.calibrate import calibrated, fit_threshold
+from paws.fit.calibrate import SPREAD, calibrated, fit_threshold
 from paws.fit.compare import BASELINES, Score, SpreadGraph, score
 from paws.fit.ensemble import Member
 from paws.fit.head import HeadSettings
@@ -86,7 +87,7 @@ def fit_features(
     chosen, reason = choose(right, asked, agreement)
     tell("calibrating", 0.95)
     classifier = classifiers[chosen]
-    found = calibrated(held_out[chosen], compare.exponent(problem, held_out[chosen]))
+    found = calibrated(held_out[chosen], compare.exponent(problem, held_out[chosen], SPREAD if chosen == "PAWS" else math.inf))
     unseen = problem.fold < 0
     found[unseen] = classifier.leave_one_out()[unseen]
     classifier.threshold.fill_(_threshold(problem, classifier, found, accuracy))

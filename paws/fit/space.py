@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,8 @@ from torch import Tensor, nn
 from paws.seeds import generator
 
 SAMPLE = 4096  # images that mean, scale and components are computed from
-CHUNK = 4096  # images projected at a time
+PIECE = 256  # scattered images read at a time
+CHUNK = 1024  # images projected at a time
 
 Views = Tensor | np.ndarray
 
@@ -55,15 +58,32 @@ def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
     chosen = torch.randperm(count, generator=generator(seed, "space"))[:SAMPLE].sort().values
     sample = rows(views, chosen).float().flatten(0, 1)  # (n * V, D)
     mean, scale = sample.mean(0), sample.std(0).clamp_min(1e-6)
-    standardised = (sample - mean) / scale
-    variances, vectors = torch.linalg.eigh(standardised.T @ standardised / len(standardised))  # ascending
+    sample.sub_(mean).div_(scale)
+    variances, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))  # ascending
     variances, vectors = variances[-width:].flip(0).clamp_min(1e-4), vectors[:, -width:].T.flip(0)  # (P,), (P, D)
     whitened = vectors / variances[:, None] ** 0.25
     return Space(mean, scale, whitened / variances.sqrt().mean().sqrt())
 
 
 def rows(views: Views, chosen: Tensor | slice) -> Tensor:
-    """Images ``chosen`` of the stored views as a tensor; nothing else of a memory map is read."""
+    """Images ``chosen`` of the stored views as a tensor; nothing else of a memory map is read, and its pages are given back."""
     if isinstance(views, Tensor):
         return views[chosen]
-    return torch.from_numpy(np.array(views[chosen.numpy() if isinstance(chosen, Tensor) else chosen]))
+    if isinstance(chosen, Tensor):  # in pieces: where images are far apart the system maps much of what lies between
+        return torch.cat([_read(views, part.numpy()) for part in chosen.split(PIECE)])
+    return _read(views, chosen)
+
+
+def _read(views: np.ndarray, chosen: np.ndarray | slice) -> Tensor:
+    read = torch.from_numpy(np.array(views[chosen]))
+    _release(views)
+    return read
+
+
+def _release(views: Views) -> None:
+    """Give back the pages of a memory map that were read, which would count as memory of this process until it ends."""
+    base: Any = views
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)  # changed pages of a shared map go to its file

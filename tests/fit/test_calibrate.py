@@ -21,6 +21,21 @@ def test_the_exponent_undoes_overconfidence():
     assert calibration_error(calibrated(overconfident, fit_exponent(overconfident, labels)), labels) < 0.03
 
 
+def test_few_labels_hardly_move_the_exponent_and_many_do():
+    _, labels, overconfident = made()
+    log_p = overconfident[:20].double().log()
+    few = fit_exponent(overconfident[:20], labels[:20], 0.1)
+    found = torch.tensor(few, dtype=torch.float64)
+    grid = found * torch.tensor([0.97, 1.0, 1.03])
+
+    def unlikely(a):
+        nats = -sum(float((log_p[i] * a).log_softmax(0)[labels[i]]) for i in range(20))
+        return nats + float(a.log()) ** 2 / (2 * 0.1**2)
+
+    assert unlikely(grid[1]) < min(unlikely(grid[0]), unlikely(grid[2]))
+    assert 0.75 < few < 1 and fit_exponent(overconfident, labels, 0.1) == pytest.approx(0.5, rel=0.1)
+
+
 def test_the_exponent_reaches_a_mean_confidence():
     _, _, p = made(500)
     exponent = fit_exponent_to_confidence(p, 0.6)
