@@ -57,7 +57,7 @@ class SpreadGraph:
         from sklearn import config_context
         from sklearn.neighbors import NearestNeighbors
 
-        labels, space = problem.labels, problem.space
+        labels, space, self.seed = problem.labels, problem.space, problem.seed
         order = torch.randperm(len(labels), generator=generator(problem.seed, "spread"))
         order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
         self.images = order[: max(SPREAD_IMAGES, len(problem.labelled))]  # (M,)
@@ -79,6 +79,24 @@ class SpreadGraph:
         added = labels.clone()
         added[self.images[top.indices[top.values > 0]]] = classes[top.values > 0]
         return torch.where(labels >= 0, labels, added)
+
+    def recovery(self, guess: Tensor, num_classes: int, draws: int = 8) -> float:
+        """How well single labels tell the classes ``guess`` (M,) of the images: the share of them that spreading gives back
+        from one random image of each class, mean over ``draws``. What such labels are worth depends on the images that
+        happen to have them, and this is all that can be known of it where there are no others.
+        """
+        shares, draw = [], generator(self.seed, "recovery")
+        present = guess.unique()
+        for _ in range(draws):
+            order = torch.randperm(len(guess), generator=draw)
+            picked = torch.stack([order[guess[order] == c][0] for c in present])  # (C',)
+            labels = torch.full((int(self.images.max()) + 1,), -1)
+            labels[self.images[picked]] = present
+            spread = self._distributions(labels, num_classes)  # (M, C)
+            back = (spread.argmax(1) == guess) & (spread.amax(1) > 0)
+            back[picked] = False
+            shares.append(float(back.double().sum()) / max(1, len(guess) - len(picked)))
+        return sum(shares) / draws
 
     def _distributions(self, labels: Tensor, num_classes: int) -> Tensor:
         from sklearn.semi_supervised import LabelSpreading

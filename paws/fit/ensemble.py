@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from paws.fit import compare
 from paws.fit.calibrate import SPREAD, calibrated, fit_exponent_to_confidence
+from paws.fit.compare import SpreadGraph
 from paws.fit.head import HeadSettings, train_head
 from paws.fit.problem import Problem
 from paws.rules import SoftVote
@@ -103,10 +104,13 @@ def view_votes(problem: Problem, heads: Sequence[nn.Module], settings: HeadSetti
     """
     chosen = torch.randperm(len(problem.labels), generator=generator(problem.seed, "agreement"))[:SAMPLE]
     views = problem.projected[chosen][:, [0, min(1, problem.projected.shape[1] - 1)]].float()  # (n, 2, P)
-    support = problem.projected[problem.labelled, 0].float()  # (S, P)
-    labels = one_hot(problem.truth, len(problem.classes)).float()
-    votes = [SoftVote([head], settings.temperature)(views.flatten(0, 1), support, labels)[0] for head in heads]
+    votes = [SoftVote([head], settings.temperature)(views.flatten(0, 1), *_given(problem))[0] for head in heads]
     return torch.stack([vote.unflatten(0, (-1, 2)).transpose(0, 1) for vote in votes])
+
+
+def _given(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Components (S, P) of the labelled images and their one-hot labels (S, C)."""
+    return problem.projected[problem.labelled, 0].float(), one_hot(problem.truth, len(problem.classes)).float()
 
 
 def agreement(votes: Tensor) -> float:
@@ -115,15 +119,15 @@ def agreement(votes: Tensor) -> float:
     return float((plain == augmented).double().mean())
 
 
-def exponent(problem: Problem, members: Sequence[Member], held_out: Tensor) -> float:
+def exponent(problem: Problem, members: Sequence[Member], held_out: Tensor, graph: SpreadGraph) -> float:
     """The exponent that calibrates the members' averaged vote.
 
     With held-out labels: the exponent that suits the votes (S, C) of those that had not seen them gives the confidence these
     deserve on the pool. The average over all members is softer, and is brought to that, and to what it gains by naming other
-    classes than they do where they differ. Without: to the share of images whose augmented view gets from one head the class
-    that another head gives to the plain view.
+    classes than they do where they differ. Without: to what single images of the classes that it names tell of them.
     """
-    votes = view_votes(problem, [member.head for member in members], members[0].settings)  # (E, 2, n, C)
+    heads, settings = [member.head for member in members], members[0].settings
+    votes = view_votes(problem, heads, settings)  # (E, 2, n, C)
     every = votes[:, 0].mean(0)  # (n, C)
     if len(problem.held):
         single = compare.exponent(problem, held_out, SPREAD)
@@ -134,8 +138,6 @@ def exponent(problem: Problem, members: Sequence[Member], held_out: Tensor) -> f
         theirs = together.gather(1, blind.argmax(2).T)  # (n, F) of the classes that the blind ones name
         confidence = 2 * deserved - float(theirs.mean())
     else:
-        plain, augmented = votes.argmax(3).unbind(1)  # (E, n)
-        same = (plain[:, None] == augmented[None]).double().mean(2)  # (E, E)
-        others = ~torch.eye(len(same), dtype=torch.bool) if len(same) > 1 else torch.ones(1, 1, dtype=torch.bool)
-        confidence = float(same[others].mean())
+        guess = SoftVote(heads, settings.temperature)(graph.bank, *_given(problem))[0].argmax(1)  # (M,)
+        confidence = graph.recovery(guess, len(problem.classes))
     return fit_exponent_to_confidence(every, confidence)

@@ -118,7 +118,7 @@ def _classifiers(
     rules: dict[str, Rule] = {"PAWS": ensemble.vote_of(problem, heads, members[0].settings)}
     rules |= {method: compare.fit_baseline(method, problem, graph) for method in BASELINES}
     exponents = {method: compare.exponent(problem, held_out[method]) for method in BASELINES}
-    exponents["PAWS"] = ensemble.exponent(problem, members, held_out["PAWS"])
+    exponents["PAWS"] = ensemble.exponent(problem, members, held_out["PAWS"], graph)
     support = (space.mean, space.scale, problem.support, problem.truth)
     return {
         method: Classifier(problem.classes, method, rule, *support, calibration=exponents[method])

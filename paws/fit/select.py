@@ -13,6 +13,7 @@ from paws.fit.compare import BASELINES, SpreadGraph
 from paws.fit.ensemble import Member
 from paws.fit.head import HeadSettings
 from paws.fit.problem import Problem
+from paws.rules import floor
 
 WIDTH = 256  # principal components of the features that heads start from
 MANY = 6  # labels a class from which on the labelled images make up half of the pool
@@ -37,15 +38,29 @@ def method_named(model: str) -> str | None:
 
 
 def settings_for(problem: Problem, settings: HeadSettings) -> HeadSettings:
-    """How heads are trained: many labels are seen more often, and single views are told apart by dropout.
+    """How heads are trained: many labels are seen more often, single views are told apart by dropout, many classes by a lower
+    temperature.
 
-    Neither happens where ``settings`` ask for something of the kind already.
+    None of it happens where ``settings`` ask for something of the kind already.
     """
     if _many(problem) and not settings.label_share:
         settings = replace(settings, label_share=0.5)
     if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
         settings = replace(settings, dropout=0.3)
+    if settings.temperature == HeadSettings.temperature:
+        settings = replace(settings, temperature=temperature_for(len(problem.classes)))
     return settings
+
+
+def temperature_for(num_classes: int) -> float:
+    """The temperature of heads: that of the defaults up to ten classes, and lower for more.
+
+    Among many classes the vote on the right one is diluted by what the temperature leaves to each of the others
+    (`paws.rules.floor`); all together they get what nine others get at the default.
+    """
+    most = HeadSettings.temperature
+    left = 9 * floor(10, most)
+    return min(most, num_classes / (num_classes - 1) / math.log((num_classes - 1) * (1 - left) / left))
 
 
 def filler_for(problem: Problem, graph: SpreadGraph) -> Callable[[Tensor], Tensor] | None:

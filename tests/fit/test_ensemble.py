@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from paws.fit import ensemble
+from paws.fit.calibrate import calibrated
 from paws.fit.compare import SpreadGraph
 from paws.fit.head import HeadSettings, _pool, train_head
 from paws.fit.problem import problem_of
@@ -55,13 +57,28 @@ def test_a_head_does_not_depend_on_a_label_that_it_leaves_out():
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
 
 
-def test_single_labels_are_judged_by_agreement():
+def test_single_labels_are_judged_by_what_others_like_them_recover():
     views, labels, _ = blobs(per_class=1)
     problem = problem_of(views, labels, "abc", width=12)
     members = ensemble.train_members(problem, SMALL)
     assert len(members) == 6 and all(m.left_out is None for m in members)
     nothing = ensemble.held_out(problem, members)
-    assert (nothing == 0).all() and ensemble.exponent(problem, members, nothing) > 0
+    graph = SpreadGraph(problem)
+    assert (nothing == 0).all()
+    every = ensemble.view_votes(problem, [m.head for m in members], SMALL)[:, 0].mean(0)
+    guess = ensemble.vote_of(problem, [m.head for m in members], SMALL)
+    support, labels = problem.space.standardise(problem.support), torch.eye(3)[problem.truth]
+    plain = problem.space.standardise(torch.as_tensor(views)[graph.images, 0])
+    named = guess(plain, support, labels)[0].argmax(1)
+    confidence = calibrated(every, ensemble.exponent(problem, members, nothing, graph)).amax(1).mean()
+    assert float(confidence) == pytest.approx(graph.recovery(named, 3), abs=0.01)
+
+
+def test_classes_that_stand_apart_are_recovered_and_random_ones_are_not():
+    views, labels, truth = blobs(per_class=1, spread=0.1)
+    graph = SpreadGraph(problem_of(views, labels, "abc", width=12))
+    assert graph.recovery(truth[graph.images], 3) > 0.99
+    assert graph.recovery(truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(0))], 3) < 0.5
 
 
 def test_me_max_follows_the_prior():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from paws.errors import InputError
-from paws.fit.select import choose, method_named
+from paws.fit.select import choose, method_named, temperature_for
+from paws.rules import floor
 
 
 def right(*counts: int, of: int = 100) -> dict[str, torch.Tensor]:
@@ -37,3 +38,14 @@ def test_names_of_methods():
     assert method_named("auto") is None and method_named("knn") == "nearest neighbours" and method_named("PAWS") == "PAWS"
     with pytest.raises(InputError, match="model 'svm' is not one of auto, paws"):
         method_named("svm")
+
+
+def test_many_classes_take_no_more_from_a_vote_than_nine_others_do():
+    assert all(temperature_for(classes) == 0.2 for classes in range(2, 11))
+    before = 0.2
+    for classes in (11, 36, 100, 1000):
+        temperature = temperature_for(classes)
+        assert temperature < before
+        assert (classes - 1) * floor(classes, temperature) == pytest.approx(9 * floor(10, 0.2))
+        before = temperature
+    assert 0.09 < before < 0.1  # the paper has 0.1 for ImageNet
