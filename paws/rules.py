@@ -8,6 +8,7 @@ vote; with ``own`` the queries are the supports themselves and none votes on its
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,9 @@ class Linear(nn.Module):
         """Fit labelled features (S, D) with class ids (S,); a class without an image gets no probability."""
         from sklearn.linear_model import LogisticRegression
 
-        model = LogisticRegression(C=c, max_iter=2000).fit(x.double().numpy(), y.numpy())
+        with warnings.catch_warnings():  # of many classes with few samples, which is what this is for
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            model = LogisticRegression(C=c, max_iter=2000).fit(x.double().numpy(), y.numpy())
         rule = cls(x.shape[1], num_classes, c)
         weight, bias = model.coef_, model.intercept_
         if len(model.classes_) == 2:  # scikit-learn keeps one row: the log odds of the second class
