@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from paws.data.stored_views import SCALE
 from paws.data.support import SupportSampler
 from paws.data.views import MultiCrop, View
 from paws.errors import InputError
-from paws.fit.calibrate import SPREAD, fit_exponent, fit_threshold
+from paws.fit.calibrate import fit_exponent_to_confidence
 from paws.fit.compare import score
 from paws.fit.fit import Fitted
 from paws.fit.head import HeadSettings
@@ -42,7 +43,7 @@ LR = 3e-5
 JITTER = 0.3  # of colours
 
 FOLDER = "finetuned"
-VERSION = 1  # of the recipe above: what another one made is made again
+VERSION = 2  # of the recipe above: what another one made is made again
 
 
 class VoteEmbedding(nn.Module):
@@ -113,37 +114,35 @@ def finetune(
 def judged(
     rule: SoftVote,
     before: Classifier,
+    former: np.ndarray,
     features: np.ndarray,
     labels: Tensor,
     test: Tensor,
     *,
-    accuracy: float,
     curves: list[dict[str, Any]],
 ) -> Fitted:
-    """The classifier of the new vote on new features (N, 1, D), calibrated by the votes of the labelled images on each other.
+    """The classifier of the new vote on new features (N, 1, D), as sure on average as ``before`` is on the ``former`` ones,
+    and abstaining as often.
 
-    Those labels were seen in training, so its figures without test labels flatter; the record says so.
+    No label is left that training has not seen, so nothing shows what was gained, and nothing more is believed. Accuracy
+    without test labels is that of the labelled images' votes on each other, which flatters; the record says so.
     """
     known = (labels >= 0).nonzero().flatten()
-    support, truth = torch.from_numpy(np.array(features[known.numpy(), 0])).float(), labels[known]
-    classifier = Classifier(before.classes, "PAWS", rule, before.mean, before.scale, support, truth)
-    several = bool((torch.bincount(truth) > 1).all())
-    if several:
-        classifier.calibration.fill_(fit_exponent(classifier.leave_one_out(), truth, SPREAD))
-    else:
-        classifier.calibration.copy_(before.calibration)
-    votes = classifier.leave_one_out()
-    confidence, guess = votes.max(1)
     plain = torch.from_numpy(np.array(features[:, 0])).float()
+    classifier = Classifier(before.classes, "PAWS", rule, before.mean, before.scale, plain[known], labels[known])
+    sure = before.votes(torch.from_numpy(np.array(former[:, 0])).float()).probabilities.amax(1)  # (N,)
+    found = classifier.votes(plain).probabilities
+    classifier.calibration.fill_(fit_exponent_to_confidence(found, float(sure.mean())))
     probabilities = classifier.votes(plain).probabilities
-    seen = slice(None) if several else slice(0)
-    correct = (guess == truth)[seen]
-    classifier.threshold.fill_(fit_threshold(probabilities.amax(1), confidence[seen], correct, accuracy))
+    kept = int((sure >= before.threshold).sum())
+    classifier.threshold.fill_(probabilities.amax(1).topk(kept).values[-1] if kept else 1.0)
+    votes, truth = classifier.leave_one_out(), labels[known]
+    several = bool((torch.bincount(truth) > 1).all())
+    seen, held = slice(None) if several else slice(0), test >= 0
     row = score("PAWS", votes[seen], truth[seen])
-    held = test >= 0
     if bool(held.any()):
         right = float((probabilities[held].argmax(1) == test[held]).double().mean())
-        row = type(row)(row.method, row.accuracy, row.low, row.high, right)
+        row = replace(row, test=right)
     reason = "PAWS fine-tuned on pixels; accuracy is leave-one-out over labels that training has seen."
     return Fitted(classifier, (row,), "PAWS", reason, votes, 1.0, {"finetuned": True, "lr": LR, "batch_size": BATCH}, curves)
 

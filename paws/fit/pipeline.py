@@ -76,9 +76,9 @@ def fit_folder(
             clear(run)
         remember(known, checked)
         work = _Work(images, labels, checked, options, steps, device, workers)
-        work.fit(run, frozen)
+        features = work.fit(run, frozen)
         if finetune_epochs:
-            run = work.finetune(run, frozen, finetune_epochs)
+            run = work.finetune(run, frozen, features, finetune_epochs)
     return load_fit(run)
 
 
@@ -103,8 +103,8 @@ class _Work:
     device: str
     workers: int
 
-    def fit(self, run: Path, frozen: Frozen) -> None:
-        """Embed, fit, predict; each unless it is done."""
+    def fit(self, run: Path, frozen: Frozen) -> np.memmap:
+        """Embed, fit, predict; each unless it is done. Returns the features (N, V, D)."""
         features = self._embed(run, frozen, self.options.views)
         key = self._key(frozen)
         former = read_record(run)
@@ -122,8 +122,9 @@ class _Work:
             self._save(run, frozen, fitted, key)
             self.steps.tell("fit", f"{fitted.chosen}: {fitted.reason}")
         self._predict(run, features)
+        return features
 
-    def finetune(self, run: Path, frozen: Frozen, epochs: int) -> Path:
+    def finetune(self, run: Path, frozen: Frozen, former: np.memmap, epochs: int) -> Path:
         """Train the whole network on and make a fit of it, unless it is done; returns its folder."""
         from paws.fit import finetune
 
@@ -151,8 +152,7 @@ class _Work:
         self.steps.tell("finetune", f"{epochs} epochs of {len(pool)} images; {self.steps.seconds['finetune']:.0f} s")
         features = self._embed(folder, tuned, 0)
         files, test = self.checked.files, self.checked.test
-        accuracy = self.options.accuracy
-        fitted = finetune.judged(vote, before, features, files.labels, test, accuracy=accuracy, curves=curves)
+        fitted = finetune.judged(vote, before, former, features, files.labels, test, curves=curves)
         self._save(folder, tuned, fitted, key)
         self._predict(folder, features)
         return folder

@@ -164,6 +164,10 @@ def test_the_whole_network_is_trained_on(command: Command, copied: Path, tiny_we
     ]
     assert set(changed) == {name for name, _ in before.bundle.frozen.model.backbone.named_parameters()}
     assert len(after.predictions) == 36
+    sure = [[float(row["probability"]) for row in fit.predictions] for fit in (before, after)]
+    assert np.mean(sure[0]) == pytest.approx(np.mean(sure[1]), abs=0.01)
+    abstained = [sum(row["abstain"] == "yes" for row in fit.predictions) for fit in (before, after)]
+    assert abstained[0] == abstained[1]
     names = [after.root / name for name in after.files[:5]]
     assert [p.label for p in after.bundle.predict(names)] == [row["label"] for row in after.predictions[:5]]
     steps = [json.loads(line)["step"] for line in (copied / "run/finetuned/metrics.jsonl").read_text().splitlines()]
