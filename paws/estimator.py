@@ -37,6 +37,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         model: "paws", "auto" (PAWS or a baseline, whichever predicts held-out labels best) or the name of a baseline.
         backbone, weights, image_size: of images, as in `paws.models.frozen.frozen_backbone`.
         views: random views of each image, beside the plain one.
+        mirror: whether half of them are mirrored; not where left and right matter.
         noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.
         heads, steps: networks that vote, and how long each is trained.
         prior: class frequencies to expect: "uniform", "labels", or one number a class.
@@ -60,6 +61,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         weights: str | Path | None = None,
         image_size: int | None = None,
         views: int = 5,
+        mirror: bool = True,
         noise: float = 0.3,
         heads: int = HeadSettings.heads,
         steps: int = HeadSettings.steps,
@@ -73,6 +75,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         self.weights = weights
         self.image_size = image_size
         self.views = views
+        self.mirror = mirror
         self.noise = noise
         self.heads = heads
         self.steps = steps
@@ -102,7 +105,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         self.frozen_: Frozen | None = None
         if images:
             self.frozen_ = frozen_backbone(self.backbone, self.weights, self.image_size)
-            views = _embedded(X, self.frozen_, self.views, self.device)
+            views = _embedded(X, self.frozen_, self.views, self.device, self.mirror)
         else:
             views = _rows(X)[:, None]  # (N, 1, D)
         found = fit_features(
@@ -168,21 +171,21 @@ def _rows(X: Any) -> Tensor:
     return torch.from_numpy(np.array(X, np.float64))  # a copy: X may be read-only
 
 
-def _embedded(images: Sequence[Any], frozen: Frozen, count: int, device: str) -> Tensor:
+def _embedded(images: Sequence[Any], frozen: Frozen, count: int, device: str, mirror: bool = True) -> Tensor:
     """Features (N, 1 + count, D) of the plain view and ``count`` random ones of each image."""
     run, parts = Runtime(frozen, device), []
     for start in range(0, len(images), BATCH):
         rows = range(start, min(start + BATCH, len(images)))
-        views = torch.stack([_views(images[i], i, frozen, count) for i in rows])  # (B, 1 + count, 3, size, size)
+        views = torch.stack([_views(images[i], i, frozen, count, mirror) for i in rows])  # (B, 1 + count, 3, size, size)
         parts.append(run(views.flatten(0, 1)).view(len(views), 1 + count, -1))
     return torch.cat(parts)
 
 
-def _views(image: Any, number: int, frozen: Frozen, count: int) -> Tensor:
+def _views(image: Any, number: int, frozen: Frozen, count: int, mirror: bool) -> Tensor:
     if isinstance(image, str | Path):
-        return read_views(str(image), count, frozen.size, frozen.interpolation)
+        return read_views(str(image), count, frozen.size, frozen.interpolation, mirror=mirror)
     pixels = as_pixels(image)
     plain = plain_view(pixels, frozen.size, frozen.interpolation)[None]
     if not count:
         return plain
-    return torch.cat([plain, random_views(pixels, count, frozen.size, frozen.interpolation, str(number))])
+    return torch.cat([plain, random_views(pixels, count, frozen.size, frozen.interpolation, str(number), mirror=mirror)])

@@ -36,21 +36,22 @@ def plain_view(image: Tensor, size: int, interpolation: str) -> Tensor:
     return _resized(image, [(height - side) // 2, (width - side) // 2, side, side], size, interpolation)
 
 
-def random_views(image: Tensor, count: int, size: int, interpolation: str, key: str) -> Tensor:
+def random_views(image: Tensor, count: int, size: int, interpolation: str, key: str, *, mirror: bool = True) -> Tensor:
     """``count`` random crops, mirrored or not, brighter or darker: uint8 (3, H, W) -> (count, 3, size, size).
 
-    They are a function of the image, ``count`` and ``key``.
+    They are a function of the image, ``count`` and ``key``. Without ``mirror`` they are the same ones, none of them mirrored.
     """
     draws = generator("stored views", VERSION, key)
     boxes = crop_boxes(count, image.shape[1], image.shape[2], SCALE, RATIO, draws).tolist()
     mirrored = torch.rand(count, generator=draws) < 0.5
     factors = uniform(count, *BRIGHTNESS, draws)
     views = torch.stack([_resized(image, box, size, interpolation) for box in boxes])  # (count, 3, size, size)
-    views = torch.where(mirrored[:, None, None, None], views.flip(3), views)
+    if mirror:
+        views = torch.where(mirrored[:, None, None, None], views.flip(3), views)
     return brightness(views.float() / 255, factors).mul_(255).round_().byte()
 
 
-def read_views(path: str, count: int, size: int, interpolation: str) -> Tensor:
+def read_views(path: str, count: int, size: int, interpolation: str, *, mirror: bool = True) -> Tensor:
     """The plain view of a file and ``count`` random ones, (1 + count, 3, size, size) uint8.
 
     A large JPEG is decoded at a reduced scale, of at least twice ``size``, so that the decoder's coarser scaling does not show.
@@ -59,27 +60,29 @@ def read_views(path: str, count: int, size: int, interpolation: str) -> Tensor:
     file = ImageFile(path)
     image = file.decode(max_reduction=min(file.height, file.width) / (2 * size))
     plain = plain_view(image, size, interpolation)[None]
-    return torch.cat([plain, random_views(image, count, size, interpolation, file.content)]) if count else plain
+    if not count:
+        return plain
+    return torch.cat([plain, random_views(image, count, size, interpolation, file.content, mirror=mirror)])
 
 
 def view_batches(
-    paths: Sequence[str], count: int, size: int, interpolation: str, *, batch_size: int, workers: int = 0
+    paths: Sequence[str], count: int, size: int, interpolation: str, *, batch_size: int, workers: int = 0, mirror: bool = True
 ) -> Iterator[Batch]:
     """The views of files in order; a file that cannot be read has views of zeros and a message that names it."""
-    files: Dataset[Any] = _Files(paths, count, size, interpolation)
+    files: Dataset[Any] = _Files(paths, count, size, interpolation, mirror)
     yield from DataLoader(files, batch_size, num_workers=workers, collate_fn=_collate)
 
 
 class _Files(Dataset[tuple[Tensor, str | None]]):
-    def __init__(self, paths: Sequence[str], count: int, size: int, interpolation: str) -> None:
-        self.paths, self.count, self.size, self.interpolation = paths, count, size, interpolation
+    def __init__(self, paths: Sequence[str], count: int, size: int, interpolation: str, mirror: bool) -> None:
+        self.paths, self.count, self.size, self.interpolation, self.mirror = paths, count, size, interpolation, mirror
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, str | None]:
         try:
-            return read_views(self.paths[index], self.count, self.size, self.interpolation), None
+            return read_views(self.paths[index], self.count, self.size, self.interpolation, mirror=self.mirror), None
         except InputError as error:
             return torch.zeros(1 + self.count, 3, self.size, self.size, dtype=torch.uint8), str(error)
 

@@ -49,12 +49,13 @@ class FeatureStore:
         files: whose features they are, in the order of the rows.
         frozen: the backbone.
         views: K, random views of each image beside the plain one.
+        mirror: whether half of the random views are mirrored.
     """
 
-    def __init__(self, folder: Path, files: FileSet, frozen: Frozen, views: int) -> None:
-        self.folder, self.files, self.frozen, self.views = folder, files, frozen, views
+    def __init__(self, folder: Path, files: FileSet, frozen: Frozen, views: int, *, mirror: bool = True) -> None:
+        self.folder, self.files, self.frozen, self.views, self.mirror = folder, files, frozen, views, mirror
         self.shape = (len(files), 1 + views, frozen.feature_dim)
-        self.settings = {"version": VERSION, "views": views, "backbone": frozen.config()}
+        self.settings = {"version": VERSION, "views": views, "mirror": mirror, "backbone": frozen.config()}
         self._open(stamps(files))
 
     @property
@@ -78,7 +79,13 @@ class FeatureStore:
         done = np.memmap(self.folder / STORE[1], np.uint8, "r+", shape=(len(self.files),))
         paths = [self.files.paths[int(row)] for row in pending]
         batches = view_batches(
-            paths, self.views, self.frozen.size, self.frozen.interpolation, batch_size=RECORDED, workers=workers
+            paths,
+            self.views,
+            self.frozen.size,
+            self.frozen.interpolation,
+            batch_size=RECORDED,
+            workers=workers,
+            mirror=self.mirror,
         )
         start = 0
         for views, faults in batches:  # (B, 1+K, 3, size, size)
@@ -115,7 +122,7 @@ class FeatureStore:
         folder.mkdir(parents=True)
         features = np.memmap(folder / STORE[0], np.float16, "w+", shape=self.shape)
         done = np.zeros(len(files), np.uint8)
-        if known is not None and {name: known[name] for name in self.settings} == self.settings:
+        if known is not None and {name: known.get(name) for name in self.settings} == self.settings:
             old = np.memmap(self.folder / STORE[0], np.float16, "r", shape=tuple(known["shape"]))
             finished = np.fromfile(self.folder / STORE[1], np.uint8)
             row_of = {tuple(stamp): row for row, stamp in enumerate(known["files"]) if finished[row]}

@@ -75,6 +75,7 @@ def finetune(
     *,
     epochs: int,
     key: str,
+    mirror: bool = True,
     seed: int = 0,
     device: str = "cpu",
     workers: int = 0,
@@ -97,7 +98,7 @@ def finetune(
     # batch norms stay in eval mode: a step has too few images to take their statistics from
     backbone = copy.deepcopy(frozen.model.backbone).requires_grad_(True)
     encoder = Encoder(backbone, head).to(device)
-    source = _source(files, pool, frozen, seed, device, workers)
+    source = _source(files, pool, frozen, mirror, seed, device, workers)
     steps, total = source.steps_per_epoch, epochs * source.steps_per_epoch
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(key, encoding="utf-8")
@@ -147,8 +148,8 @@ def judged(
     return Fitted(classifier, (row,), "PAWS", reason, votes, 1.0, {"finetuned": True, "lr": LR, "batch_size": BATCH}, curves)
 
 
-def _source(files: FileSet, pool: Tensor, frozen: Frozen, seed: int, device: str, workers: int) -> Source:
-    view = View(frozen.size, frozen.mean, frozen.std, scale=SCALE, flip=0.5, jitter=JITTER)
+def _source(files: FileSet, pool: Tensor, frozen: Frozen, mirror: bool, seed: int, device: str, workers: int) -> Source:
+    view = View(frozen.size, frozen.mean, frozen.std, scale=SCALE, flip=0.5 * mirror, jitter=JITTER)
     classes = len(files.classes)
     most = int(torch.bincount(files.labels[files.labels >= 0]).max())
     sampler = SupportSampler(

@@ -25,6 +25,7 @@ class FitOptions:
     weights: str | None = None  # file of the backbone's weights
     image_size: int | None = None
     views: int = 5  # random views of each image beside the plain one
+    mirror: bool = True  # half of them; not where left and right matter
     test: str | None = None  # labels to report on
     accuracy: float = 0.95  # what predictions should reach that it does not abstain from
     model: str = "auto"

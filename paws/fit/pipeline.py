@@ -144,6 +144,7 @@ class _Work:
                 before,
                 epochs=epochs,
                 key=key,
+                mirror=self.options.mirror,
                 seed=self.options.seed,
                 device=self.device,
                 workers=self.workers,
@@ -159,7 +160,7 @@ class _Work:
 
     def _embed(self, run: Path, frozen: Frozen, views: int) -> np.memmap:
         count = len(self.checked.files)
-        store = FeatureStore(run / record.FEATURES, self.checked.files, frozen, views)
+        store = FeatureStore(run / record.FEATURES, self.checked.files, frozen, views, mirror=self.options.mirror)
         missing = store.missing
         with self.steps.step("embed", count) as advance:
             advance(count - missing)

@@ -47,6 +47,9 @@ def test_random_views_are_crops_and_half_of_them_are_mirrored() -> None:
     rises = views[:, 0, :, -1].mean(1) - views[:, 0, :, 0].mean(1)
     mirrored = int((rises < 0).sum())
     assert 16 <= mirrored <= 48
+    straight = random_views(ramp, 64, 16, "bilinear", "key", mirror=False).float()
+    assert (straight[:, 0, :, -1].mean(1) > straight[:, 0, :, 0].mean(1)).all()
+    assert torch.equal(torch.where((rises < 0)[:, None, None, None], views.flip(3), views), straight)
     shares = rises.abs() / views.mean((1, 2, 3)) * ramp[0].float().mean() / 100  # about the crop's share of the width
     assert shares.min() > 0.4
     assert shares.std() > 0.05

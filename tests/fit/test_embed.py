@@ -62,6 +62,12 @@ def test_a_row_holds_the_features_of_its_file_in_all_views(tiny: Frozen, images:
         assert cosine_similarity(torch.from_numpy(features[row]).float(), expected).min() > 1 - 1e-3
 
 
+def test_views_that_are_not_mirrored_are_other_ones(tiny: Frozen, images: Path, tmp_path: Path) -> None:
+    mirrored, _ = fill(tmp_path / "store", images, tiny)
+    features = np.array(FeatureStore(tmp_path / "store", files_of(images), tiny, 2, mirror=False).fill())
+    assert np.array_equal(features[:, 0], mirrored[:, 0]) and not np.array_equal(features[:, 1:], mirrored[:, 1:])
+
+
 def test_only_new_and_changed_files_are_embedded_again(tiny: Frozen, images: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     first, _ = fill(store, images, tiny)
