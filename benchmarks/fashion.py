@@ -24,8 +24,8 @@ CHUNK = 250  # images embedded at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Fashion:
-    """``views`` (N, 1 + K, D) float16 of the pool, read from disk; ``test`` (T, D) float16; labels int64 in [0, 10)."""
+class Pool:
+    """``views`` (N, 1 + K, D) float16 of the pool, read from disk; ``test`` (T, D) float16; labels int64 in [0, C)."""
 
     views: np.ndarray
     labels: Tensor
@@ -34,14 +34,14 @@ class Fashion:
     classes: tuple[str, ...]
 
 
-def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None = None) -> Fashion:
+def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None = None) -> Pool:
     """The features of the first ``pool`` training images and of the first ``test`` test images."""
     images, held_out = (load_dataset("fashion_mnist", root, split) for split in ("train", "test"))
     assert isinstance(images, ImageSet) and isinstance(held_out, ImageSet)
     frozen = frozen_backbone(LITE, image_size=SIZE)
-    views = _stored(images.images[:POOL], VIEWS, frozen, "pool", pool)
-    plain = _stored(held_out.images, 0, frozen, "test", test)
-    return Fashion(
+    views = stored(images.images[:POOL], VIEWS, frozen, "fashion-pool", pool)
+    plain = stored(held_out.images, 0, frozen, "fashion-test", test)
+    return Pool(
         views[:pool],
         images.labels[:pool],
         torch.from_numpy(np.array(plain[:test, 0])),
@@ -50,11 +50,14 @@ def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None 
     )
 
 
-def _stored(images: Tensor, count: int, frozen: Frozen, name: str, needed: int) -> np.ndarray:
-    """Features (N, 1 + count, D) of which at least the first ``needed`` rows are there; chunks that are done are kept."""
+def stored(images: Tensor, count: int, frozen: Frozen, name: str, needed: int, *, mirror: bool = True) -> np.ndarray:
+    """Features (N, 1 + count, D) of grey images (N, 1, H, W) uint8, of which at least the first ``needed`` rows are there.
+
+    Chunks that are done are kept under ``name``, whose first word is the key of the views.
+    """
     folder = cache_folder() / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"fashion-{name}-{frozen.size}-{VERSION}-{frozen.digest[:12]}.f16"
+    path = folder / f"{name}-{frozen.size}-{VERSION}-{frozen.digest[:12]}.f16"
     shape = (len(images), 1 + count, frozen.feature_dim)
     done_path = path.with_suffix(".json")
     done = json.loads(done_path.read_text()) if done_path.is_file() and path.is_file() else 0
@@ -63,7 +66,9 @@ def _stored(images: Tensor, count: int, frozen: Frozen, name: str, needed: int) 
         run = Runtime(frozen)
         for start in range(done, needed, CHUNK):
             part = images[start : start + CHUNK]
-            seen = torch.stack([_views(image, start + i, count, frozen) for i, image in enumerate(part)])  # (B, 1+K, 3, S, S)
+            keys = [f"{name.split('-')[0]} {start + i}" for i in range(len(part))]
+            pairs = zip(part, keys, strict=True)
+            seen = torch.stack([_views(image, count, frozen, key, mirror) for image, key in pairs])  # (B, 1+K, 3, S, S)
             found = run(seen.flatten(0, 1)).view(len(part), *shape[1:])
             features[start : start + CHUNK] = found.half().numpy()
             features.flush()
@@ -73,12 +78,12 @@ def _stored(images: Tensor, count: int, frozen: Frozen, name: str, needed: int) 
     return np.memmap(path, np.float16, "r", shape=shape)
 
 
-def _views(image: Tensor, number: int, count: int, frozen: Frozen) -> Tensor:
-    image = image.expand(3, -1, -1)  # grey (1, 28, 28)
+def _views(image: Tensor, count: int, frozen: Frozen, key: str, mirror: bool) -> Tensor:
+    image = image.expand(3, -1, -1)
     plain = plain_view(image, frozen.size, frozen.interpolation)[None]
     if not count:
         return plain
-    return torch.cat([plain, random_views(image, count, frozen.size, frozen.interpolation, f"fashion {number}")])
+    return torch.cat([plain, random_views(image, count, frozen.size, frozen.interpolation, key, mirror=mirror)])
 
 
 def draw(labels: Tensor, per_class: int, number: int) -> Tensor:
