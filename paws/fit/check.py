@@ -17,6 +17,7 @@ from paws.fit.embed import Stamp, stamps
 from paws.fit.labels import class_counts, labelled_folder, listed
 from paws.log import write_text
 
+SHOWN = 12  # classes that a summary names
 TOO_MANY = 0.5  # share of unreadable files from which on the folder is taken for the wrong one
 
 
@@ -38,6 +39,18 @@ class Checked:
     def sparse(self) -> list[str]:
         """The classes with one label."""
         return [name for name, count in self.counts.items() if count == 1]
+
+    def summary(self) -> str:
+        """How much there is of everything, in one line."""
+        labelled, counts = int((self.files.labels >= 0).sum()), self.counts
+        shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:SHOWN])
+        more = f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+        text = f"{len(self.files)} images, {labelled} labelled ({shown}{more})"
+        text += f"; {len(self.unreadable)} cannot be read and are left out" if self.unreadable else ""
+        if not self.sparse:
+            return text
+        more = f" and {len(self.sparse) - SHOWN} more" if len(self.sparse) > SHOWN else ""
+        return f"{text}; only one label for {', '.join(self.sparse[:SHOWN])}{more}"
 
 
 def check_folder(

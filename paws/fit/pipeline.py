@@ -68,7 +68,7 @@ def fit_folder(
             workers=workers,
             advance=advance,
         )
-    steps.tell("check", _about(checked))
+    steps.tell("check", checked.summary())
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
     frozen = frozen_backbone(options.backbone, options.weights, options.image_size)
     with run_lock(run):
@@ -80,15 +80,6 @@ def fit_folder(
         if finetune_epochs:
             run = work.finetune(run, frozen, features, finetune_epochs)
     return load_fit(run)
-
-
-def _about(checked: Checked) -> str:
-    labelled = int((checked.files.labels >= 0).sum())
-    counts = ", ".join(f"{name} {count}" for name, count in list(checked.counts.items())[:12])
-    more = f", and {len(checked.counts) - 12} more" if len(checked.counts) > 12 else ""
-    text = f"{len(checked.files)} images, {labelled} labelled ({counts}{more})"
-    text += f"; {len(checked.unreadable)} cannot be read and are left out" if checked.unreadable else ""
-    return text + (f"; only one label for {', '.join(checked.sparse)}" if checked.sparse else "")
 
 
 @dataclass(frozen=True)
