@@ -83,8 +83,8 @@ def steadiest(members: Sequence[Member]) -> list[Member]:
 def choose(right: Mapping[str, Tensor], asked: str | None, agreement: float) -> tuple[str, str]:
     """The method in use and one sentence why, from which held-out labels (S,) bool each method named rightly.
 
-    A baseline has to beat PAWS by more than one standard error of the difference: the labels of a fold are judged by few of
-    PAWS's heads, all of which vote in the end.
+    A baseline has to beat PAWS by more than two standard errors of the difference: there are several that may do so by chance,
+    and the labels of a fold are judged by few of PAWS's heads, all of which vote in the end.
     """
     if asked is not None:
         return asked, f"{asked} was asked for."
@@ -98,7 +98,7 @@ def choose(right: Mapping[str, Tensor], asked: str | None, agreement: float) -> 
     share, own = float(right[best].double().mean()), float(ours.double().mean())
     difference = right[best].double() - ours.double()  # (S,) in {-1, 0, 1}
     error = float(difference.std()) / math.sqrt(count) if count > 1 else math.inf
-    if share - own > error:
+    if share - own > 2 * error:
         return best, f"{best} names {share:.1%} of {count} held-out labels rightly, PAWS {own:.1%}."
     if share > own:
         return "PAWS", (
