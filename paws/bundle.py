@@ -29,7 +29,7 @@ from paws.data.images import as_pixels
 from paws.errors import InputError
 from paws.models.frozen import Frozen
 from paws.models.runtime import BATCH, Runtime
-from paws.table import NEAREST, Prediction
+from paws.table import DIGITS, NEAREST, Prediction
 
 FORMAT = 1
 ABOUT = "bundle.json"
@@ -83,7 +83,7 @@ class Bundle:
         """Predictions of images whose features (N, D) are there already."""
         votes = self.classifier.votes(features, k=NEAREST)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
-        threshold = float(self.classifier.threshold)
+        threshold = round(float(self.classifier.threshold), DIGITS)
         columns = (top.values, top.indices, votes.unfamiliar, votes.neighbours, votes.weights)
         return [
             Prediction(
@@ -92,7 +92,7 @@ class Bundle:
                 probability=p,
                 second=self.classes[second],
                 second_probability=q,
-                abstain=p < threshold,
+                abstain=round(p, DIGITS) < threshold,
                 unfamiliar=max(0.0, unfamiliar),
                 nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
             )

@@ -62,7 +62,7 @@ class Classifier(nn.Module):
         self.register_buffer("support_labels", support_labels)  # (S,) int64
         self.register_buffer("calibration", torch.tensor(calibration))  # p -> p ** calibration, normalised
         self.register_buffer("threshold", torch.tensor(threshold))
-        self.eval()
+        self.eval().requires_grad_(False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (N, D) -> calibrated probabilities (N, C), weights (N, S), unfamiliar (N,); exportable to ONNX."""

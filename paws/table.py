@@ -14,6 +14,7 @@ from paws.errors import InputError
 from paws.log import write_text
 
 NEAREST = 3
+DIGITS = 4  # of a probability, as it is written and compared with the threshold
 COLUMNS = (
     "file",
     "label",
@@ -49,7 +50,7 @@ class Prediction:
             return row
         row |= {
             "label": self.label,
-            "probability": f"{self.probability:.4f}",
+            "probability": f"{self.probability:.{DIGITS}f}",
             "second": self.second,
             "second_probability": f"{self.second_probability:.4f}",
             "abstain": "yes" if self.abstain else "no",

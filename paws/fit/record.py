@@ -24,7 +24,7 @@ from paws.data.images import read_image
 from paws.errors import InputError
 from paws.fit.calibrate import calibration_error
 from paws.log import Metrics, write_text
-from paws.table import FIT_COLUMNS, Prediction, read_table, write_rows
+from paws.table import DIGITS, FIT_COLUMNS, Prediction, read_table, write_rows
 
 if TYPE_CHECKING:
     from paws.fit.fit import Fitted
@@ -170,7 +170,7 @@ def write_record(folder: Path, *, files: FileSet, fitted: Fitted, about: dict[st
         "reason": fitted.reason,
         "agreement": fitted.agreement,
         "head": fitted.settings,
-        "threshold": float(fitted.classifier.threshold),
+        "threshold": round(float(fitted.classifier.threshold), DIGITS),
         "calibration": {
             "measured_on": "labelled images, by models that did not see their labels",
             "error": calibration_error(fitted.held_out, labels),
