@@ -1,7 +1,7 @@
 """What `--finetune` gains: `python -m benchmarks.finetune [--images 2000] [--per-class 10] [--epochs 10] [--data letters]`.
 
 Writes a folder of PNG files and a few labels, fits it with EfficientNet-Lite0 at 64 pixels and trains the whole network on, as
-``paws fit --finetune`` does; prints how many of the images without a label are named rightly before and after. Seven minutes on
+``paws fit --finetune`` does; prints how many of the images without a label are named rightly before and after. Eight minutes on
 two cores for each kind of data, Fashion-MNIST and letters.
 """
 

@@ -31,7 +31,7 @@ from paws.models.frozen import Frozen
 from paws.models.runtime import BATCH, Runtime
 from paws.table import DIGITS, NEAREST, Prediction
 
-FORMAT = 1
+FORMAT = 2  # of format 1 the vote was calibrated with its floor
 ABOUT = "bundle.json"
 TENSORS = ("classifier.safetensors", "backbone.safetensors")
 
@@ -167,7 +167,9 @@ def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / ABOUT}: cannot be read as the description of a bundle: {error!r}") from None
     if about.get("format") != FORMAT:
-        raise InputError(f"{folder}: a bundle of format {about.get('format')}; this version of paws reads {FORMAT}")
+        raise InputError(
+            f"{folder}: a bundle of format {about.get('format')}; this version of paws reads {FORMAT}; call paws fit again"
+        )
     problems = [] if intact else [f"{ABOUT} was edited"]
     for name, digest in about["files"].items():
         try:

@@ -52,7 +52,7 @@ class Prediction:
             "label": self.label,
             "probability": f"{self.probability:.{DIGITS}f}",
             "second": self.second,
-            "second_probability": f"{self.second_probability:.4f}",
+            "second_probability": f"{self.second_probability:.{DIGITS}f}",
             "abstain": "yes" if self.abstain else "no",
             "unfamiliar": f"{self.unfamiliar:.4f}",
         }

@@ -149,7 +149,7 @@ def judged(
 
 
 def _source(files: FileSet, pool: Tensor, frozen: Frozen, mirror: bool, seed: int, device: str, workers: int) -> Source:
-    view = View(frozen.size, frozen.mean, frozen.std, scale=SCALE, flip=0.5 * mirror, jitter=JITTER)
+    view = View(frozen.size, frozen.mean, frozen.std, scale=SCALE, flip=0.5 if mirror else 0.0, jitter=JITTER)
     classes = len(files.classes)
     most = int(torch.bincount(files.labels[files.labels >= 0]).max())
     sampler = SupportSampler(

@@ -80,7 +80,7 @@ def _read(views: np.ndarray, chosen: np.ndarray | slice) -> Tensor:
     return read
 
 
-def _release(views: Views) -> None:
+def _release(views: np.ndarray) -> None:
     """Give back the pages of a memory map that were read, which would count as memory of this process until it ends."""
     base: Any = views
     while isinstance(base, np.ndarray):
