@@ -36,7 +36,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser" tests/test_losses.py tests/test_config.py tests/test_optim.py tests/data
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser" tests/test_losses.py tests/config tests/test_optim.py tests/data
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.views --quick

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.side_by_side import print_result
-from paws.cards import load_config
-from paws.config import PawsRecipe
+from paws.config.cards import load_config
+from paws.config.schema import PawsRecipe
 from paws.evaluate import accuracy, soft_nn_predict
-from paws.train import paws
+from paws.methods import paws
 from paws.train.results import embeddings
 from paws.train.run import Run
 from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start, task_of

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.side_by_side import print_result
-from paws.cards import load_config
+from paws.config.cards import load_config
 from paws.train import train
 from paws.train.compare import baselines
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from benchmarks.fashion import SIZE, draw
 from benchmarks.letters import CHARACTERS, letters
 from benchmarks.side_by_side import print_result
+from paws.config.options import FitOptions
 from paws.data.datasets import load_dataset
-from paws.fit.options import FitOptions
 from paws.fit.pipeline import fit_folder
 from paws.fit.record import PREDICTIONS
 from paws.models.frozen import LITE

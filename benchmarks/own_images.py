@@ -33,8 +33,8 @@ from torch import Tensor
 from benchmarks.fashion import Pool, draw, fashion_features
 from benchmarks.letters import letter_features
 from benchmarks.side_by_side import print_result
-from paws.fit.calibrate import calibration_error
-from paws.fit.compare import BASELINES
+from paws.classifiers.calibration import calibration_error
+from paws.classifiers.compare import BASELINES
 from paws.fit.fit import fit_features
 
 AS_IT_COMES = "LabelSpreading as scikit-learn has it"  # one-sided graph of 10 neighbours, alpha 0.2

@@ -21,10 +21,10 @@ import torch.multiprocessing
 
 from benchmarks.side_by_side import cpu_seconds, print_result
 from paws import distributed
-from paws.batch_norm import convert_sync_batchnorm
 from paws.data.source import Batch
 from paws.data.support import support_labels
 from paws.models import build_encoder
+from paws.models.batch_norm import convert_sync_batchnorm
 from paws.train.run import Run
 
 ROWS, DIMENSIONS = 105, 2048
@@ -96,9 +96,9 @@ class _Ready:
 
 def step_seconds(steps: int) -> tuple[float, float]:
     """Median CPU-seconds (of one rank, all its threads) and seconds of a PAWS step on 256 images per rank, digits card."""
-    from paws.config import Optim, PawsRecipe
+    from paws.config.schema import Optim, PawsRecipe
+    from paws.methods import paws
     from paws.optim import build_optimizer, parameter_groups
-    from paws.train import paws
 
     encoder = convert_sync_batchnorm(build_encoder("small_cnn", output_dim=128, in_channels=1))
     optim = Optim(name="adamw", lr=1e-3)

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from benchmarks.side_by_side import print_result
-from paws.bundle import load_bundle, save_bundle
-from paws.classifier import Classifier
+from paws.bundle.bundle import load_bundle, save_bundle
+from paws.classifiers.classifier import Classifier
+from paws.classifiers.heads import HeadSettings
+from paws.classifiers.rules import SoftVote, head
 from paws.fit import record
-from paws.fit.head import HeadSettings
-from paws.fit.select import WIDTH
+from paws.fit.choice import WIDTH
 from paws.models.frozen import Frozen
-from paws.rules import SoftVote, head
 
 IMAGES, VIEWS, DIM, CLASSES, LABELS, CORRECTED, BAR = 10_000, 6, 1280, 10, 100, 10, 5.0
 

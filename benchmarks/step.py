@@ -11,11 +11,11 @@ import argparse
 import torch
 
 from benchmarks.side_by_side import cost_ratio, print_result
-from paws.config import Optim, PawsRecipe
+from paws.config.schema import Optim, PawsRecipe
 from paws.data.source import Batch
 from paws.data.support import support_labels
+from paws.methods import paws
 from paws.models import build_encoder
-from paws.train import paws
 from paws.train.run import Run
 from paws.train.setup import start
 

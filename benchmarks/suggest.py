@@ -18,9 +18,9 @@ from torch import Tensor
 
 from benchmarks.features import Features, digits_pixels, fashion_lite0
 from benchmarks.side_by_side import print_result
-from paws.fit.space import fit_space
-from paws.fit.suggest import choose, frozen_embedding
-from paws.rules import Linear
+from paws.classifiers.rules import Linear
+from paws.classifiers.space import fit_space
+from paws.labels.suggest import choose, frozen_embedding
 
 BUDGETS = (10, 40)
 BAR = 3.0

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from benchmarks.features import Features, digits_pixels, fashion_lite0
 from benchmarks.side_by_side import print_result
-from paws.fit.folds import folds
-from paws.fit.space import fit_space
-from paws.fit.suspicious import rank_labels
-from paws.rules import Linear
+from paws.classifiers.folds import folds
+from paws.classifiers.rules import Linear
+from paws.classifiers.space import fit_space
+from paws.labels.issues import rank_labels
 
 PER_CLASS, FLIPPED, LOOKED_AT, BAR = 10, 10, 20, 0.7
 

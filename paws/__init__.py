@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paws.bundle import load_bundle as load
+    from paws.bundle.bundle import load_bundle as load
     from paws.estimator import PAWSClassifier
 
 __all__ = ["PAWSClassifier", "load"]
@@ -14,7 +14,7 @@ __all__ = ["PAWSClassifier", "load"]
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are first used: the command line must not wait for torch."""
     if name == "load":
-        from paws.bundle import load_bundle
+        from paws.bundle.bundle import load_bundle
 
         return load_bundle
     if name == "PAWSClassifier":

@@ -14,11 +14,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from paws.classifiers.heads import HeadSettings
 from paws.data.images import as_pixels
 from paws.data.stored_views import plain_view, random_views, read_views
 from paws.errors import InputError
 from paws.fit.fit import fit_features
-from paws.fit.head import HeadSettings
 from paws.models.frozen import DEFAULT, Frozen, frozen_backbone
 from paws.models.runtime import Runtime
 
@@ -47,7 +47,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: (C,) the labels.
-        classifier_: the fitted `paws.classifier.Classifier`.
+        classifier_: the fitted `paws.classifiers.classifier.Classifier`.
         support_: (S,) the labelled rows of X.
         scores_: PAWS and the baselines on held-out labels, best first.
         threshold_: the probability from which predictions should reach ``accuracy``.

@@ -79,7 +79,7 @@ def write_patterns(folder: Path, per_class: int = 12, labelled: int = 4, classes
 @pytest.fixture(scope="session")
 def fitted_run(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
     """The run folder of a small fit: 36 images of three patterns, 4 labels each. Read only; its images lie beside it."""
-    from paws.fit.options import FitOptions
+    from paws.config.options import FitOptions
     from paws.fit.pipeline import fit_folder
 
     folder = tmp_path_factory.mktemp("fitted")

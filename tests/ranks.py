@@ -27,8 +27,8 @@ context.set_forkserver_preload(
         "torch.distributed",
         "torch.nn.parallel",
         "paws.train.setup",
-        "paws.train.paws",
-        "paws.train.finetune",
+        "paws.methods.paws",
+        "paws.methods.finetune",
     ]
 )
 

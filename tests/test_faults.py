@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from paws.cards import from_mapping
-from paws.checkpoint import load_latest
-from paws.config import Config
+from paws.config.cards import from_mapping
+from paws.config.schema import Config
 from paws.errors import InputError
+from paws.runs.checkpoint import load_latest
 from paws.train import train
 from paws.train.means import Diverged
 from tests.ranks import environment
-from tests.runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
+from tests.digits_runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
 
 
 def config(run: Path, **sections: dict) -> Config:

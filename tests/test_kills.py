@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from paws.cards import from_mapping
-from paws.config import Config
+from paws.config.cards import from_mapping
+from paws.config.schema import Config
 from paws.seeds import python_random
 from tests.ranks import context
-from tests.runs import assert_same_run
+from tests.digits_runs import assert_same_run
 
 MOMENTS = ("during a write", "during evaluation", "anywhere", "anywhere", "anywhere")
 

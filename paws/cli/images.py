@@ -49,7 +49,7 @@ def fit(
     device: Device = "auto",
 ) -> None:
     """Predict a folder of images from a few labels: embed, train, compare, choose, predict, save."""
-    from paws.fit.options import FitOptions
+    from paws.config.options import FitOptions
     from paws.fit.pipeline import fit_folder
     from paws.models.frozen import DEFAULT
     from paws.train.signals import Interrupted
@@ -95,11 +95,11 @@ def predict(
 ) -> None:
     """Predict images with a bundle; an image that cannot be read is a row with an error. Runs under torchrun too."""
     from paws import distributed
-    from paws.bundle import load_bundle
-    from paws.fit.options import default_workers
+    from paws.bundle.bundle import load_bundle
+    from paws.bundle.predict import list_images, predict_table, predictions
+    from paws.config.options import default_workers
     from paws.fit.steps import Steps
-    from paws.log import console
-    from paws.predict import list_images, predict_table, predictions
+    from paws.runs.log import console
 
     if as_json == (output is not None):
         raise InputError("give either a table to write, -o predictions.csv, or --json")
@@ -140,7 +140,7 @@ def device_of(name: str) -> str:
 def _print_fit(found: FitRun) -> None:
     from rich.table import Table
 
-    from paws.log import console
+    from paws.runs.log import console
 
     record = found.record
     tested = any(row["test"] is not None for row in record["scores"])

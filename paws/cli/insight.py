@@ -13,9 +13,9 @@ from paws.cli.tables import SHOWN, print_changes, print_explanation, print_label
 from paws.errors import InputError
 
 if TYPE_CHECKING:
-    from paws.bundle import Bundle
+    from paws.bundle.bundle import Bundle
     from paws.fit.record import FitRun
-    from paws.fit.suggest import Suggestion
+    from paws.labels.suggest import Suggestion
 
 Source = Annotated[Path, typer.Argument(help="the folder of a fit, or a bundle")]
 Images = Annotated[Path | None, typer.Option(help="folder of the labelled images of a bundle; a fit knows its own")]
@@ -40,7 +40,7 @@ def explain(
     """Show which labelled images decided on an image, and with what weight."""
     from dataclasses import asdict
 
-    from paws import explain as module
+    from paws.labels import explain as module
 
     bundle, run = _open(source)
     found = module.explain(bundle.classifier, bundle.support_files, bundle.features([image])[0], nearest)
@@ -94,7 +94,7 @@ def suggest(
     device: Device = "auto",
 ) -> None:
     """Choose the images to label next: typical and diverse ones, and those that a fit is unsure of."""
-    from paws.fit import suggest as module
+    from paws.labels import suggest as module
 
     _refuse(output)
     if (source / "fit.json").is_file():
@@ -117,7 +117,7 @@ def export(
     form: Annotated[str | None, typer.Option("--format", help="onnx, torch or safetensors; else told by the ending")] = None,
 ) -> None:
     """Write a bundle as one file for other programs."""
-    from paws import export as module
+    from paws.bundle import export as module
 
     found = module.format_of(output, form)
     _refuse(output)
@@ -127,7 +127,7 @@ def export(
 
 def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     """The bundle, and the fit that it belongs to, where it lies in one."""
-    from paws.bundle import load_bundle
+    from paws.bundle.bundle import load_bundle
     from paws.fit.record import BUNDLE, RECORD, load_fit
 
     folder = source.absolute().parent if source.absolute().name == BUNDLE else source
@@ -139,10 +139,10 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
 
 def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
     """The images of a folder to label first."""
+    from paws.config.options import default_workers
     from paws.data.images import find_images
-    from paws.fit.options import default_workers
     from paws.fit.steps import Steps
-    from paws.fit.suggest import embed_folder, suggest_first
+    from paws.labels.suggest import embed_folder, suggest_first
     from paws.models.frozen import DEFAULT, frozen_backbone
 
     names = find_images(source)
@@ -160,8 +160,8 @@ def _refuse(output: Path | None) -> None:
 
 
 def _suspicious(source: FitRun | Bundle, n: int, output: Path | None) -> None:
-    from paws.fit.suspicious import suspicious
-    from paws.table import write_new_table
+    from paws.bundle.table import write_new_table
+    from paws.labels.issues import suspicious
 
     doubts = suspicious(source)[:n]
     rows = [(d.file, d.label, d.predicted, f"{d.probability:.0%}", ", ".join(d.neighbours)) for d in doubts]
@@ -178,7 +178,7 @@ def _suspicious(source: FitRun | Bundle, n: int, output: Path | None) -> None:
 
 def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images: Path | None, output: Path | None) -> int:
     from paws.data.images import find_images
-    from paws.fit import relabel
+    from paws.labels import relabel
 
     root = images or Path()
     names = list(dict.fromkeys([*bundle.support_files, *(find_images(images) if images else [])]))
@@ -191,7 +191,7 @@ def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images:
 
 
 def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path | None) -> int:
-    from paws.fit import relabel
+    from paws.labels import relabel
 
     done, after = relabel.relabel_run(run, relabel.read_changes(csv, remove, run.root, run.files))
     print_labels(done)

@@ -18,8 +18,8 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the page to write; report.html in the folder")] = None,
 ) -> None:
     """Write one HTML page that shows a run: results, mistakes, a map and a wall of its images."""
-    from paws.log import console
     from paws.report import write_report
+    from paws.runs.log import console
 
     path = write_report(run, output)
     console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from paws.explain import Explanation
-    from paws.fit.relabel import Change, Relabelled
+    from paws.labels.explain import Explanation
+    from paws.labels.relabel import Change, Relabelled
 
 SHOWN = 20  # rows of a table on the screen
 
@@ -49,7 +49,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    from paws.log import console
+    from paws.runs.log import console
 
     table = Table(title=title, title_justify="left")
     for column in columns:
@@ -61,6 +61,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 def say(text: str) -> None:
     """Print a line of plain text."""
-    from paws.log import console
+    from paws.runs.log import console
 
     console.print(text, markup=False)

@@ -46,7 +46,7 @@ def train(
         relaunch(devices, arguments)
     from paws import train as recipes
     from paws.distributed import place
-    from paws.log import console, write_text
+    from paws.runs.log import console, write_text
     from paws.suncet import load_card, without_gpu
     from paws.train.compare import baselines, check_comparable
     from paws.train.means import Diverged
@@ -125,7 +125,7 @@ def convert(
     ] = None,
 ) -> None:
     """Write a config of the published code as a card; what has no meaning here is named in its comments."""
-    from paws.cards import from_mapping, read_yaml
+    from paws.config.cards import from_mapping, read_yaml
     from paws.suncet import card_text, convert_config, is_suncet_config
 
     values = read_yaml(old)
@@ -148,7 +148,7 @@ def convert(
 
 def schema() -> None:
     """Print the JSON schema of the configs, for editors."""
-    from paws.config import Config
+    from paws.config.schema import Config
 
     print(json.dumps(Config.model_json_schema(), indent=1))
 
@@ -156,7 +156,7 @@ def schema() -> None:
 def _print_notes(notes: list[str]) -> None:
     from rich.markup import escape
 
-    from paws.log import console
+    from paws.runs.log import console
 
     for note in notes:
         console.print(f"[dim]old config:[/dim] {escape(note)}")
@@ -165,7 +165,7 @@ def _print_notes(notes: list[str]) -> None:
 def _print_result(result: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    from paws.log import console
+    from paws.runs.log import console
 
     for name, value in result.items():
         if name == "per_class":
@@ -179,7 +179,7 @@ def _print_result(result: dict[str, Any]) -> None:
 def _print_comparison(result: dict[str, Any], others: dict[str, float]) -> None:
     from rich.table import Table
 
-    from paws.log import console
+    from paws.runs.log import console
 
     table = Table(title=f"{result['test_images']} held-out images, {result['labelled_images']} labels, seed {result['seed']}")
     table.add_column("method")

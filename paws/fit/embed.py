@@ -20,9 +20,9 @@ from paws.data.folder import FileSet
 from paws.data.stored_views import VERSION, view_batches
 from paws.errors import InputError
 from paws.fit.record import STORE
-from paws.log import write_text
 from paws.models.frozen import Frozen
 from paws.models.runtime import Runtime
+from paws.runs.log import write_text
 
 RECORDED = 64  # images after which the rows are recorded as done
 

@@ -16,8 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paws.classifier import Classifier
-from paws.config import PawsRecipe
+from paws.classifiers.calibration import fit_exponent_to_confidence
+from paws.classifiers.classifier import Classifier
+from paws.classifiers.compare import score
+from paws.classifiers.heads import HeadSettings
+from paws.classifiers.rules import SoftVote
+from paws.config.schema import PawsRecipe
 from paws.data.files import FileBank
 from paws.data.folder import FileSet
 from paws.data.source import Source
@@ -25,16 +29,12 @@ from paws.data.stored_views import SCALE
 from paws.data.support import SupportSampler
 from paws.data.views import MultiCrop, View
 from paws.errors import InputError
-from paws.fit.calibrate import fit_exponent_to_confidence
-from paws.fit.compare import score
 from paws.fit.fit import Fitted
-from paws.fit.head import HeadSettings
-from paws.log import read_metrics
+from paws.methods.paws import train
 from paws.models.encoder import Encoder
 from paws.models.frozen import Frozen
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
-from paws.rules import SoftVote
-from paws.train.paws import train
+from paws.runs.log import read_metrics
 from paws.train.run import Rhythm, Run
 
 BATCH = 32  # unlabelled images a step, in two views each

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paws.classifier import Classifier
-from paws.fit import compare, ensemble
-from paws.fit.calibrate import SPREAD, calibrated, fit_threshold
-from paws.fit.compare import BASELINES, Score, SpreadGraph, score
-from paws.fit.ensemble import Member
-from paws.fit.head import HeadSettings
-from paws.fit.problem import Problem, problem_of
-from paws.fit.select import WIDTH, choose, filler_for, method_named, settings_for, steadiest
-from paws.fit.space import Views, rows
-from paws.rules import Rule
+from paws.classifiers import compare, ensemble
+from paws.classifiers.calibration import SPREAD, calibrated, fit_threshold
+from paws.classifiers.classifier import Classifier
+from paws.classifiers.compare import BASELINES, Score, SpreadGraph, score
+from paws.classifiers.ensemble import Member
+from paws.classifiers.heads import HeadSettings
+from paws.classifiers.problem import Problem, problem_of
+from paws.classifiers.rules import Rule
+from paws.classifiers.space import Views, rows
+from paws.fit.choice import WIDTH, choose, filler_for, method_named, settings_for, steadiest
 
 SAMPLE = 5000  # images of the pool whose confidence the threshold is read off
 

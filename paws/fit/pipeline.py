@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from paws.bundle import Bundle, load_bundle, save_bundle
-from paws.checkpoint import run_lock
+from paws.bundle.bundle import Bundle, load_bundle, save_bundle
+from paws.classifiers.heads import HeadSettings
+from paws.classifiers.prior import class_prior
+from paws.config.options import FitOptions, check_options, clear, default_workers, read_record
+from paws.data.check import Checked, check_folder, remember
 from paws.data.folder import FileSet
 from paws.errors import InputError
 from paws.fit import record
-from paws.fit.check import Checked, check_folder, remember
 from paws.fit.embed import FeatureStore, stamps
 from paws.fit.fit import Fitted, fit_features
-from paws.fit.head import HeadSettings
-from paws.fit.options import FitOptions, check_options, clear, default_workers, read_record
-from paws.fit.prior import class_prior
 from paws.fit.record import FitRun, load_fit
 from paws.fit.steps import Steps
 from paws.models.frozen import Frozen, frozen_backbone
+from paws.runs.checkpoint import run_lock
 
 CHUNK = 4096  # images predicted at a time
 

@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from paws.bundle import Bundle, load_bundle
+from paws.bundle.bundle import Bundle, load_bundle
+from paws.bundle.table import DIGITS, FIT_COLUMNS, Prediction, read_table, write_rows
+from paws.classifiers.calibration import calibration_error
 from paws.data.folder import FileSet
 from paws.data.images import read_image
 from paws.errors import InputError
-from paws.fit.calibrate import calibration_error
-from paws.log import Metrics, write_text
-from paws.table import DIGITS, FIT_COLUMNS, Prediction, read_table, write_rows
+from paws.runs.log import Metrics, write_text
 
 if TYPE_CHECKING:
     from paws.fit.fit import Fitted

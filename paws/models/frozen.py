@@ -142,7 +142,7 @@ def _width(model: PixelBackbone, name: str, size: int) -> int:
 def _load_file(backbone: nn.Module, path: Path) -> None:
     from timm.models import load_state_dict
 
-    from paws.weights import assign
+    from paws.models.weights import assign
 
     try:
         state = load_state_dict(str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paws.errors import InputError
-from paws.log import write_text
+from paws.runs.log import write_text
 
 
 def write_report(run: Path, output: Path | None = None) -> Path:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from paws.data.labels import read_labels
 from paws.errors import InputError
-from paws.fit.labels import read_labels
 from paws.fit.record import FitRun, load_fit
-from paws.log import read_metrics
 from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
 from paws.report.label_work import suggested, suspected
 from paws.report.statistics import wilson
 from paws.report.thumbnails import open_file
+from paws.runs.log import read_metrics
 from paws.seeds import generator
 
 SHOWN, EXTREME, SHOWN_LABELLED = 900, 150, 600  # images in the gallery; least sure and most unfamiliar ones among them

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from paws.fit.record import FitRun
-from paws.fit.suggest import suggest
-from paws.fit.suspicious import suspicious
+from paws.labels.issues import suspicious
+from paws.labels.suggest import suggest
 from paws.report.contents import Listed
 from paws.report.thumbnails import open_file
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from paws.data.datasets import ImageSet
 from paws.data.task import Task
-from paws.log import read_metrics
 from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
-from paws.report.judge import Images, Judge, select
+from paws.report.network import Images, Judge, select
 from paws.report.statistics import wilson
 from paws.report.thumbnails import open_file
+from paws.runs.log import read_metrics
 from paws.seeds import generator
 from paws.train import load_run
 

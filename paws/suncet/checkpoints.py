@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paws.checkpoint import save
-from paws.config import Config
+from paws.config.schema import Config
 from paws.data.download import download
 from paws.errors import InputError
+from paws.runs.checkpoint import save
 
 ADDRESS = "https://dl.fbaipublicfiles.com/paws"
 ROOTS = {"fc.": "head.", "pred.": "prediction_head."}  # all other published names belong to the backbone
@@ -71,10 +71,10 @@ def evaluate_checkpoint(source: str, config: Config, *, allow_partial: bool = Fa
         InputError: a file that cannot be read or does not fit ``config.model``, or data without held-out images.
     """
     from paws.models import build_classifier, build_encoder
+    from paws.models.weights import assign
     from paws.train import device_type
     from paws.train.results import classifier_result, soft_nn_result
     from paws.train.setup import task_of
-    from paws.weights import assign
 
     path = Path(source).expanduser()
     weights = read_checkpoint(path if path.is_file() else fetch(source))

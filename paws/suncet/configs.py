@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from paws.cards import from_mapping, merge_overrides, read_yaml
-from paws.config import Config
+from paws.config.cards import from_mapping, merge_overrides, read_yaml
+from paws.config.schema import Config
 from paws.errors import InputError
 
 RECIPES = {"paws_train": "paws", "suncet_train": "simclr_ct", "fine_tune": "finetune", "snn_fine_tune": "snn_finetune"}
@@ -50,7 +50,7 @@ def load_card(
     """A config from a card of ours (``path`` None: the defaults) or of the published code, with notes on the latter.
 
     ``overrides`` are in our keys. ``to_train``: a published config that asks for an evaluation is an error.
-    Raises InputError as ``paws.cards.load_config`` and ``convert_config`` do.
+    Raises InputError as ``paws.config.cards.load_config`` and ``convert_config`` do.
     """
     values: dict[str, Any] = read_yaml(path) if path else {}
     notes: list[str] = []

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paws.cards import from_mapping, load_config, read_yaml
-from paws.config import Config
+from paws.config.cards import from_mapping, load_config, read_yaml
+from paws.config.schema import Config
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def train(
     import torch
 
     from paws import distributed
-    from paws.environment import environment, versions
-    from paws.log import check_run_folder, write_text
+    from paws.runs.environment import environment, versions
+    from paws.runs.log import check_run_folder, write_text
     from paws.train.rhythm import Rhythm
     from paws.train.run import Run
     from paws.train.setup import task_of
@@ -86,7 +86,7 @@ def train(
             overwrite=overwrite,
         )
         with run:
-            recipe = import_module(f"paws.train.{config.recipe.name}")
+            recipe = import_module(f"paws.methods.{config.recipe.name}")
             result = {"recipe": config.recipe.name, "seed": config.seed, **recipe.recipe(run, config, task)}
             run.finish(result)
             if distributed.is_main():
@@ -182,8 +182,8 @@ def load_run(
     """
     import torch
 
-    from paws.checkpoint import CheckpointFolder
-    from paws.train.finetune import classifier_of
+    from paws.methods.finetune import classifier_of
+    from paws.runs.checkpoint import CheckpointFolder
     from paws.train.setup import encoder_of, task_of
 
     read_run(folder)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from paws.config import Config, FinetuneRecipe
+from paws.config.schema import Config, FinetuneRecipe
 from paws.data.datasets import ImageSet
 from paws.errors import InputError
 from paws.evaluate import accuracy, frozen_baselines
-from paws.train import finetune
+from paws.methods import finetune
 from paws.train.run import Run
 from paws.train.setup import task_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paws.config import Config
+from paws.config.schema import Config
 from paws.data.datasets import ImageSet
 from paws.data.task import Task
 from paws.evaluate import accuracy, embed, figures, soft_nn_predict

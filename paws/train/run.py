@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from paws import distributed
-from paws.checkpoint import CheckpointFolder, run_lock
 from paws.data.source import Batch, Source
 from paws.errors import InputError
-from paws.log import HELD_OUT, Metrics, check_run_folder, clear_run, console, holds_run, numbers, progress_bar, write_text
 from paws.optim import restore_optimizer, set_lr
+from paws.runs.checkpoint import CheckpointFolder, run_lock
+from paws.runs.log import HELD_OUT, Metrics, check_run_folder, clear_run, console, holds_run, numbers, progress_bar, write_text
 from paws.train.means import Means, diverged
 from paws.train.rhythm import Rhythm
 from paws.train.signals import Interrupted, caught_signals

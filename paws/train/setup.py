@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paws import distributed
-from paws.batch_norm import convert_sync_batchnorm
-from paws.config import Config, Optim
+from paws.config.schema import Config, Optim
 from paws.data.datasets import ImageSet
 from paws.data.source import Bank, Source, TensorBank
 from paws.data.support import SupportSampler
@@ -17,9 +16,10 @@ from paws.data.task import Task, load_task
 from paws.data.views import EvalView, MultiCrop, View, basic_view, eval_view, train_view
 from paws.errors import InputError
 from paws.evaluate import embed
-from paws.log import console
 from paws.models import Encoder, build_encoder
+from paws.models.batch_norm import convert_sync_batchnorm
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
+from paws.runs.log import console
 from paws.seeds import generator
 from paws.train.run import Run
 
@@ -137,7 +137,7 @@ def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise:
     )
     check_view_sizes(encoder, config, task)
     if model.init_from is not None:
-        from paws.weights import load_weights
+        from paws.models.weights import load_weights
 
         load_weights(encoder, model.init_from)
     synchronised = convert_sync_batchnorm(encoder) if synchronise else encoder

@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors import safe_open
 
 import paws
+from paws.bundle.table import read_table
 from paws.cli import main
-from paws.table import read_table
 from tests.conftest import draw
 
 

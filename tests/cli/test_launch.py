@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import CARD, finish, paws
+from tests.digits_runs import CARD, finish, paws
 
 
 @pytest.fixture

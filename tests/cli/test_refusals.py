@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.images import WNIDS, imagenet_folder
-from tests.runs import finish, paws
+from tests.digits_runs import finish, paws
 
 CARD = {
     "run_dir": "run",

@@ -13,7 +13,7 @@ from paws.data.datasets import load_dataset
 from paws.data.splits import PUBLIC_SPLITS, public_url, read_split
 from paws.data.task import load_task
 from tests.images import WNIDS, cifar10_folder, imagenet_folder
-from tests.runs import finish, paws
+from tests.digits_runs import finish, paws
 
 PUBLIC = b"n01440764_1.JPEG\nn01443537_2.JPEG\n"
 

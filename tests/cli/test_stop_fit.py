@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, write_patterns
-from tests.runs import finish, paws, wait_until
+from tests.digits_runs import finish, paws, wait_until
 
 
 @pytest.mark.parametrize("moment", ["checked.json", "features/views.json"])

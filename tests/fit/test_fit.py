@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from paws.classifier import Classifier
+from paws.classifiers.classifier import Classifier
+from paws.classifiers.heads import HeadSettings
 from paws.errors import InputError
+from paws.fit.choice import METHODS
 from paws.fit.fit import fit_features
-from paws.fit.head import HeadSettings
-from paws.fit.select import METHODS
 
 CLASSES = ("cat", "dog", "owl")
 SHORT = HeadSettings(heads=4, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from paws.bundle.table import FIT_COLUMNS
 from paws.errors import InputError
 from paws.fit.record import load_fit
-from paws.table import FIT_COLUMNS
 from tests.commands import Command
 from tests.conftest import TINY, draw, write_patterns
-from tests.runs import paws, wait_until
+from tests.digits_runs import paws, wait_until
 
 
 def options(weights: Path, *more: str) -> list[str]:

@@ -12,14 +12,14 @@ import torch
 import yaml
 
 from paws import train
-from paws.cards import load_config
+from paws.config.cards import load_config
 from paws.errors import InputError
 from paws.evaluate import soft_nn_predict
 from paws.report import write_report
 from paws.report.training_run import training_contents
 from paws.train.results import embeddings
 from tests.report.made import square
-from tests.runs import CARD, finish, paws
+from tests.digits_runs import CARD, finish, paws
 
 
 def run_of(folder: Path, *overrides: str) -> Path:

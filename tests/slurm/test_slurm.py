@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.runs import CARD, assert_same_run, finish, paws, paws_on_ranks, wait_until
+from tests.digits_runs import CARD, assert_same_run, finish, paws, paws_on_ranks, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm")]
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from paws.cards import from_mapping, load_config
+from paws.config.cards import from_mapping, load_config
 from paws.errors import InputError
 from paws.suncet import card_text, convert_config, is_suncet_config, load_card
-from tests.runs import finish, paws
+from tests.digits_runs import finish, paws
 from tests.suncet.configs import OLD, old
 
 RECIPE = dict(zip(OLD, ["paws", "paws", "simclr_ct", "finetune", "snn_finetune"], strict=True))

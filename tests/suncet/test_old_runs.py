@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from paws.cards import load_config
+from paws.config.cards import load_config
 from paws.models import build_encoder
+from paws.models.weights import load_weights
 from paws.suncet import write_checkpoint
-from paws.weights import load_weights
 from tests.images import WNIDS, cifar10_folder, imagenet_folder
-from tests.runs import finish, paws
+from tests.digits_runs import finish, paws
 from tests.suncet.configs import OLD
 
 SMALL = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from paws.cards import load_config
-from paws.checkpoint import CheckpointFolder
+from paws.config.cards import load_config
 from paws.errors import InputError
-from paws.log import read_metrics
+from paws.runs.checkpoint import CheckpointFolder
+from paws.runs.log import read_metrics
 from paws.train import evaluate, train
 
 CARD = Path(__file__).parents[2] / "configs/digits.yaml"
@@ -113,7 +113,7 @@ def test_validation_picks_the_best_weights(tmp_path):
 def test_a_signal_saves_the_state_and_the_run_goes_on_from_there(name, tmp_path):
     train(tiny(tmp_path / "whole"), quiet=True)
     code = (
-        "import os, signal, sys; from paws.train import paws, run; original = run.Run.update\n"
+        "import os, signal, sys; from paws.train import run; original = run.Run.update\n"
         "def update(self, *a, **k):\n original(self, *a, **k)\n"
         f" if self.step == 2: os.kill(os.getpid(), signal.{name})\n"
         "run.Run.update = update\nimport paws.cli; paws.cli.main()"

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from paws.cards import load_config
-from paws.config import Config
+from paws.config.cards import load_config
+from paws.config.schema import Config
 from paws.evaluate import soft_nn_predict
-from paws.log import read_metrics
+from paws.runs.log import read_metrics
 from paws.train import evaluate, train
 from paws.train.results import embeddings
 from paws.train.setup import encoder_of, task_of
-from tests.runs import assert_equal, rows
+from tests.digits_runs import assert_equal, rows
 
 CARD = Path(__file__).parents[2] / "configs/digits.yaml"
 TINY = [

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from paws.checkpoint import load_latest
 from paws.data.source import Batch
-from paws.log import read_metrics
 from paws.optim import SGD
+from paws.runs.checkpoint import load_latest
+from paws.runs.log import read_metrics
 from paws.train.rhythm import Rhythm
 from paws.train.run import Run
-from tests.runs import finish, paws
+from tests.digits_runs import finish, paws
 
 STEPS, OVERFLOW = 12, {3, 4, 8}
 

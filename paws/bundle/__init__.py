@@ -1,0 +1,1 @@
+"""The folder that holds a fitted model: writing, reading, predicting, tables, export."""

@@ -1,0 +1,195 @@
+"""A bundle: everything that predictions need in one folder of safetensors and JSON, with checksums and without pickle.
+
+bundle = paws.load("runs/flowers/bundle")
+bundle.predict(["new/1.jpg", "new/2.jpg"])
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from paws.bundle.table import DIGITS, NEAREST, Prediction
+from paws.classifiers.classifier import Classifier
+from paws.data.images import as_pixels
+from paws.errors import InputError
+from paws.models.frozen import Frozen
+from paws.models.runtime import BATCH, Runtime
+
+FORMAT = 2  # of format 1 the vote was calibrated with its floor
+ABOUT = "bundle.json"
+TENSORS = ("classifier.safetensors", "backbone.safetensors")
+
+
+@dataclass
+class Bundle:
+    """A classifier with its backbone, ready to predict."""
+
+    classifier: Classifier
+    frozen: Frozen
+    support_files: tuple[str, ...]  # (S) the labelled images, as they were named when it was fitted
+    about: dict[str, Any] = field(default_factory=dict)  # versions, and what else was noted when it was saved
+    device: str = "cpu"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The C classes, in the order of the probabilities."""
+        return self.classifier.classes
+
+    @cached_property
+    def _runtime(self) -> Runtime:
+        return Runtime(self.frozen, self.device)
+
+    def runtime(self) -> Runtime:
+        """The backbone as a function of uint8 images (B, 3, size, size); made at the first call."""
+        return self._runtime
+
+    def predict(self, images: Sequence[str | Path | Image.Image | np.ndarray]) -> list[Prediction]:
+        """Predictions of image files, Pillow images or uint8 arrays (H, W[, 3]), in order.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        return self.predict_features([_name(image) for image in images], self.features(images))
+
+    def features(self, images: Sequence[str | Path | Image.Image | np.ndarray]) -> Tensor:
+        """Frozen features (N, D) of image files, Pillow images or uint8 arrays (H, W[, 3]), in order.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        found = [torch.empty(0, self.frozen.feature_dim)]
+        for start in range(0, len(images), BATCH["cpu"]):
+            pixels = torch.stack([self._plain(image) for image in images[start : start + BATCH["cpu"]]])  # (B, 3, size, size)
+            found.append(self.runtime()(pixels))
+        return torch.cat(found)
+
+    def predict_features(self, names: Sequence[str], features: Tensor) -> list[Prediction]:
+        """Predictions of images whose features (N, D) are there already."""
+        votes = self.classifier.votes(features, k=NEAREST)
+        top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
+        threshold = round(float(self.classifier.threshold), DIGITS)
+        columns = (top.values, top.indices, votes.unfamiliar, votes.neighbours, votes.weights)
+        return [
+            Prediction(
+                file=name,
+                label=self.classes[first],
+                probability=p,
+                second=self.classes[second],
+                second_probability=q,
+                abstain=round(p, DIGITS) < threshold,
+                unfamiliar=max(0.0, unfamiliar),
+                nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
+            )
+            for name, (p, q), (first, second), unfamiliar, rows, weights in zip(
+                names, *(column.tolist() for column in columns), strict=True
+            )
+        ]
+
+    def _plain(self, image: str | Path | Image.Image | np.ndarray) -> Tensor:
+        from paws.data.stored_views import plain_view, read_views  # only here, as torchvision takes long to import
+
+        if isinstance(image, str | Path):
+            return read_views(str(image), 0, self.frozen.size, self.frozen.interpolation)[0]
+        return plain_view(as_pixels(image), self.frozen.size, self.frozen.interpolation)
+
+
+def save_bundle(
+    folder: Path, classifier: Classifier, frozen: Frozen, files_of_supports: Sequence[str], extra: dict[str, Any] | None = None
+) -> None:
+    """Write a bundle; a former one in ``folder`` is replaced only when the new one is whole.
+
+    ``files_of_supports`` (S) name the labelled images in the order of the classifier's support; ``extra`` is noted in
+    bundle.json.
+    """
+    contents = {
+        TENSORS[0]: to_bytes({name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}),
+        TENSORS[1]: to_bytes({name: value.detach().cpu().contiguous() for name, value in frozen.weights().items()}),
+    }
+    about = {
+        "format": FORMAT,
+        "classifier": classifier.config(),
+        "backbone": frozen.config(),
+        "support_files": list(files_of_supports),
+        "versions": {name: version(name) for name in ("paws-ssl", "torch", "timm", "onnxruntime")},
+        "files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
+        **(extra or {}),
+    }
+    about["checksum"] = _checksum(about)
+    contents[ABOUT] = (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()
+    new, old = (folder.with_name(f".{folder.name}.{what}") for what in ("new", "old"))
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        for name, data in contents.items():
+            with open(new / name, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise InputError(f"{folder}: the bundle cannot be written ({error.strerror})") from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:
+    """Read and verify a bundle. The backbone is built when it is first needed.
+
+    Raises:
+        InputError: no bundle, one of another format, or files that are missing or were edited, all of them named.
+    """
+    folder = Path(folder)
+    if not (folder / ABOUT).is_file():
+        hint = f"; is it {folder / 'bundle'}?" if (folder / "bundle" / ABOUT).is_file() else ""
+        raise InputError(f"{folder}: holds no bundle (no {ABOUT}){hint}")
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        intact = about["checksum"] == _checksum(about)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / ABOUT}: cannot be read as the description of a bundle: {error!r}") from None
+    if about.get("format") != FORMAT:
+        raise InputError(
+            f"{folder}: a bundle of format {about.get('format')}; this version of paws reads {FORMAT}; call paws fit again"
+        )
+    problems = [] if intact else [f"{ABOUT} was edited"]
+    for name, digest in about["files"].items():
+        try:
+            with open(folder / name, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    problems.append(f"{name} was edited or damaged")
+        except OSError as error:
+            problems.append(f"{name}: {error.strerror}")
+    if problems:
+        raise InputError(f"{folder}: not the bundle that was saved: {'; '.join(problems)}; fit again, or copy it again")
+    classifier = Classifier.from_config(about["classifier"])
+    classifier.load_state_dict(load_file(folder / TENSORS[0]))
+    frozen = Frozen.from_config(about["backbone"], partial(load_file, folder / TENSORS[1]))
+    return Bundle(classifier, frozen, tuple(about["support_files"]), about, device)
+
+
+def _checksum(about: dict[str, Any]) -> str:
+    content = {key: value for key, value in about.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _name(image: str | Path | Image.Image | np.ndarray) -> str:
+    return str(image) if isinstance(image, str | Path) else str(getattr(image, "filename", "") or "")

@@ -1,0 +1,177 @@
+"""A bundle as one file for other programs: ONNX, a torch.export program, or safetensors.
+
+Letters: B images, H x W pixels, C classes, S labelled images, k nearest of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from paws.errors import InputError
+
+if TYPE_CHECKING:
+    from paws.bundle.bundle import Bundle
+
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}  # of each format
+OUTPUTS = ("probabilities", "neighbours", "weights", "unfamiliar")
+NEAREST = 3  # labelled images named for each image
+
+
+class Resize(nn.Module):
+    """Images as they are stored, uint8 (B, H, W, 3) -> uint8 levels in float32 (B, 3, size, size), any H and W.
+
+    The plain view of `paws.data.stored_views`: the largest central square, resized with antialiasing, first across and then
+    down, each time to whole levels. It is written as two products with weights that depend on H and W, which every runtime
+    knows. ``interpolation`` is bilinear or bicubic.
+    """
+
+    def __init__(self, size: int, interpolation: str) -> None:
+        super().__init__()
+        self.size, self.bicubic = size, interpolation == "bicubic"
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, 3, size, size) with whole numbers in [0, 255]."""
+        first = images[0, :, :, 0]  # (H, W)
+        height, width = (torch.ones_like(line, dtype=torch.float32).sum() for line in (first[:, 0], first[0]))
+        side = torch.minimum(height, width)
+        pixels = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
+        pixels = _levels(pixels @ self._weights(images.shape[2], width, side).T)  # (B, 3, H, size)
+        return _levels(self._weights(images.shape[1], height, side) @ pixels)  # (B, 3, size, size)
+
+    def _weights(self, count: int, length: Tensor, side: Tensor) -> Tensor:
+        """How much each of ``count`` pixels gives to each pixel of the result: (size, count), rows sum to 1."""
+        scale, start = side / self.size, ((length - side) / 2).floor()
+        centre = (torch.arange(self.size) + 0.5) * scale + start  # (size,)
+        pixel = torch.arange(count) + 0.5  # (count,)
+        distance = (pixel - centre[:, None]).abs() / scale.clamp(min=1.0)  # (size, count)
+        if self.bicubic:  # Keys' kernel with a = -0.5
+            near = (1.5 * distance - 2.5) * distance * distance + 1
+            far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+            weights = torch.where(distance < 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
+        else:
+            weights = (1 - distance).clamp(min=0)
+        weights = weights * ((pixel > start) & (pixel < start + side))  # nothing from outside the square
+        return weights / weights.sum(1, keepdim=True)
+
+
+def _levels(pixels: Tensor) -> Tensor:
+    return (pixels + 0.5).floor().clamp(0, 255)
+
+
+class Deployed(nn.Module):
+    """A whole bundle as one network: images as they are stored in, what ``paws predict`` says out."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        self.resize = Resize(bundle.frozen.size, bundle.frozen.interpolation)
+        self.backbone, self.classifier = bundle.frozen.model, bundle.classifier
+        self.k = min(NEAREST, len(bundle.support_files))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, their weights (B, k), unfamiliar (B,)."""
+        probabilities, weights, unfamiliar = self.classifier(self.backbone(self.resize(images)))
+        top = weights.topk(self.k, dim=1)
+        return probabilities, top.indices, top.values, unfamiliar
+
+
+def format_of(path: Path, form: str | None = None) -> str:
+    """The format that the ending of ``path`` stands for.
+
+    Raises:
+        InputError: ``form`` is none that there is, or another one than the ending says.
+    """
+    if form is not None and form not in ENDINGS:
+        raise InputError(f"--format {form!r} is not one of {', '.join(ENDINGS)}")
+    found = next((name for name, ending in ENDINGS.items() if ending == path.suffix), None)
+    if found is None or form not in (None, found):
+        wanted = ENDINGS[form] if form else ", ".join(f"{ending} ({name})" for name, ending in ENDINGS.items())
+        raise InputError(f"{path}: its name must end in {wanted}")
+    return found
+
+
+def export(bundle: Bundle, path: Path) -> None:
+    """Write the bundle to ``path`` as one file; it appears whole or not at all.
+
+    Its ending says what it is: .onnx (images in, the four OUTPUTS out), .pt2 (the same as a program of torch.export, loaded by
+    ``torch.export.load``) or .safetensors (the weights, for those who rebuild the network). Each carries `description`: in the
+    ONNX metadata, in the extra file ``description.json`` of the program, in the safetensors metadata.
+
+    Raises:
+        InputError: another ending, ``path`` exists, or its folder cannot be written.
+    """
+    write = {"onnx": _write_onnx, "torch": _write_torch, "safetensors": _write_safetensors}[format_of(path)]
+    if path.exists():
+        raise InputError(f"{path}: exists already; remove it or choose another name")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            written = Path(folder) / path.name
+            write(bundle, written)
+            os.replace(written, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def description(bundle: Bundle) -> dict[str, str]:
+    """What a program needs besides the numbers, each value as JSON: classes, labelled images, threshold, preprocessing."""
+    classifier, frozen = bundle.classifier, bundle.frozen
+    labels = classifier.support_labels.tolist()
+    values: dict[str, Any] = {
+        "classes": list(classifier.classes),
+        "support_files": list(bundle.support_files),
+        "support_labels": [classifier.classes[y] for y in labels],
+        "method": classifier.method,
+        "threshold": float(classifier.threshold),
+        "backbone": frozen.config(),
+        "classifier": classifier.config(),
+        "preprocessing": f"uint8 RGB (batch, height, width, 3) of any size; its central square becomes {frozen.size} pixels",
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+
+
+def _example(bundle: Bundle) -> tuple[Tensor, tuple[dict[int, Any]]]:
+    """Two images to trace the network with, and which of their dimensions may change."""
+    size = bundle.frozen.size
+    dim = torch.export.Dim
+    free = {0: dim("batch"), 1: dim("height", min=2), 2: dim("width", min=2)}
+    return torch.zeros(2, size + 8, size + 24, 3, dtype=torch.uint8), (free,)
+
+
+def _write_onnx(bundle: Bundle, path: Path) -> None:
+    import onnx
+
+    images, free = _example(bundle)
+    torch.onnx.export(
+        Deployed(bundle).eval(),
+        (images,),
+        str(path),
+        input_names=["images"],
+        output_names=list(OUTPUTS),
+        dynamic_shapes=free,
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, description(bundle))
+    onnx.save(model, path)
+
+
+def _write_torch(bundle: Bundle, path: Path) -> None:
+    images, free = _example(bundle)
+    program = torch.export.export(Deployed(bundle).eval(), (images,), dynamic_shapes=free)
+    torch.export.save(program, path, extra_files={"description.json": json.dumps(description(bundle))})
+
+
+def _write_safetensors(bundle: Bundle, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    parts = {"backbone": bundle.frozen.weights(), "classifier": bundle.classifier.state_dict()}
+    tensors = {f"{part}.{name}": t.detach().clone().contiguous() for part, state in parts.items() for name, t in state.items()}
+    save_file(tensors, path, metadata=description(bundle))

@@ -1,0 +1,103 @@
+"""Predict any number of images as a stream: one process, or shares of the images on many ranks and one table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from paws import distributed
+from paws.bundle.bundle import Bundle
+from paws.bundle.table import PREDICT_COLUMNS, Prediction, write_rows
+from paws.data.images import find_images
+from paws.data.stored_views import view_batches
+from paws.errors import InputError
+
+BATCH = 64
+
+
+def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Paths of the images that ``inputs`` stand for, and the names to show: all images of a folder (relative to it, where
+    it is the only input), an image file, or a text file (.txt) with a path on every line.
+
+    Raises:
+        InputError: inputs that do not exist, all of them named, or no image at all.
+    """
+    paths: list[str] = []
+    problems = []
+    for given in inputs:
+        if given.is_dir():
+            paths += [os.path.join(given, name) for name in find_images(given)]
+        elif given.suffix.lower() == ".txt" and given.is_file():
+            paths += [line.strip() for line in given.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        elif given.is_file():
+            paths.append(str(given))
+        else:
+            problems.append(f"{given}: no such file or folder")
+    if problems:
+        raise InputError("\n".join(problems))
+    if not paths:
+        raise InputError(f"{', '.join(map(str, inputs))}: no images there")
+    root = inputs[0] if len(inputs) == 1 and inputs[0].is_dir() else None
+    return paths, [os.path.relpath(path, root) if root else path for path in paths]
+
+
+def predictions(bundle: Bundle, paths: Sequence[str], names: Sequence[str], *, workers: int = 0) -> Iterator[list[Prediction]]:
+    """Predictions in order, a batch at a time; an image that cannot be read has its ``error``."""
+    frozen, start = bundle.frozen, 0
+    for views, faults in view_batches(paths, 0, frozen.size, frozen.interpolation, batch_size=BATCH, workers=workers):
+        found = bundle.predict_features(names[start : start + len(views)], bundle.runtime()(views[:, 0]))
+        yield [Prediction(p.file, error=fault) if fault else p for p, fault in zip(found, faults, strict=True)]
+        start += len(views)
+
+
+def predict_table(
+    bundle: Bundle,
+    paths: Sequence[str],
+    names: Sequence[str],
+    output: Path,
+    *,
+    workers: int = 0,
+    advance: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Write the table ``output`` with a row for every image, in order; returns how many could not be read.
+
+    Every rank must call it with the same images: each predicts its share of them, and rank 0 joins the shares (the folder
+    of ``output`` must be one that all ranks see). The table appears when it is whole.
+
+    Raises:
+        InputError: the table cannot be written, or not one image can be read.
+    """
+    rank, ranks = distributed.rank(), distributed.world_size()
+    begin, end = (len(paths) * place // ranks for place in (rank, rank + 1))
+    shares = [output.with_name(f".{output.name}.{r}") for r in range(ranks)]
+    broken = 0
+    try:
+        with open(shares[rank], "w", encoding="utf-8", newline="") as file:
+            write_rows(file, [], PREDICT_COLUMNS, header=rank == 0)
+            for batch in predictions(bundle, paths[begin:end], names[begin:end], workers=workers):
+                broken += sum(bool(p.error) for p in batch)
+                write_rows(file, (p.row() for p in batch), PREDICT_COLUMNS, header=False)
+                advance(len(batch))
+        total = sum(distributed.gather_objects(broken))  # from here on every share is whole
+        if total == len(paths):
+            raise InputError(f"not one of {total} images can be read")
+        if rank == 0:
+            _join(shares, output)
+        distributed.barrier()
+        return total
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror})") from error
+    finally:
+        shares[rank].unlink(missing_ok=True)
+
+
+def _join(shares: Sequence[Path], output: Path) -> None:
+    with open(shares[0], "ab") as whole:
+        for share in shares[1:]:
+            with open(share, "rb") as part:
+                shutil.copyfileobj(part, whole)
+        whole.flush()
+        os.fsync(whole.fileno())
+    os.replace(shares[0], output)

@@ -1,0 +1,104 @@
+"""Predictions as rows of a CSV file or as JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from paws.errors import InputError
+from paws.runs.log import write_text
+
+NEAREST = 3
+DIGITS = 4  # of a probability, as it is written and compared with the threshold
+COLUMNS = (
+    "file",
+    "label",
+    "probability",
+    "second",
+    "second_probability",
+    "abstain",
+    "unfamiliar",
+    *(f"{name}_{k}" for k in range(1, NEAREST + 1) for name in ("nearest", "weight")),
+)
+FIT_COLUMNS = (*COLUMNS, "given")  # given: the label that the user gave, empty for all others
+PREDICT_COLUMNS = (*COLUMNS, "error")  # error: why an image could not be read, empty for all others
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the classifier says of one image; ``label`` is empty and ``error`` says why where it could not be read."""
+
+    file: str
+    label: str = ""
+    probability: float = 0.0  # calibrated, in [0, 1]
+    second: str = ""
+    second_probability: float = 0.0
+    abstain: bool = True  # the probability is below what reaches the accuracy that was asked for
+    unfamiliar: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image
+    nearest: tuple[tuple[str, float], ...] = ()  # labelled images and their share of the vote, the largest first
+    error: str = ""
+
+    def row(self, **more: str) -> dict[str, str]:
+        """The columns of a table; numbers with four digits, nothing where the image could not be read."""
+        row = {"file": self.file, "error": self.error, **more}
+        if self.error:
+            return row
+        row |= {
+            "label": self.label,
+            "probability": f"{self.probability:.{DIGITS}f}",
+            "second": self.second,
+            "second_probability": f"{self.second_probability:.{DIGITS}f}",
+            "abstain": "yes" if self.abstain else "no",
+            "unfamiliar": f"{self.unfamiliar:.4f}",
+        }
+        for k, (file, weight) in enumerate(self.nearest[:NEAREST], 1):
+            row |= {f"nearest_{k}": file, f"weight_{k}": f"{weight:.4f}"}
+        return row
+
+    def json(self) -> str:
+        """One line of JSON; of an image that could not be read, its file and the error."""
+        if self.error:
+            return json.dumps({"file": self.file, "error": self.error})
+        nearest = [{"file": file, "weight": round(weight, 6)} for file, weight in self.nearest]
+        about: dict[str, Any] = {"file": self.file, "label": self.label, "probability": round(self.probability, 6)}
+        about |= {"second": self.second, "second_probability": round(self.second_probability, 6)}
+        about |= {"abstain": self.abstain, "unfamiliar": round(self.unfamiliar, 6), "nearest": nearest}
+        return json.dumps(about, ensure_ascii=False)
+
+
+def write_rows(file: TextIO, rows: Iterable[dict[str, str]], columns: Sequence[str], *, header: bool = True) -> None:
+    """Append CSV rows; columns that a row lacks are empty, others are left out."""
+    writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a table. Raises InputError where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table of predictions: {error}") from None
+
+
+def write_new_table(path: Path, rows: Iterable[dict[str, str]], columns: Sequence[str]) -> None:
+    """Write a table that a person is going to work on, whole or not at all.
+
+    Raises:
+        InputError: ``path`` exists, as somebody may have worked on it, or cannot be written.
+    """
+    if path.exists():
+        raise InputError(f"{path}: exists already; remove it or choose another name")
+    text = io.StringIO()
+    write_rows(text, rows, columns)
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,101 @@
+"""Train the small network that PAWS puts on frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paws.classifiers.rules import head
+from paws.config.schema import PawsRecipe
+from paws.data.features import FeatureBank
+from paws.data.source import Source
+from paws.data.support import SupportSampler
+from paws.methods.paws import train
+from paws.models.encoder import Encoder
+from paws.optim import build_optimizer, parameter_groups, warmup_cosine
+from paws.seeds import seed_of
+from paws.train.run import Rhythm, Run
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How a head is trained."""
+
+    heads: int = 5  # at least
+    steps: int = 600
+    batch_size: int = 128  # unlabelled images a step, in two views each
+    label_share: float = 0.0  # of the unlabelled batch that are labelled images, in [0, 1)
+    images_per_class: int = 16  # support images, at most; fewer where no class has as many
+    hidden_dim: int = 256
+    out_dim: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    temperature: float = 0.2
+    sharpening: float = 0.25
+    smoothing: float = 0.1
+    me_max: float = 1.0
+    dropout: float = 0.0
+    noise: float = 0.0
+
+
+def train_head(
+    views: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    settings: HeadSettings,
+    *,
+    seed: int = 0,
+    prior: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    listener: Callable[[dict[str, Any]], None] | None = None,
+) -> nn.Module:
+    """A head (N, P) -> (N, out_dim) trained by PAWS on views (N, V, P) with labels (N,), -1 where unlabelled; in eval mode.
+
+    ``listener`` is given the rows of numbers that a run folder would hold in metrics.jsonl.
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "head"))
+        network = head(views.shape[2], settings.hidden_dim, settings.out_dim).to(device)
+    encoder = Encoder(nn.Identity(), network)
+    most = int(torch.bincount(labels[labels >= 0]).max())
+    sampler = SupportSampler(
+        labels,
+        classes_per_batch=num_classes,
+        images_per_class=min(settings.images_per_class, most),
+        seed=seed,
+    )
+    source = Source(
+        FeatureBank(views, device, dropout=settings.dropout, noise=settings.noise),
+        pool=_pool(labels, settings.label_share),
+        batch_size=settings.batch_size,
+        sampler=sampler,
+        smoothing=settings.smoothing,
+        seed=seed,
+    )
+    recipe = PawsRecipe(temperature=settings.temperature, sharpening=settings.sharpening, me_max=settings.me_max)
+    with Run(device, rhythm=Rhythm(log=50), quiet=True, listener=listener) as run:
+        optimizer = build_optimizer("adamw", parameter_groups(encoder, settings.weight_decay), lr=settings.lr)
+        rate = partial(
+            warmup_cosine,
+            start_lr=0.0,
+            lr=settings.lr,
+            final_lr=0.0,
+            warmup_steps=settings.steps // 20,
+            total_steps=settings.steps,
+        )
+        model = run.start(encoder, optimizer, rate, total_steps=settings.steps, steps_per_epoch=settings.steps)
+        train(run, model, source, recipe, prior)
+    return network.eval().requires_grad_(False)
+
+
+def _pool(labels: Tensor, share: float) -> Tensor:
+    """All images, the labelled ones repeated until they make up about ``share`` of the pool."""
+    labelled, everything = (labels >= 0).nonzero().flatten(), torch.arange(len(labels))
+    further = share / (1 - share) * len(labels) - len(labelled) / (1 - share)  # rows to add, so that they make up the share
+    return torch.cat([everything, labelled.repeat(max(0, round(further / len(labelled))))])

@@ -1,0 +1,1 @@
+"""What can be set: recipe cards, options of a fit. Nothing here needs torch."""

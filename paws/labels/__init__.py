@@ -1,0 +1,1 @@
+"""Work on labels: what to label next, doubtful labels, changes without training, reasons of a prediction."""

@@ -1,0 +1,108 @@
+"""Labels that the other labelled images contradict, the most doubtful first: candidates for a second look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from paws.bundle.bundle import Bundle
+from paws.fit.record import FitRun
+
+TEMPERATURE = 0.1  # of the vote of the other labelled images
+SHOWN = 3  # neighbours named
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A labelled image (its row among the labelled ones) whose label is in doubt.
+
+    ``given`` and ``expected`` are class ids; ``score`` is the probability, in [0, 1], that the label is another one, and
+    ``neighbours`` are the rows of the labelled images most like it.
+    """
+
+    row: int
+    given: int
+    expected: int
+    score: float
+    neighbours: tuple[int, ...]
+
+
+def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: Tensor | None = None) -> list[Suspicion]:
+    """All labelled images that can be judged, the most doubtful label first.
+
+    An image is judged by the vote of the other labelled images, soft nearest neighbours on ``embeddings`` (S, P) that no
+    label has shaped (frozen features), and by ``held_out`` (S, C), probabilities of models that did not see its label (a row
+    of nan where there are none); the score is one minus the mean probability of the given label. ``labels`` (S,) int64. The
+    only image of its class is left out: without it nothing is known of the class.
+    """
+    others, similarity = _vote_of_others(embeddings.float(), labels, num_classes)
+    judged = others if held_out is None else torch.where(held_out.isnan(), others, (others + held_out.float()) / 2)  # (S, C)
+    counts = torch.bincount(labels, minlength=num_classes)
+    score = 1 - judged.gather(1, labels[:, None])[:, 0]  # (S,)
+    expected = judged.argmax(1).tolist()
+    nearest = similarity.topk(min(SHOWN, len(labels) - 1), dim=1).indices.tolist()
+    order = score.argsort(descending=True, stable=True).tolist()
+    return [
+        Suspicion(row, int(labels[row]), expected[row], float(score[row]), tuple(nearest[row]))
+        for row in order
+        if counts[labels[row]] > 1
+    ]
+
+
+def _vote_of_others(embeddings: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Votes (S, C) on each image without itself, every class with the same say, and the cosines (S, S), -inf to itself."""
+    z = normalize(embeddings, dim=1)
+    own = torch.eye(len(z), dtype=torch.bool)
+    similarity = (z @ z.T).masked_fill(own, -torch.inf)  # (S, S)
+    classes = one_hot(labels, num_classes).float()  # (S, C)
+    counts = classes.sum(0) - classes  # (S, C) labelled images of each class besides the image itself
+    say = counts.gather(1, labels.expand(len(z), -1)).clamp_min(1)  # (S, S)
+    weights = (similarity / TEMPERATURE - say.log()).softmax(1)
+    return weights @ classes, similarity
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A labelled image by name: its label, what it is more like, the probability of its label, the images most like it."""
+
+    file: str
+    label: str
+    predicted: str
+    probability: float
+    neighbours: tuple[str, ...]
+
+
+def suspicious(source: FitRun | Bundle) -> list[Doubt]:
+    """The labels of a fit, or of a bundle, the most doubtful first.
+
+    A fit has kept what models predicted that did not see the label; with a bundle alone only the other labelled images judge.
+    """
+    bundle = source if isinstance(source, Bundle) else source.bundle
+    classifier, files = bundle.classifier, bundle.support_files
+    held_out = None if isinstance(source, Bundle) else _held_out(source, files, classifier.classes)
+    frozen = (classifier.support - classifier.mean) / classifier.scale  # (S, D)
+    ranking = rank_labels(frozen, classifier.support_labels, len(classifier.classes), held_out)
+    names = classifier.classes
+    return [
+        Doubt(files[s.row], names[s.given], names[s.expected], 1 - s.score, tuple(files[row] for row in s.neighbours))
+        for s in ranking
+    ]
+
+
+def _held_out(run: FitRun, files: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """Held-out probabilities (S, C) as far as the run has kept them: the predicted class's, the rest shared by the others.
+
+    A label that came after the fit has a row of nan.
+    """
+    kept = {row["file"]: row for row in run.held_out}
+    found = torch.full((len(files), len(classes)), torch.nan)
+    for i, file in enumerate(files):
+        if file in kept and kept[file]["predicted"] in classes:
+            confidence = float(kept[file]["probability"])
+            found[i] = (1 - confidence) / (len(classes) - 1)
+            found[i, classes.index(kept[file]["predicted"])] = confidence
+    return found

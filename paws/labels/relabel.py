@@ -1,0 +1,183 @@
+"""Labels corrected, added and removed after fitting: the labelled images vote, so changing them needs no training."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paws.bundle.bundle import Bundle, save_bundle
+from paws.bundle.table import Prediction, write_rows
+from paws.classifiers.classifier import Classifier
+from paws.data.labels import LabelRow, listed, match_rows, read_labels
+from paws.errors import InputError
+from paws.fit import record
+from paws.fit.record import FitRun
+from paws.runs.checkpoint import run_lock
+from paws.runs.log import write_text
+
+REMOVE = "-"  # as the label of a row: the image has no label any more
+
+Changes = Mapping[str, str | None]  # file -> its new label, None: none
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """A classifier with other labelled images, their ``files`` in its order, and what was done to get there."""
+
+    classifier: Classifier
+    files: tuple[str, ...]
+    corrected: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    new_classes: tuple[str, ...]
+    lost_classes: tuple[str, ...]
+
+    @property
+    def changed(self) -> int:
+        """Number of labels that are not what they were."""
+        return len(self.corrected) + len(self.added) + len(self.removed)
+
+
+def read_changes(path: Path | None, remove: Sequence[str], root: Path, names: Sequence[str]) -> dict[str, str | None]:
+    """Changes from a label file and from files whose label goes: file -> its new label, or None.
+
+    In the label file a row whose label is empty or ``-`` takes the label away (an image that has none stays without).
+    ``names`` are the images that may be meant, relative to ``root``.
+
+    Raises:
+        InputError: the label file cannot be read, or rows name no such image or one image twice; every such row is named.
+    """
+    rows = [replace(row, label=row.label or REMOVE) for row in read_labels(path, allow_empty=True)] if path else []
+    rows += [LabelRow(file, REMOVE, 0) for file in remove]
+    labels, problems = match_rows(root, names, rows)
+    if problems:
+        raise InputError(listed(f"{path or '--remove'}: {len(problems)} problem(s) with the labels", problems))
+    return {file: None if label == REMOVE else label for file, label in labels.items()}
+
+
+def change_support(
+    classifier: Classifier, files: Sequence[str], changes: Changes, features_of: Callable[[list[str]], Tensor]
+) -> Relabelled:
+    """Apply ``changes`` to a classifier whose labelled images are ``files`` (S,), in its order.
+
+    Labelled images keep their order, new ones follow; new classes come after the known ones, and a class that loses its last
+    image is gone. ``features_of`` gives the frozen features (n, D) of newly labelled files.
+
+    Raises:
+        InputError: fewer than two classes would be left, or the method cannot change its labels (LabelSpreading).
+    """
+    old = {file: classifier.classes[y] for file, y in zip(files, classifier.support_labels.tolist(), strict=True)}
+    kept = {file: changes.get(file, label) for file, label in old.items()}
+    added = {file: label for file, label in changes.items() if label is not None and file not in old}
+    labels = {file: label for file, label in (kept | added).items() if label is not None}
+    met = set(labels.values())
+    new = tuple(sorted(met - set(classifier.classes)))
+    classes = tuple(name for name in classifier.classes if name in met) + new
+    if len(classes) < 2:
+        raise InputError(
+            f"after these changes only {', '.join(classes) or 'no class'} has labels; at least two classes need them"
+        )
+    stay = torch.tensor([i for i, file in enumerate(files) if file in labels], dtype=torch.int64)
+    support = classifier.support[stay]  # (S', D)
+    if added:
+        support = torch.cat([support, features_of(list(added)).to(support)])
+    ids = torch.tensor([classes.index(label) for label in labels.values()], dtype=torch.int64)
+    return Relabelled(
+        classifier.with_support(support, ids, classes),
+        tuple(labels),
+        corrected=tuple(file for file, label in old.items() if kept[file] not in (None, label)),
+        added=tuple(added),
+        removed=tuple(file for file in old if kept[file] is None),
+        new_classes=new,
+        lost_classes=tuple(name for name in classifier.classes if name not in met),
+    )
+
+
+@dataclass(frozen=True)
+class Change:
+    """An image that is predicted otherwise than before: its label and probability then and now."""
+
+    file: str
+    before: str
+    before_probability: float
+    after: str
+    after_probability: float
+
+
+def relabel_run(run: FitRun, changes: Changes) -> tuple[Relabelled, list[Prediction]]:
+    """The classifier of a fit with changed labels, and its predictions for all N images; nothing is written."""
+    features = run.plain  # (N, D)
+    row_of = {file: row for row, file in enumerate(run.files)}
+    done = change_support(
+        run.bundle.classifier, run.bundle.support_files, changes, lambda files: features[[row_of[file] for file in files]]
+    )
+    return done, _bundle_of(run.bundle, done).predict_features(run.files, features)
+
+
+def relabel_bundle(bundle: Bundle, changes: Changes, root: Path) -> Relabelled:
+    """The classifier of a bundle with changed labels; newly labelled images are read below ``root`` and embedded."""
+    return change_support(
+        bundle.classifier, bundle.support_files, changes, lambda files: bundle.features([root / file for file in files])
+    )
+
+
+def differences(before: Sequence[dict[str, str]], after: Sequence[Prediction]) -> list[Change]:
+    """The images whose predicted label changed; ``before`` are rows of predictions.csv in the same order."""
+    return [
+        Change(new.file, old["label"], float(old["probability"]), new.label, new.probability)
+        for old, new in zip(before, after, strict=True)
+        if old["label"] != new.label
+    ]
+
+
+def save(folder: Path, bundle: Bundle, done: Relabelled) -> None:
+    """Write ``done`` as a bundle of its own.
+
+    Raises:
+        InputError: ``folder`` exists, or cannot be written.
+    """
+    if folder.exists():
+        raise InputError(f"{folder}: exists already; remove it or choose another name")
+    kept = {"fit": bundle.about["fit"]} if "fit" in bundle.about else {}
+    save_bundle(folder, done.classifier, bundle.frozen, done.files, {**kept, "labels_changed": done.changed})
+
+
+def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> None:
+    """Put the bundle, the predictions and the labels of ``done`` in place of those of a fit.
+
+    The former bundle is kept as ``bundle.previous``, and all labels are written to ``labels.csv``, to fit with them again. Each
+    file is replaced as a whole, and fit.json, last, says that labels were changed; its key is taken out, so that a later
+    ``paws fit`` into this folder trains again.
+    """
+    folder, classes = run.folder, done.classifier.classes
+    bundle, previous, new = (folder / name for name in (record.BUNDLE, record.PREVIOUS, f".{record.BUNDLE}.changed"))
+    with run_lock(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        save(new, run.bundle, done)
+        shutil.rmtree(previous, ignore_errors=True)
+        bundle.rename(previous)
+        new.rename(bundle)
+        label_of = dict(zip(done.files, done.classifier.support_labels.tolist(), strict=True))
+        labels = [label_of.get(file, -1) for file in run.files]
+        given = [classes[y] if y >= 0 else "" for y in labels]
+        record.write_predictions(folder, after, given)
+        pairs = [{"file": file, "label": label} for file, label in zip(run.files, given, strict=True) if label]
+        table = io.StringIO()
+        write_rows(table, pairs, ("file", "label"))
+        write_text(folder / record.LABELS, table.getvalue())
+        write_text(folder / record.FILES, json.dumps({"names": list(run.files), "labels": labels}))
+        counts = {name: given.count(name) for name in classes}
+        changed = {"key": None, "classes": list(classes), "counts": counts, "label_count": len(done.files)}
+        changed |= {"labels_changed": run.record.get("labels_changed", 0) + done.changed}
+        write_text(folder / record.RECORD, json.dumps({**run.record, **changed}, indent=1, ensure_ascii=False) + "\n")
+
+
+def _bundle_of(bundle: Bundle, done: Relabelled) -> Bundle:
+    return Bundle(done.classifier, bundle.frozen, done.files, bundle.about, bundle.device)

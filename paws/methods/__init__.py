@@ -1,0 +1,1 @@
+"""Ways to train an encoder, one file each."""

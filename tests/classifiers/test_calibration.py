@@ -1,0 +1,77 @@
+"""Calibration against naive computations and known answers."""
+
+import pytest
+import torch
+
+from paws.classifiers.calibration import (
+    WORTH,
+    calibrated,
+    calibration_error,
+    fit_exponent,
+    fit_exponent_to_confidence,
+    fit_threshold,
+)
+
+
+def made(n=4000, classes=4, exponent=0.5, seed=0):
+    """True class probabilities, labels drawn from them, and an overconfident version of the probabilities."""
+    g = torch.Generator().manual_seed(seed)
+    p = (2 * torch.randn(n, classes, generator=g)).softmax(1)
+    labels = torch.multinomial(p, 1, generator=g).flatten()
+    return p, labels, calibrated(p, 1 / exponent)
+
+
+def test_the_exponent_undoes_overconfidence():
+    _, labels, overconfident = made()
+    assert fit_exponent(overconfident, labels) == pytest.approx(0.5, rel=0.1)
+    assert calibration_error(overconfident, labels) > 0.08
+    assert calibration_error(calibrated(overconfident, fit_exponent(overconfident, labels)), labels) < 0.03
+
+
+def test_few_labels_hardly_move_the_exponent_and_many_do():
+    _, labels, overconfident = made()
+    log_p = overconfident[:20].double().log()
+    few = fit_exponent(overconfident[:20], labels[:20], 0.1)
+    found = torch.tensor(few, dtype=torch.float64)
+    grid = found * torch.tensor([0.97, 1.0, 1.03])
+
+    def unlikely(a):
+        nats = -sum(float((log_p[i] * a).log_softmax(0)[labels[i]]) for i in range(20))
+        return nats + float(a.log()) ** 2 / (2 * 0.1**2)
+
+    assert unlikely(grid[1]) < min(unlikely(grid[0]), unlikely(grid[2]))
+    assert 0.75 < few < 1 and fit_exponent(overconfident, labels, 0.1) == pytest.approx(0.5, rel=0.1)
+
+
+def test_the_exponent_reaches_a_mean_confidence():
+    _, _, p = made(500)
+    exponent = fit_exponent_to_confidence(p, 0.6)
+    assert calibrated(p, exponent).amax(1).mean() == pytest.approx(0.6, abs=1e-4)
+
+
+def test_calibration_error_equals_a_loop_over_bins():
+    p, labels, _ = made(300)
+    total = 0.0
+    for b in range(15):
+        inside = [i for i in range(300) if b / 15 <= float(p[i].max()) < (b + 1) / 15 or (b == 14 and float(p[i].max()) == 1)]
+        if inside:
+            right = sum(int(p[i].argmax()) == int(labels[i]) for i in inside) / len(inside)
+            total += len(inside) / 300 * abs(right - sum(float(p[i].max()) for i in inside) / len(inside))
+    assert calibration_error(p, labels) == pytest.approx(total, abs=1e-6)
+
+
+def test_threshold_is_the_smallest_that_keeps_the_accuracy():
+    g = torch.Generator().manual_seed(0)
+    pool, held = torch.rand(200, generator=g) / 2 + 0.5, torch.rand(60, generator=g) / 2 + 0.5
+    correct = torch.rand(60, generator=g) < held
+    for accuracy in (0.8, 0.9, 0.97):
+        reached = []
+        for t in pool.tolist():
+            above, kept = [p for p in pool.tolist() if p >= t], [i for i in range(60) if float(held[i]) >= t]
+            right = sum(bool(correct[i]) for i in kept)
+            if (right + WORTH * sum(above) / len(above)) / (len(kept) + WORTH) >= accuracy:
+                reached.append(t)
+        assert fit_threshold(pool, held, correct, accuracy) == pytest.approx(min(reached))
+    nothing = torch.empty(0)
+    assert fit_threshold(torch.tensor([0.99, 0.97, 0.6]), nothing, nothing.bool(), 0.98) == pytest.approx(0.97)
+    assert fit_threshold(torch.tensor([0.9, 0.8]), nothing, nothing.bool(), 0.95) == 1.0

@@ -1,0 +1,96 @@
+"""Everything that is wrong is told at once, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from paws.data.check import check_folder, remember
+from paws.errors import InputError
+from tests.conftest import write_patterns
+
+LABELS = "file,label\nda.png,dots\ndb.png,dots\nra.png,rows\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six images; dü-0 to dü-2 are dots, rü-0 to rü-2 rows."""
+    images = write_patterns(tmp_path, per_class=3, labelled=2, classes=("dots", "rows"))
+    for path in list(images.glob("deep er/*")):
+        path.rename(images / path.name)
+    (images / "deep er").rmdir()
+    for path in images.iterdir():
+        path.rename(images / f"{path.name[0]}{'abc'[int(path.name[3])]}.png")
+    return images
+
+
+def labels(folder: Path, text: str = LABELS, name: str = "labels.csv") -> Path:
+    path = folder.parent / name
+    path.write_text(text)
+    return path
+
+
+def test_a_good_folder(folder: Path) -> None:
+    checked = check_folder(folder, labels(folder))
+    assert list(checked.files.names) == ["da.png", "db.png", "dc.png", "ra.png", "rb.png", "rc.png"]
+    assert checked.files.labels.tolist() == [0, 0, -1, 1, -1, -1]
+    assert (checked.counts, checked.sparse, checked.unreadable) == ({"dots": 2, "rows": 1}, ["rows"], {})
+    assert (checked.test == -1).all()
+
+
+def test_problems_of_labels_and_images_come_together(folder: Path) -> None:
+    (folder / "broken.png").write_text("text")
+    (folder / "notes.txt").write_text("text")
+    path = labels(folder, LABELS + "gone.png,dots\nda.png,rows\nnotes.txt,rows\n")
+    with pytest.raises(InputError) as caught:
+        check_folder(folder, path)
+    for part in ("gone.png does not exist", "da.png is 'rows'", "notes.txt is not an image", "broken.png", "--skip-broken"):
+        assert part in str(caught.value)
+
+
+def test_broken_images_are_left_out_when_asked(folder: Path) -> None:
+    (folder / "db.png").write_bytes(b"")
+    checked = check_folder(folder, labels(folder), skip_broken=True)
+    assert len(checked.files) == 5
+    assert list(checked.unreadable) == ["db.png"]
+    assert checked.counts == {"dots": 1, "rows": 1}
+
+
+def test_a_class_whose_images_are_broken_is_an_error(folder: Path) -> None:
+    (folder / "ra.png").write_bytes(b"")
+    with pytest.raises(InputError, match="no labelled image of 'rows' can be read"):
+        check_folder(folder, labels(folder), skip_broken=True)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_folder_of_which_more_than_half_is_broken_is_the_wrong_one(folder: Path, skip: bool) -> None:
+    for name in ("dc.png", "db.png", "rb.png", "rc.png"):
+        (folder / name).write_text("text")
+    with pytest.raises(InputError, match="4 of 6 images cannot be read, too many"):
+        check_folder(folder, labels(folder), skip_broken=skip)
+
+
+def test_labels_to_test_on(folder: Path) -> None:
+    test = labels(folder, "file,label\nrb.png,rows\ndc.png,dots\n", "test.csv")
+    assert check_folder(folder, labels(folder), test=test).test.tolist() == [-1, -1, 0, -1, 1, -1]
+    bad = labels(folder, "file,label\nra.png,rows\nrb.png,stars\ndc.png,dots\n", "bad.csv")
+    with pytest.raises(InputError, match="'stars'"):
+        check_folder(folder, labels(folder), test=bad)
+    both = labels(folder, "file,label\nra.png,rows\ndc.png,dots\n", "both.csv")
+    with pytest.raises(InputError, match=r"1 image\(s\) are labelled for training too:\n  ra.png"):
+        check_folder(folder, labels(folder), test=both)
+
+
+def test_files_that_were_read_once_are_not_read_again_until_they_change(folder: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known.json"
+    (folder / "db.png").write_bytes(b"")
+    remember(known, check_folder(folder, labels(folder), skip_broken=True))
+    status = os.stat(folder / "rc.png")
+    (folder / "rc.png").write_bytes(b"x" * status.st_size)
+    os.utime(folder / "rc.png", ns=(status.st_atime_ns, status.st_mtime_ns))  # looks the same
+    assert list(check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable) == ["db.png"]
+    os.utime(folder / "rc.png", ns=(1, 1))
+    found = check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable
+    assert list(found) == ["db.png", "rc.png"]

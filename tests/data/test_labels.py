@@ -1,0 +1,108 @@
+"""Labels of a person's own images: every way to write them down, and every mistake named at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from paws.data.labels import class_counts, labelled_folder, read_labels
+from paws.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "images"
+    for name in ("a.png", "b b.png", "deep/er/ü.png", "c.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(root / name)
+    (root / "notes.txt").write_text("not an image")
+    return root
+
+
+def write(tmp_path: Path, text: str | bytes, name: str = "labels.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def labels_of(root: Path, path: Path | None) -> dict[str, str]:
+    files = labelled_folder(root, path)
+    return {name: files.classes[y] for name, y in zip(files.names, files.labels.tolist(), strict=True) if y >= 0}
+
+
+WANTED = {"a.png": "cat", "b b.png": "dog, big", "deep/er/ü.png": "cat"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'file,label\na.png,cat\nb b.png,"dog, big"\ndeep/er/ü.png,cat\n',
+        '\ufefffile,label\r\na.png,cat\r\n"b b.png","dog, big"\r\ndeep/er/ü.png,cat',
+        "label;who;file\ncat;me;a.png\ndog, big;me;b b.png\ncat;;deep/er/ü.png\n",
+        "File\tLabel\n./a.png\tcat\nb b.png\tdog, big\ndeep\\er\\ü.png\tcat\n",
+        'file, label\na.png, cat\nb b.png, "dog, big"\ndeep/er/u\u0308.png, cat\na.png,cat\n',
+    ],
+    ids=["plain", "bom-crlf-quotes", "semicolons-more-columns", "tabs-backslashes", "spaces-decomposed-repeated"],
+)
+def test_every_way_to_write_a_csv_reads_the_same(folder: Path, tmp_path: Path, text: str) -> None:
+    assert labels_of(folder, write(tmp_path, text)) == WANTED
+
+
+def test_json_lines_and_absolute_paths(folder: Path, tmp_path: Path) -> None:
+    text = f'{{"file": "{folder}/a.png", "label": "cat", "x": 1}}\n\n{{"file": "c.png", "label": 7}}\n'
+    files = labelled_folder(folder, write(tmp_path, text, "labels.jsonl"))
+    assert files.classes == ("7", "cat")
+    assert class_counts(files) == {"7": 1, "cat": 1}
+    assert (files.labels == -1).sum() == 2
+
+
+def test_sub_folders_are_the_labels_and_loose_images_have_none(folder: Path) -> None:
+    (folder / "cat").mkdir()
+    Image.new("RGB", (4, 4)).save(folder / "cat" / "x.png")
+    assert labels_of(folder, None) == {"cat/x.png": "cat", "deep/er/ü.png": "deep"}
+
+
+def test_a_loop_of_links_ends(folder: Path, tmp_path: Path) -> None:
+    os.symlink(folder, folder / "deep" / "again")
+    path = write(tmp_path, "file,label\na.png,cat\nc.png,dog\n")
+    assert labels_of(folder, path) == {"a.png": "cat", "c.png": "dog"}
+
+
+def test_all_problems_are_listed_at_once(folder: Path, tmp_path: Path) -> None:
+    text = "file,label\na.png,cat\nmissing.png,dog\nnotes.txt,dog\na.png,dog\n../labels.csv,dog\n"
+    with pytest.raises(InputError) as caught:
+        labelled_folder(folder, write(tmp_path, text))
+    message = str(caught.value)
+    assert "line 3: missing.png does not exist" in message
+    assert "line 4: notes.txt is not an image" in message
+    assert "line 5: a.png is 'dog', but 'cat' on line 2" in message
+    assert "line 6: ../labels.csv is not an image" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("name,class\na.png,cat\n", "labels.csv", "must name the columns file and label"),
+        ("file,label\n", "labels.csv", "holds no label"),
+        ("file,label\na.png,\n,cat\n", "labels.csv", r"line 2: no label for a.png: .*\n  line 3: no file"),
+        (b"file,label\n\xff.png,cat\n", "labels.csv", "UTF-8"),
+        ("file,label\na.png,cat\nc.png,cat\n", "labels.csv", "only the class 'cat'"),
+        ('{"file": "a.png"\n[1]\n', "labels.jsonl", r"(?s)line 1: .*line 2: not an object"),
+    ],
+)
+def test_unusable_labels_say_why(folder: Path, tmp_path: Path, text: str | bytes, name: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        labelled_folder(folder, write(tmp_path, text, name))
+
+
+def test_a_missing_file_of_labels_and_an_empty_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent"):
+        read_labels(tmp_path / "absent.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no images"):
+        labelled_folder(tmp_path / "empty")
+    with pytest.raises(InputError, match="not a folder"):
+        labelled_folder(tmp_path / "nowhere")

@@ -1,0 +1,194 @@
+"""One, two and four ranks that share a global batch compute the same losses, gradients and weights, in every recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from paws import distributed
+from paws.config.schema import FinetuneRecipe, PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe
+from paws.data.source import Batch
+from paws.data.support import support_labels
+from paws.methods import finetune, paws, simclr_ct, snn_finetune
+from paws.models import Encoder, build_encoder
+from paws.models.batch_norm import convert_sync_batchnorm
+from paws.optim import build_optimizer, parameter_groups
+from paws.train.rhythm import Rhythm
+from paws.train.run import Run
+from tests.ranks import run_ranks
+
+STEPS, IMAGES, CLASSES, PER_CLASS, VIEWS, RATE = 5, 8, 4, 4, 2, 0.1
+
+
+class Shares:
+    """The batches of one rank: its share of images and supports that are the same however many ranks there are."""
+
+    def __init__(self, dtype: torch.dtype, unique: bool) -> None:
+        self.dtype, self.unique = dtype, unique
+        self.rank, self.ranks = distributed.rank(), distributed.world_size()
+        classes = CLASSES // self.ranks if unique else CLASSES
+        per_class = PER_CLASS if unique else PER_CLASS // self.ranks
+        self.labels = support_labels(
+            classes, per_class, VIEWS, world_size=self.ranks, unique_classes=unique, smoothing=0.1, dtype=dtype
+        )
+
+    def batches(self, steps: range) -> Iterator[Batch]:
+        for step in steps:
+            draws = torch.Generator().manual_seed(step)
+            share = slice(self.rank * IMAGES // self.ranks, (self.rank + 1) * IMAGES // self.ranks)
+            whole = [torch.randn(IMAGES, 1, s, s, generator=draws, dtype=torch.float64) for s in (8, 8, 6, 6)]
+            means = torch.randn(1, CLASSES, 1, 1, 1, generator=draws, dtype=torch.float64)
+            noise = torch.randn(VIEWS, PER_CLASS, CLASSES, 1, 8, 8, generator=draws, dtype=torch.float64)
+            supports = means + noise  # [view, image, class]
+            if self.unique:
+                width = CLASSES // self.ranks
+                own = supports[:, :, self.rank * width : (self.rank + 1) * width]
+            else:
+                width = PER_CLASS // self.ranks
+                own = supports[:, self.rank * width : (self.rank + 1) * width]
+            yield Batch(
+                views=[view[share].to(self.dtype) for view in whole],
+                support=[view.flatten(0, 1).to(self.dtype) for view in own],
+                indices=torch.arange(IMAGES)[share],
+                classes=torch.arange(CLASSES),
+            )
+
+
+@dataclass
+class Watched(Run):
+    """Keeps what a run computes: losses averaged over ranks, gradients as the optimiser sees them."""
+
+    losses: list[dict[str, float]] = field(default_factory=list)
+    gradients: list[list[Tensor]] = field(default_factory=list)
+
+    def update(self, loss: Tensor, **metrics: Tensor) -> None:
+        own = {"loss": loss.item(), **{name: value.item() for name, value in metrics.items()}}
+        everyones = distributed.gather_objects(own)
+        self.losses.append({name: sum(one[name] for one in everyones) / len(everyones) for name in own})
+        super().update(loss, **metrics)
+
+
+def network(recipe: str, dtype: torch.dtype) -> Encoder:
+    if recipe == "finetune":  # no batch norm: fine-tuning keeps that of each rank for itself, as the published code
+        draws = torch.random.fork_rng()
+        with draws:
+            torch.manual_seed(0)
+            backbone = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.LayerNorm(16), nn.GELU())
+            return Encoder(backbone, nn.Linear(16, CLASSES)).to(dtype)
+    encoder = build_encoder("small_cnn", output_dim=8, hidden_dim=16, prediction_head=True, in_channels=1, seed=0)
+    smooth(encoder)
+    if recipe.startswith("paws") or recipe == "simclr_ct":
+        encoder = convert_sync_batchnorm(encoder)
+    if recipe == "snn_finetune":  # a pre-trained network has seen images: its batch norms know their statistics
+        images = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        for _ in range(20):
+            encoder(images)
+    return encoder.to(dtype)
+
+
+def smooth(module: nn.Module) -> None:
+    """Replace what has kinks: a rounding error that turns a ReLU or a maximum over changes gradients by per cents."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU):
+            setattr(module, name, nn.GELU())
+        elif isinstance(child, nn.MaxPool2d):
+            setattr(module, name, nn.AvgPool2d(child.kernel_size))
+        else:
+            smooth(child)
+
+
+def train(
+    recipe: str, dtype: torch.dtype, unique: bool, *, folder: Path | None = None, steps: int = STEPS, resume: bool = False
+) -> dict[str, Any]:
+    """Train to ``steps`` in all; with a ``folder`` the state is left there, or taken up from there."""
+    run = Watched(torch.device("cpu"), folder, quiet=True, rhythm=Rhythm(log=1000), resume=resume)
+    source: Any = Shares(dtype, unique)
+    model = network(recipe, dtype)
+    optimizer = build_optimizer("lars", parameter_groups(model, 1e-4, "module"), lr=RATE, momentum=0.9)
+    optimizer.register_step_pre_hook(
+        lambda *_: run.gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    )
+    with run:
+        wrapped = run.start(model, optimizer, lambda step: RATE, total_steps=steps, steps_per_epoch=STEPS)
+        take_steps(recipe, run, wrapped, source)
+    return {"losses": run.losses, "gradients": run.gradients, "weights": list(model.state_dict().values())}
+
+
+def take_steps(recipe: str, run: Run, wrapped: nn.Module, source: Any) -> None:
+    if recipe == "paws":
+        paws.train(run, wrapped, source, PawsRecipe())
+    elif recipe == "paws with nt_xent":
+        ours = PawsRecipe(nt_xent=0.5, nt_xent_temperature=0.5, nt_xent_alone=0.4, sharpening_warmup=0.4)  # of five steps: two
+        paws.train(run, wrapped, source, ours)
+    elif recipe == "simclr_ct":
+        one_pair = Shares.batches
+        source.batches = lambda steps: (_two_views(batch) for batch in one_pair(source, steps))
+        simclr_ct.train(run, wrapped, source, SimclrCtRecipe(name="simclr_ct", supervised_epochs=1))
+    elif recipe == "snn_finetune":
+        snn_finetune.train(run, wrapped, source, SnnFinetuneRecipe(name="snn_finetune"))
+    else:
+        assert FinetuneRecipe(name="finetune").name == recipe
+        source.batches = lambda steps: (_one_view(batch) for batch in Shares.batches(source, steps))
+        finetune.train(run, wrapped, source, torch.arange(IMAGES) % CLASSES)
+
+
+def _two_views(batch: Batch) -> Batch:
+    return Batch(batch.views[:2], batch.support, batch.indices, batch.classes)
+
+
+def _one_view(batch: Batch) -> Batch:
+    return Batch(batch.views[:1], [], batch.indices, batch.classes)
+
+
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+
+def train_in_all_ways(recipe: str) -> list[tuple[torch.dtype, dict[str, Any]]]:
+    ways = [False] if recipe == "finetune" else [False, True]
+    return [(dtype, train(recipe, dtype, unique)) for dtype in TOLERANCES for unique in ways]
+
+
+@pytest.mark.parametrize("recipe", ["paws", "paws with nt_xent", "simclr_ct", "snn_finetune", "finetune"])
+def test_ranks_that_share_a_batch_equal_one_process(recipe: str):
+    expected = train_in_all_ways(recipe)
+    for ranks in (2, 4):
+        for results in run_ranks(train_in_all_ways, ranks, recipe):
+            for (dtype, many), (_, one) in zip(results, expected, strict=True):
+                assert len(one["losses"]) == STEPS
+                assert_close(many, one, TOLERANCES[dtype])
+
+
+def assert_close(many: dict[str, Any], one: dict[str, Any], tolerance: float) -> None:
+    for ours, theirs in zip(many["losses"], one["losses"], strict=True):
+        assert ours == pytest.approx(theirs, rel=tolerance, abs=tolerance)
+    for ours, theirs in zip(many["gradients"], one["gradients"], strict=True):
+        scale = max(float(gradient.abs().max()) for gradient in theirs)
+        assert scale > 1e-6
+        for left, right in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(left, right, rtol=0, atol=tolerance * scale)
+    torch.testing.assert_close(many["weights"], one["weights"], rtol=tolerance, atol=tolerance)
+
+
+def train_two_steps(recipe: str, folder: Path) -> dict[str, Any]:
+    return train(recipe, torch.float64, False, folder=folder, steps=2)
+
+
+def go_on(recipe: str, folder: Path) -> dict[str, Any]:
+    return train(recipe, torch.float64, False, folder=folder, resume=True)
+
+
+@pytest.mark.parametrize("recipe", ["paws", "simclr_ct", "snn_finetune", "finetune"])
+def test_a_run_goes_on_with_another_number_of_ranks(recipe: str, tmp_path: Path):
+    expected = train(recipe, torch.float64, False)
+    later = {key: expected[key][2:] for key in ("losses", "gradients")} | {"weights": expected["weights"]}
+    train_two_steps(recipe, tmp_path / "grows")
+    for result in run_ranks(go_on, 2, recipe, tmp_path / "grows"):
+        assert_close(result, later, 1e-9)
+    run_ranks(train_two_steps, 2, recipe, tmp_path / "shrinks")
+    assert_close(go_on(recipe, tmp_path / "shrinks"), later, 1e-9)
