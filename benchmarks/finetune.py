@@ -57,8 +57,8 @@ def gain(name: str, count: int, per_class: int, epochs: int) -> float:
         given = [f"{names[i]},{classes[known[i]]}" for i in (known >= 0).nonzero().flatten().tolist()]
         table.write_text("\n".join(["file,label", *given]) + "\n", encoding="utf-8")
         truth = {names[i]: classes[labels[i]] for i in (known < 0).nonzero().flatten().tolist()}
-        options = FitOptions(backbone=LITE, image_size=SIZE, model="paws", mirror=name != "letters")
-        after = fit_folder(folder, table, Path(temporary) / "run", options, finetune_epochs=epochs).folder
+        options = FitOptions(backbone=LITE, image_size=SIZE, mirror=name != "letters", finetune=True, epochs=epochs)
+        after = fit_folder(folder, table, Path(temporary) / "run", options).folder
         found = [right(run / PREDICTIONS, truth) for run in (after.parent, after)]
     for what, (top1, kept, precision) in zip(("heads", "whole network"), found, strict=True):
         print(f"{name}, {what}: {top1:.1f} % right, {kept:.1f} % kept, {precision:.1f} % of them right", flush=True)

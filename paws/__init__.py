@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from paws.bundle.bundle import load_bundle as load
     from paws.estimator import PAWSClassifier
 
-__all__ = ["PAWSClassifier", "load"]
+__all__ = ["PAWSClassifier", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +18,8 @@ def __getattr__(name: str) -> Any:
         from paws.bundle.bundle import load_bundle
 
         return load_bundle
+    if name == "fit":
+        return import_module("paws.fit")  # a package that can be called
     if name == "PAWSClassifier":
         from paws.estimator import PAWSClassifier
 

@@ -15,33 +15,31 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from paws.classifiers.heads import HeadSettings
+from paws.config.options import FitOptions, argument_docs, fit_options
 from paws.data.images import as_pixels
 from paws.data.stored_views import plain_view, random_views, read_views
 from paws.errors import InputError
 from paws.fit.fit import fit_features
-from paws.models.frozen import DEFAULT, Frozen, frozen_backbone
+from paws.models.frozen import Frozen, frozen_backbone
 from paws.models.runtime import Runtime
 
 BATCH = 64  # images embedded at a time
 CHUNK = 4096  # rows predicted at a time
+SHARED = ("model", "backbone", "weights", "image_size", "views", "mirror", "steps", "prior", "accuracy")  # with `paws fit`
 
 
 class PAWSClassifier(ClassifierMixin, BaseEstimator):
-    """Semi-supervised classification by PAWS (arXiv 2104.13963) on frozen features.
+    __doc__ = f"""Semi-supervised classification by PAWS (arXiv 2104.13963) on frozen features.
 
     ``fit(X, y)`` with y = -1 where the label is unknown, as in `sklearn.semi_supervised`; where labels are strings, "-1" or
     -1 among them is unknown too. X is a matrix of features (N, D), or N images: paths, Pillow images, or a uint8 array
-    (N, H, W[, 3]), which are then embedded by ``backbone``.
+    (N, H, W[, 3]), which are then embedded by ``backbone``. Arguments are those of ``paws fit`` (docs/options.md), and of their
+    own:
 
     Args:
-        model: "paws", "auto" (PAWS or a baseline, whichever predicts held-out labels best) or the name of a baseline.
-        backbone, weights, image_size: of images, as in `paws.models.frozen.frozen_backbone`.
-        views: random views of each image, beside the plain one.
-        mirror: whether half of them are mirrored; not where left and right matter.
+        {argument_docs(*SHARED)}
         noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.
-        heads, steps: networks that vote, and how long each is trained.
-        prior: class frequencies to expect: "uniform", "labels", or one number a class.
-        accuracy: what predictions above ``threshold_`` should reach.
+        heads: networks that vote.
         random_state: an int, from which all draws follow.
         device: cpu, cuda, mps.
 
@@ -57,17 +55,17 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         model: str = "paws",
-        backbone: str = DEFAULT,
-        weights: str | Path | None = None,
-        image_size: int | None = None,
-        views: int = 5,
-        mirror: bool = True,
+        backbone: str = FitOptions.backbone,
+        weights: str | Path | None = FitOptions.weights,
+        image_size: int | None = FitOptions.image_size,
+        views: int = FitOptions.views,
+        mirror: bool = FitOptions.mirror,
         noise: float = 0.3,
         heads: int = HeadSettings.heads,
-        steps: int = HeadSettings.steps,
-        prior: str | Sequence[float] | None = None,
-        accuracy: float = 0.95,
-        random_state: int = 0,
+        steps: int = FitOptions.steps,
+        prior: str | Sequence[float] = FitOptions.prior,
+        accuracy: float = FitOptions.accuracy,
+        random_state: int = FitOptions.seed,
         device: str = "cpu",
     ) -> None:
         self.model = model
@@ -90,6 +88,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: fewer than two classes, or input of a wrong shape or kind.
         """
+        options = fit_options({name: getattr(self, name) for name in SHARED})
         images = _are_images(X)
         if images:
             y = np.asarray(y)
@@ -104,8 +103,8 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         targets[torch.from_numpy(known)] = torch.from_numpy(labels)
         self.frozen_: Frozen | None = None
         if images:
-            self.frozen_ = frozen_backbone(self.backbone, self.weights, self.image_size)
-            views = _embedded(X, self.frozen_, self.views, self.device, self.mirror)
+            self.frozen_ = frozen_backbone(options.backbone, options.weights, options.image_size)
+            views = _embedded(X, self.frozen_, options.views, self.device, options.mirror)
         else:
             views = _rows(X)[:, None]  # (N, 1, D)
         found = fit_features(
@@ -113,10 +112,10 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
             targets,
             tuple(map(str, self.classes_)),
             seed=self.random_state,
-            model=self.model,
-            prior=self.prior,
-            accuracy=self.accuracy,
-            settings=HeadSettings(heads=self.heads, steps=self.steps, noise=0.0 if images else self.noise),
+            model=options.model,
+            prior=options.prior,
+            accuracy=options.accuracy,
+            settings=HeadSettings(heads=self.heads, steps=options.steps, noise=0.0 if images else self.noise),
             device=self.device,
         )
         self.classifier_ = found.classifier.double()  # a prediction must not depend on the rows beside it

@@ -21,8 +21,8 @@ from paws.errors import InputError
 from paws.runs.checkpoint import load_latest
 from paws.train import train
 from paws.train.means import Diverged
-from tests.ranks import environment
 from tests.digits_runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
+from tests.ranks import environment
 
 
 def config(run: Path, **sections: dict) -> Config:

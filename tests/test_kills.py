@@ -13,8 +13,8 @@ import pytest
 from paws.config.cards import from_mapping
 from paws.config.schema import Config
 from paws.seeds import python_random
-from tests.ranks import context
 from tests.digits_runs import assert_same_run
+from tests.ranks import context
 
 MOMENTS = ("during a write", "during evaluation", "anywhere", "anywhere", "anywhere")
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paws.classifiers.rules import head
+from paws.config.options import FitOptions
 from paws.config.schema import PawsRecipe
 from paws.data.features import FeatureBank
 from paws.data.source import Source
@@ -27,7 +28,7 @@ class HeadSettings:
     """How a head is trained."""
 
     heads: int = 5  # at least
-    steps: int = 600
+    steps: int = FitOptions.steps
     batch_size: int = 128  # unlabelled images a step, in two views each
     label_share: float = 0.0  # of the unlabelled batch that are labelled images, in [0, 1)
     images_per_class: int = 16  # support images, at most; fewer where no class has as many

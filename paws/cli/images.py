@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from paws.cli.options import flag, takes_options
+from paws.config.options import fit_options
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,61 +26,26 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
+@takes_options
 def fit(
     images: Annotated[Path, typer.Argument(help="folder of images, nested folders too")],
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the run; the same one again goes on")],
     labels: Annotated[
         Path | None, typer.Option(help="CSV or .jsonl with file and label; without it sub-folders are the classes")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="a timm model; a small DINOv2 if absent")] = None,
-    weights: Annotated[Path | None, typer.Option(help="file of its weights, where there is no network")] = None,
-    image_size: Annotated[int | None, typer.Option(help="pixels; the model's own, at most 224, if absent")] = None,
-    views: Annotated[int, typer.Option(help="random views of each image beside the plain one")] = 5,
-    mirror: Annotated[bool, typer.Option(help="mirror half of the views; not where left and right matter")] = True,
-    test: Annotated[Path | None, typer.Option(help="labels of further images of the folder, to report on")] = None,
-    accuracy: Annotated[float, typer.Option(help="what predictions must reach that are not marked abstain")] = 0.95,
-    model: Annotated[str, typer.Option(help="auto, paws, knn, logistic, or the name of another baseline")] = "auto",
-    prior: Annotated[str, typer.Option(help="class frequencies: uniform, labels, or numbers like 0.7,0.3")] = "uniform",
-    steps: Annotated[int, typer.Option(help="training steps of each head")] = 600,
-    seed: Annotated[int, typer.Option()] = 0,
-    finetune: Annotated[bool, typer.Option("--finetune", help="train the whole network on; best with a GPU")] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="of --finetune: passes over the images")] = 10,
-    skip_broken: Annotated[bool, typer.Option(help="leave unreadable images out instead of an error")] = False,
     overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
     workers: Workers = None,
     device: Device = "auto",
+    **options: Any,
 ) -> None:
     """Predict a folder of images from a few labels: embed, train, compare, choose, predict, save."""
-    from paws.config.options import FitOptions
+    chosen = fit_options(options, shown=flag)  # before torch is loaded
+
     from paws.fit.pipeline import fit_folder
-    from paws.models.frozen import DEFAULT
     from paws.train.signals import Interrupted
 
-    options = FitOptions(
-        backbone=backbone or DEFAULT,
-        weights=None if weights is None else str(weights),
-        image_size=image_size,
-        views=views,
-        mirror=mirror,
-        test=None if test is None else str(test),
-        accuracy=accuracy,
-        model="paws" if finetune and model == "auto" else model,
-        prior=_prior(prior),
-        steps=steps,
-        seed=seed,
-        skip_broken=skip_broken,
-    )
     try:
-        found = fit_folder(
-            images,
-            labels,
-            output,
-            options,
-            finetune_epochs=epochs if finetune else 0,
-            device=device_of(device),
-            workers=workers,
-            overwrite=overwrite,
-        )
+        found = fit_folder(images, labels, output, chosen, device=device_of(device), workers=workers, overwrite=overwrite)
     except (KeyboardInterrupt, Interrupted) as stop:
         print("stopped; what is done is kept, and the same command goes on from there", file=sys.stderr)
         raise typer.Exit(128 + getattr(stop, "signal_number", signal.SIGINT)) from None
@@ -97,7 +64,7 @@ def predict(
     from paws import distributed
     from paws.bundle.bundle import load_bundle
     from paws.bundle.predict import list_images, predict_table, predictions
-    from paws.config.options import default_workers
+    from paws.data.images import default_workers
     from paws.fit.steps import Steps
     from paws.runs.log import console
 
@@ -118,13 +85,6 @@ def predict(
             broken = predict_table(loaded, paths, names, output, workers=workers, advance=advance)
         if distributed.is_main():
             console.print(f"{output}: {len(paths)} rows" + (f", {broken} of them could not be read" if broken else ""))
-
-
-def _prior(text: str) -> str | tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        return text
 
 
 def device_of(name: str) -> str:

@@ -139,8 +139,7 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
 
 def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
     """The images of a folder to label first."""
-    from paws.config.options import default_workers
-    from paws.data.images import find_images
+    from paws.data.images import default_workers, find_images
     from paws.fit.steps import Steps
     from paws.labels.suggest import embed_folder, suggest_first
     from paws.models.frozen import DEFAULT, frozen_backbone

@@ -1,83 +1,93 @@
-"""What can be chosen of a fit, and whether it can be done in the folder that was given for it."""
+"""The options of a fit: name, type, default, bounds and help, read by the verb, by `paws.fit` and by the estimator."""
 
 from __future__ import annotations
 
-import json
+import difflib
 import os
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
-from paws.classifiers.heads import HeadSettings
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from paws.config.fields import bounds
 from paws.errors import InputError
-from paws.fit import record
-from paws.fit.choice import method_named
-from paws.models.frozen import DEFAULT
-from paws.runs.log import holds_run
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """What can be chosen of a fit; paths are kept as they were given."""
-
-    backbone: str = DEFAULT
-    weights: str | None = None  # file of the backbone's weights
-    image_size: int | None = None
-    views: int = 5  # random views of each image beside the plain one
-    mirror: bool = True  # half of them; not where left and right matter
-    test: str | None = None  # labels to report on
-    accuracy: float = 0.95  # what predictions should reach that it does not abstain from
-    model: str = "auto"
-    prior: str | tuple[float, ...] = "uniform"
-    steps: int = HeadSettings.steps  # training steps of each head
-    seed: int = 0
-    skip_broken: bool = False
-
-
-def default_workers() -> int:
-    """Processes to decode images with: none on two cores, where they would only take turns with the network."""
-    cores = os.cpu_count() or 1
-    return 0 if cores <= 2 else min(8, cores // 2)
-
-
-def clear(run: Path) -> None:
-    """Remove what a fit wrote into ``run``, and nothing else."""
-    for name in record.OWN:
-        path = run / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def check_options(images: Path, run: Path, options: FitOptions, overwrite: bool) -> None:
-    """Raise InputError listing options out of range, and a ``run`` that holds something else or a fit of other images."""
-    method_named(options.model)
-    problems = []
-    if not 0 < options.accuracy <= 1:
-        problems.append(f"--accuracy {options.accuracy}: give a share above 0 and up to 1, e.g. 0.95")
-    if options.views < 0:
-        problems.append(f"--views {options.views}: give 0 or more")
-    if options.steps < 1:
-        problems.append(f"--steps {options.steps}: give at least 1")
-    if options.image_size is not None and options.image_size < 16:
-        problems.append(f"--image-size {options.image_size}: give at least 16 pixels")
-    if run.exists() and not run.is_dir():
-        problems.append(f"{run} is a file; give a folder for the run")
-    elif holds_run(run):
-        problems.append(f"{run} holds a training run; give another folder")
-    elif run.is_dir() and not overwrite:
-        former = read_record(run).get("images", str(images.absolute()))
-        if former != str(images.absolute()):
-            problems.append(f"{run} holds a fit of {former}; give another folder, or replace it with --overwrite")
-    if problems:
-        raise InputError("\n".join(problems))
-
-
-def read_record(run: Path) -> dict[str, Any]:
-    """What fit.json says; empty where there is none yet."""
+def _prior(value: Any) -> Any:
+    """Class frequencies from text such as "0.7,0.3" or from any sequence of numbers; other words are left as they are."""
+    if value is None:
+        return "uniform"
     try:
-        return dict(json.loads((run / record.RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+        return tuple(float(part) for part in (value.split(",") if isinstance(value, str) else value))
+    except ValueError:
+        return value
+
+
+File = Annotated[str, BeforeValidator(os.fspath)]  # kept as it was given
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FitOptions:
+    """What can be chosen of a fit. Where and how fast it runs (device, workers) is not among it."""
+
+    backbone: Annotated[str, Field(description="network of timm that embeds the images")] = "vit_small_patch14_dinov2.lvd142m"
+    weights: Annotated[File | None, Field(description="file of the network's weights, where there is no connection")] = None
+    image_size: Annotated[int | None, Field(ge=16, description="pixels; the network's own, at most 224, if not given")] = None
+    views: Annotated[int, Field(ge=0, description="random views of each image beside the plain one")] = 5
+    mirror: Annotated[bool, Field(description="mirror half of the views; not where left and right matter")] = True
+    test: Annotated[File | None, Field(description="labels of further images of the folder, to report on")] = None
+    accuracy: Annotated[
+        float, Field(gt=0, le=1, description="share of right predictions among those that are not marked abstain")
+    ] = 0.95
+    model: Annotated[
+        str, Field(description="auto (PAWS, or a baseline that is clearly better on held-out labels), or a method's name")
+    ] = "auto"
+    prior: Annotated[
+        str | tuple[float, ...],
+        BeforeValidator(_prior),
+        Field(description="expected class frequencies: uniform, labels (as among the labels), or one number a class"),
+    ] = "uniform"
+    steps: Annotated[int, Field(ge=1, description="training steps of each head")] = 600
+    seed: Annotated[int, Field(description="from which all random draws follow")] = 0
+    finetune: Annotated[bool, Field(description="train the whole network on after the heads; best with a GPU")] = False
+    epochs: Annotated[int, Field(ge=1, description="of finetune: passes over the images")] = 10
+    skip_broken: Annotated[bool, Field(description="leave unreadable images out instead of an error")] = False
+
+
+OPTIONS: Mapping[str, FieldInfo] = FitOptions.__pydantic_fields__  # type: ignore[attr-defined]
+DEFAULTS = FitOptions()
+
+
+def fit_options(values: Mapping[str, Any], shown: Callable[[str], str] = str) -> FitOptions:
+    """Checked options; ``shown`` turns a name into what the user wrote, e.g. ``image_size`` into ``--image-size``.
+
+    Raises:
+        InputError: naming every option that does not exist or is out of its bounds, and what would be right.
+    """
+    try:
+        return FitOptions(**values)
+    except ValidationError as error:
+        raise InputError("\n".join(dict.fromkeys(_fault(dict(fault), shown) for fault in error.errors()))) from None
+
+
+def _fault(fault: Mapping[str, Any], shown: Callable[[str], str]) -> str:
+    name = str(fault["loc"][0])
+    if name not in OPTIONS:
+        near = difflib.get_close_matches(name, OPTIONS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(OPTIONS)}"
+        return f"unknown option {shown(name)}; {hint}"
+    too_far = fault["type"].startswith(("greater_than", "less_than"))
+    return f"{shown(name)} {fault['input']}: {'must be ' + bounds(OPTIONS[name]) if too_far else fault['msg']}"
+
+
+def option_help(name: str) -> str:
+    """Description and bounds of an option, on one line."""
+    right = bounds(OPTIONS[name])
+    return f"{OPTIONS[name].description}" + (f" ({right})" if right else "")
+
+
+def argument_docs(*names: str) -> str:
+    """Lines ``name: help`` for the Args section of a docstring; of all options where no name is given."""
+    return "\n        ".join(f"{name}: {option_help(name)}." for name in names or OPTIONS)

@@ -37,6 +37,12 @@ TURNS = {
 LYING = (5, 6, 7, 8)  # orientations that swap width and height
 
 
+def default_workers() -> int:
+    """Processes to decode images with: none on two cores, where they would only take turns with the network."""
+    cores = os.cpu_count() or 1
+    return 0 if cores <= 2 else min(8, cores // 2)
+
+
 class ImageFile:
     """An image file of which only the header is decoded at first.
 

@@ -1,1 +1,66 @@
-"""Your own images: from a folder and a few labels to predictions."""
+"""A folder of images and a few labels made a classifier, step by step. The package itself is a function, `paws.fit(...)`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paws.fit.record import FitRun
+
+
+class _Callable(ModuleType):
+    """The module of this package: what `paws.fit.pipeline` is found in, and what `paws.fit(...)` calls."""
+
+    def __call__(
+        self,
+        images: str | Path,
+        labels: str | Path | None,
+        run: str | Path,
+        *,
+        device: str = "auto",
+        workers: int | None = None,
+        overwrite: bool = False,
+        quiet: bool = False,
+        **options: Any,
+    ) -> FitRun:
+        """Fit a classifier to a folder of images, as the verb ``paws fit`` does.
+
+        Args:
+            images: folder of images, nested folders too.
+            labels: CSV or .jsonl with file and label; None where sub-folders are the classes.
+            run: folder that predictions and bundle are written into; the same one again goes on.
+            device: auto, cpu, cuda, cuda:N, mps.
+            workers: processes that decode images; as the machine has cores if None.
+            overwrite: forget the finished steps of the run.
+            quiet: print nothing.
+            options: any of `paws.config.options.FitOptions`, e.g. ``backbone``, ``views``, ``accuracy`` (docs/options.md).
+
+        Returns:
+            The fit: record, predictions, bundle.
+
+        Raises:
+            InputError: an option that does not exist or is out of bounds, or anything wrong with images, labels or ``run``.
+        """
+        from paws.config.options import fit_options
+
+        chosen = fit_options(options)  # before torch is loaded
+
+        from paws.fit.pipeline import fit_folder
+        from paws.train import device_type
+
+        return fit_folder(
+            Path(images),
+            None if labels is None else Path(labels),
+            Path(run),
+            chosen,
+            device=device_type(device),
+            workers=workers,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ import torch
 from paws.bundle.bundle import Bundle, load_bundle, save_bundle
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.prior import class_prior
-from paws.config.options import FitOptions, check_options, clear, default_workers, read_record
+from paws.config.options import DEFAULTS, FitOptions
 from paws.data.check import Checked, check_folder, remember
 from paws.data.folder import FileSet
+from paws.data.images import default_workers
 from paws.errors import InputError
 from paws.fit import record
+from paws.fit.choice import method_named
 from paws.fit.embed import FeatureStore, stamps
 from paws.fit.fit import Fitted, fit_features
+from paws.fit.folder import check_target, clear, read_record
 from paws.fit.record import FitRun, load_fit
 from paws.fit.steps import Steps
 from paws.models.frozen import Frozen, frozen_backbone
@@ -36,9 +39,8 @@ def fit_folder(
     images: Path,
     labels: Path | None,
     run: Path,
-    options: FitOptions = FitOptions(),
+    options: FitOptions = DEFAULTS,
     *,
-    finetune_epochs: int = 0,
     device: str = "cpu",
     workers: int | None = None,
     overwrite: bool = False,
@@ -48,13 +50,16 @@ def fit_folder(
 
     Called again with the same ``run``, finished steps are taken from it; a step whose input changed is done anew, and a
     killed one goes on where it was. ``overwrite`` forgets them all. ``workers`` processes decode images; as the machine has
-    cores if None. With ``finetune_epochs`` the whole network is trained on, and the fit in ``run/finetuned`` is returned.
+    cores if None. With ``options.finetune`` the whole network is trained on, and the fit in ``run/finetuned`` is returned.
 
     Raises:
         InputError: anything wrong with the folder, the labels, the backbone or ``run``; all that is wrong with images and
             labels at once, before anything is written.
     """
-    check_options(images, run, options, overwrite)
+    method_named(options.model)  # raises where there is no such method
+    check_target(images, run, overwrite)
+    if options.finetune and options.model == "auto":
+        options = replace(options, model="paws")  # only PAWS's heads can train a network
     workers = default_workers() if workers is None else workers
     steps = Steps(quiet=quiet)
     known = run / record.CHECKED
@@ -77,8 +82,8 @@ def fit_folder(
         remember(known, checked)
         work = _Work(images, labels, checked, options, steps, device, workers)
         features = work.fit(run, frozen)
-        if finetune_epochs:
-            run = work.finetune(run, frozen, features, finetune_epochs)
+        if options.finetune:
+            run = work.finetune(run, frozen, features)
     return load_fit(run)
 
 
@@ -115,11 +120,11 @@ class _Work:
         self._predict(run, features)
         return features
 
-    def finetune(self, run: Path, frozen: Frozen, former: np.memmap, epochs: int) -> Path:
+    def finetune(self, run: Path, frozen: Frozen, former: np.memmap) -> Path:
         """Train the whole network on and make a fit of it, unless it is done; returns its folder."""
         from paws.fit import finetune
 
-        folder = run / finetune.FOLDER
+        folder, epochs = run / finetune.FOLDER, self.options.epochs
         key = hashlib.sha256(f"{self._key(frozen)} {epochs} {finetune.VERSION}".encode()).hexdigest()
         if read_record(folder).get("key") == key and _intact(folder) and (folder / record.PREDICTIONS).is_file():
             self.steps.tell("finetune", "unchanged")
@@ -223,7 +228,8 @@ class _Work:
         """Names everything that the fit depends on."""
         files = self.checked.files
         given = [files.labels.tolist(), list(files.classes), self.checked.test.tolist()]
-        chosen = {name: value for name, value in asdict(self.options).items() if name not in ("backbone", "weights", "test")}
+        apart = ("backbone", "weights", "test", "finetune", "epochs")  # known by their content, or of what comes after
+        chosen = {name: value for name, value in asdict(self.options).items() if name not in apart}
         text = json.dumps([stamps(files), given, chosen, frozen.config()], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 

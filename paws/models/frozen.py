@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paws.config.options import FitOptions
 from paws.errors import InputError
 
-DEFAULT = "vit_small_patch14_dinov2.lvd142m"
+DEFAULT = FitOptions.backbone
 LITE = "tf_efficientnet_lite0"
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.images import WNIDS, imagenet_folder
 from tests.digits_runs import finish, paws
+from tests.images import WNIDS, imagenet_folder
 
 CARD = {
     "run_dir": "run",

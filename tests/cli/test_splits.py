@@ -12,8 +12,8 @@ import torch
 from paws.data.datasets import load_dataset
 from paws.data.splits import PUBLIC_SPLITS, public_url, read_split
 from paws.data.task import load_task
-from tests.images import WNIDS, cifar10_folder, imagenet_folder
 from tests.digits_runs import finish, paws
+from tests.images import WNIDS, cifar10_folder, imagenet_folder
 
 PUBLIC = b"n01440764_1.JPEG\nn01443537_2.JPEG\n"
 

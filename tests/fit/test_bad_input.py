@@ -96,7 +96,7 @@ def test_a_huge_image_is_named_before_it_takes_memory(command: Command, folder: 
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        (("--accuracy", "95"), "--accuracy 95.0: give a share"),
+        (("--accuracy", "95"), "--accuracy 95.0: must be above 0, at most 1"),
         (("--views", "-1"), "--views -1"),
         (("--steps", "0"), "--steps 0"),
         (("--image-size", "4"), "--image-size 4"),

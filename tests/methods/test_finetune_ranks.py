@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from paws.runs.checkpoint import load_latest
-from tests.ranks import environment, free_port
 from tests.digits_runs import assert_same_run, finish, paws
+from tests.ranks import environment, free_port
 
 CARD = {
     "run_dir": "whole",

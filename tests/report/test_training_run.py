@@ -18,8 +18,8 @@ from paws.evaluate import soft_nn_predict
 from paws.report import write_report
 from paws.report.training_run import training_contents
 from paws.train.results import embeddings
-from tests.report.made import square
 from tests.digits_runs import CARD, finish, paws
+from tests.report.made import square
 
 
 def run_of(folder: Path, *overrides: str) -> Path:

@@ -17,8 +17,8 @@ from paws.errors import InputError
 from paws.models import build_classifier, build_encoder
 from paws.models.weights import assign, load_weights
 from paws.suncet import PUBLISHED, checkpoints, fetch, read_checkpoint, write_checkpoint
-from tests.images import WNIDS, imagenet_folder
 from tests.digits_runs import finish, paws
+from tests.images import WNIDS, imagenet_folder
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/f_model_keys.json").read_text())
 NETWORKS = {

@@ -14,8 +14,8 @@ from paws.config.cards import load_config
 from paws.models import build_encoder
 from paws.models.weights import load_weights
 from paws.suncet import write_checkpoint
-from tests.images import WNIDS, cifar10_folder, imagenet_folder
 from tests.digits_runs import finish, paws
+from tests.images import WNIDS, cifar10_folder, imagenet_folder
 from tests.suncet.configs import OLD
 
 SMALL = {

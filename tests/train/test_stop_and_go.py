@@ -14,8 +14,8 @@ from paws.runs.checkpoint import load_latest
 from paws.train import evaluate, train
 from paws.train.run import Run
 from paws.train.signals import Interrupted
-from tests.images import imagenet_folder
 from tests.digits_runs import assert_same_run
+from tests.images import imagenet_folder
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["optim.epochs=2", "optim.steps_per_epoch=3", "optim.batch_size=8", "support.images_per_class=2", "log.every_steps=2"]

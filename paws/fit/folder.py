@@ -1,0 +1,41 @@
+"""The folder that a fit was told to write into: whether it may, what is there already, and removing it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from paws.errors import InputError
+from paws.fit import record
+from paws.runs.log import holds_run
+
+
+def check_target(images: Path, run: Path, overwrite: bool) -> None:
+    """Raise InputError where ``run`` is a file, or holds a training run or, without ``overwrite``, a fit of other images."""
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run} is a file; give a folder for the run")
+    if holds_run(run):
+        raise InputError(f"{run} holds a training run; give another folder")
+    former = read_record(run).get("images", str(images.absolute()))
+    if former != str(images.absolute()) and not overwrite:
+        raise InputError(f"{run} holds a fit of {former}; give another folder, or replace it with --overwrite")
+
+
+def clear(run: Path) -> None:
+    """Remove what a fit wrote into ``run``, and nothing else."""
+    for name in record.OWN:
+        path = run / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What fit.json says; empty where there is none yet."""
+    try:
+        return dict(json.loads((run / record.RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
