@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor, nn
 
+from paws.errors import InputError
 from paws.seeds import generator
 
 SAMPLE = 4096  # images that mean, scale and components are computed from
 PIECE = 256  # scattered images read at a time
 CHUNK = 1024  # images projected at a time
+ROUNDING = 1e-6  # a column that varies by less, relative to its mean, is constant but for the rounding of float32
+TINY = 1e-30  # ... or by less than this
+DROPPED = 1e30  # scale of a constant column: whatever a later image has there is divided to nothing
 
 Views = Tensor | np.ndarray
 
@@ -28,17 +33,18 @@ class Space:
     components: Tensor
 
     def standardise(self, features: Tensor) -> Tensor:
-        """(..., D) -> (..., D) of zero mean and unit variance over the pool."""
-        return (features.float() - self.mean) / self.scale
+        """(..., D) -> (..., D) float32 of zero mean and unit variance over the pool; columns that are constant there become 0.
+
+        The mean is taken off in the precision of the features: float64 ones may be large beside how much they vary.
+        """
+        return ((features - self.mean) / self.scale).float()
 
     def project(self, views: Views) -> Tensor:
         """Stored views (N, V, D) -> their components (N, V, P) float16."""
-        folded = (self.components / self.scale).T  # (D, P)
-        shift = self.mean @ folded  # (P,)
         out = torch.empty(*views.shape[:2], len(self.components), dtype=torch.float16)
         for start in range(0, len(views), CHUNK):
-            part = rows(views, slice(start, start + CHUNK)).float()  # (n, V, D)
-            out[start : start + CHUNK] = (part @ folded - shift).half()
+            part = rows(views, slice(start, start + CHUNK))  # (n, V, D)
+            out[start : start + CHUNK] = (self.standardise(part) @ self.components.T).half()
         return out
 
     def projection(self) -> nn.Linear:
@@ -52,17 +58,41 @@ def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
     """Standardisation by a sample of the images in all their views, and the ``width`` largest principal components.
 
     Components are half whitened (each divided by the square root of its deviation), which keeps their order of size but lets
-    the small ones speak, and scaled to a mean variance of 1. All are kept where there are no more than ``width``.
+    the small ones speak, and scaled to a mean variance of 1. All are kept where there are no more than ``width``. All sums
+    are in float64, and columns that are constant count for nothing.
+
+    Raises:
+        InputError: features that are not finite.
     """
     count = len(views)
     chosen = torch.randperm(count, generator=generator(seed, "space"))[:SAMPLE].sort().values
-    sample = rows(views, chosen).float().flatten(0, 1)  # (n * V, D)
-    mean, scale = sample.mean(0), sample.std(0).clamp_min(1e-6)
-    sample.sub_(mean).div_(scale)
-    variances, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))  # ascending
+    sample = rows(views, chosen).flatten(0, 1)  # (n * V, D)
+    mean, deviation = sample.mean(0, dtype=torch.float64), torch.zeros(sample.shape[1], dtype=torch.float64)
+    if not bool(mean.isfinite().all()):
+        raise InputError("the features hold NaN or infinite numbers: is the backbone or its file of weights damaged?")
+    for part in sample.split(CHUNK):
+        deviation += (part.double() - mean).square().sum(0)
+    deviation = (deviation / max(1, len(sample) - 1)).sqrt()  # (D,)
+    scale = torch.where(deviation <= mean.abs() * ROUNDING + TINY, DROPPED, deviation)
+    space = Space(mean.float(), scale.float(), torch.empty(0))
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    for part in sample.split(CHUNK):
+        standardised = space.standardise(part).double()
+        covariance += standardised.T @ standardised
+    variances, vectors = _eigen(covariance / len(sample))  # ascending
     variances, vectors = variances[-width:].flip(0).clamp_min(1e-4), vectors[:, -width:].T.flip(0)  # (P,), (P, D)
     whitened = vectors / variances[:, None] ** 0.25
-    return Space(mean, scale, whitened / variances.sqrt().mean().sqrt())
+    return replace(space, components=(whitened / variances.sqrt().mean().sqrt()).float())
+
+
+def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (D,), ascending, and eigenvectors (D, D) of a symmetric float64 matrix."""
+    try:
+        values, vectors = torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:  # divide and conquer may not converge where many eigenvalues are equal; QR iteration does
+        found = scipy.linalg.eigh(covariance.numpy(), driver="ev")
+        values, vectors = (torch.from_numpy(part) for part in found)
+    return values, vectors
 
 
 def rows(views: Views, chosen: Tensor | slice) -> Tensor:

@@ -54,3 +54,45 @@ def test_what_is_left_out_is_not_known():
         known = problem.known(f)
         hidden = problem.labelled[problem.fold == f]
         assert len(hidden) == 2 and (known[hidden] == -1).all() and (known >= 0).sum() == 6
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        pytest.param(torch.zeros(20, 3, 48), id="nothing varies"),
+        pytest.param(torch.randn(2, 1, 1).expand(2, 6, 384).half(), id="two images, one column many times"),
+        pytest.param(torch.randn(1, 1, 96).expand(20, 6, 96).half(), id="copies of one image"),
+        pytest.param(torch.randn(40, 1, 4).repeat(1, 6, 100) * (torch.arange(400) % 5 == 0), id="mostly constant columns"),
+        pytest.param(torch.cat([torch.full((30, 2, 8), 1e8), torch.randn(30, 2, 4)], 2), id="large constant columns"),
+        pytest.param(torch.randn(30, 1, 5).double() * 1e-12, id="tiny numbers"),
+    ],
+)
+def test_a_space_of_columns_that_do_not_vary(views):
+    space = fit_space(views, 8)
+    projected, standardised = space.project(views).float(), space.standardise(views)
+    assert projected.isfinite().all() and standardised.isfinite().all() and standardised.abs().max() < 10
+    constant = (views.flatten(0, 1) == views[:1, 0]).all(0)
+    assert (standardised[..., constant] == 0).all()
+    assert ((standardised[..., ~constant].flatten(0, 1).square().mean(0) - 1).abs() < 0.1).all()
+    assert (space.standardise(views + 100 * constant)[..., constant].abs() < 1e-20).all()
+
+
+def test_a_large_mean_does_not_drown_what_varies():
+    varying = torch.randn(60, 1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    near, far = fit_space(varying, 6), fit_space(varying + 1e5, 6)
+    assert torch.allclose(near.standardise(varying), far.standardise(varying + 1e5), atol=0.02)
+
+
+def test_features_that_are_not_numbers_are_refused():
+    with pytest.raises(InputError, match="NaN or infinite"):
+        fit_space(torch.tensor([[[1.0, float("nan")]], [[0.0, 1.0]]]), 2)
+
+
+def test_an_eigenvalue_solver_that_does_not_converge_has_a_second(monkeypatch):
+    def fail(matrix):
+        raise torch.linalg.LinAlgError("did not converge")
+
+    views = torch.randn(50, 1, 6, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 7)
+    usual = fit_space(views, 3).components
+    monkeypatch.setattr(torch.linalg, "eigh", fail)
+    assert torch.allclose(fit_space(views, 3).components.abs(), usual.abs(), atol=1e-5)
