@@ -146,10 +146,18 @@ def convert(
     _print_notes(notes)
 
 
-def schema() -> None:
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="print docs/options.md instead: all keys, and the options of fit")
+    ] = False,
+) -> None:
     """Print the JSON schema of the configs, for editors."""
-    from paws.config.schema import Config
+    from paws.config.page import options_page
+    from paws.config.schema import RECIPES, Config
 
+    if markdown:
+        print(options_page(RECIPES))
+        return
     print(json.dumps(Config.model_json_schema(), indent=1))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 WORDS = ((Gt, "gt", "above"), (Ge, "ge", "at least"), (Lt, "lt", "below"), (Le, "le", "at most"))
@@ -71,17 +70,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return "null" if value is None else str(value)
-
-
-def sections(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
-    """Every key of a config model, in order, sections spelled ``section.key``; unions of sections are left out."""
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from sections(inner, f"{prefix}{name}.")
-        elif get_origin(inner) not in (Union, types.UnionType) or not any(_is_model(part) for part in get_args(inner)):
-            yield described(prefix + name, field)
-
-
-def _is_model(part: Any) -> bool:
-    return isinstance(part, type) and issubclass(part, BaseModel)

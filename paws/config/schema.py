@@ -52,7 +52,7 @@ class Data(Section):
 
 
 class Views(Section):
-    """Random views of an image (SPEC of the augmentations in docs/recipes.md)."""
+    """Random views of an image; docs/recipes.md has the operations of each preset."""
 
     preset: Literal["digits", "grey", "cifar", "imagenet"] = Field("digits", description="order and kind of operations")
     size: PositiveInt = Field(8, description="pixels of the large views")
@@ -67,19 +67,19 @@ class Support(Section):
     """The labelled batch that votes."""
 
     classes_per_batch: PositiveInt | None = Field(None, description="classes in a batch; all of them when absent")
-    images_per_class: PositiveInt = 16
+    images_per_class: PositiveInt = Field(16, description="labelled images of each class in a batch, on every rank")
     views: PositiveInt = Field(1, description="views of every support image")
     unique_classes: bool = Field(False, description="other classes on every rank")
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="label smoothing: what is spread over all classes")
 
 
 class Model(Section):
     """The network: backbone, projection head, optional prediction head."""
 
     name: str = Field("small_cnn", description="small_cnn, wide_resnet28w2, resnet50[w2|w4], or any timm model")
-    output_dim: PositiveInt = 128
+    output_dim: PositiveInt = Field(128, description="width of the projection head's output, which is compared")
     hidden_dim: PositiveInt | None = Field(None, description="width of the projection head; the backbone's when absent")
-    prediction_head: bool = False
+    prediction_head: bool = Field(False, description="a further head on the projection; targets are taken before it")
     pretrained: bool = Field(False, description="start from timm's weights")
     init_from: Path | None = Field(None, description="run folder or checkpoint whose weights to start from")
 
@@ -87,17 +87,17 @@ class Model(Section):
 class Optim(Section):
     """Optimiser and schedule; rates and the batch size are per rank and per step."""
 
-    name: Literal["lars", "sgd", "adamw"] = "lars"
-    epochs: PositiveInt = 100
+    name: Literal["lars", "sgd", "adamw"] = Field("lars", description="LARS on SGD with momentum, SGD alone, or AdamW")
+    epochs: PositiveInt = Field(100, description="length of the run, and of its schedule")
     steps_per_epoch: PositiveInt | None = Field(None, description="cut or stretch an epoch; one pass when absent")
     batch_size: PositiveInt = Field(256, description="unlabelled images per rank and step")
-    lr: NonNegative = 3.2
+    lr: NonNegative = Field(3.2, description="learning rate at the end of the warm-up")
     start_lr: NonNegative = Field(0.0, description="learning rate the warm-up starts from")
     final_lr: NonNegative = Field(0.0, description="learning rate the cosine ends at")
-    warmup_epochs: NonNegative = 0.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: NonNegative = 1e-6
+    warmup_epochs: NonNegative = Field(0.0, description="epochs in which the learning rate rises linearly")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="of LARS and SGD; of AdamW the first beta")
+    nesterov: bool = Field(False, description="Nesterov's form of the momentum, in LARS and SGD")
+    weight_decay: NonNegative = Field(1e-6, description="of weights; biases and norms have none")
     trust_coefficient: Positive = Field(0.001, description="of LARS")
     groups: Literal["module", "suncet"] = Field("module", description="how norm parameters are found")
 
@@ -106,12 +106,12 @@ class PawsRecipe(Section):
     """PAWS pre-training (arXiv 2104.13963)."""
 
     name: Literal["paws"] = "paws"
-    temperature: Positive = 0.1
-    sharpening: Annotated[float, Field(gt=0, le=1)] = 0.25
+    temperature: Positive = Field(0.1, description="by which the cosines of the vote are divided")
+    sharpening: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="temperature that sharpens the targets")
     me_max: NonNegative = Field(1.0, description="weight of mean-entropy maximisation; 0 turns it off")
     sharpening_warmup: NonNegative = Field(0.0, description="epochs in which sharpening goes from 1 to its value")
     nt_xent: NonNegative = Field(0.0, description="weight of NT-Xent on the two large views; 0, the paper's method, without it")
-    nt_xent_temperature: Positive = 0.1
+    nt_xent_temperature: Positive = Field(0.1, description="by which NT-Xent's cosines are divided")
     nt_xent_alone: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="first share of steps with NT-Xent alone")
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ class SimclrCtRecipe(Section):
     """SimCLR with SuNCEt on the support batch for the first epochs (arXiv 2006.10803)."""
 
     name: Literal["simclr_ct"]
-    temperature: Positive = 0.1
+    temperature: Positive = Field(0.1, description="by which the cosines of the losses are divided")
     supervised_epochs: Count = Field(100, description="epochs with the SuNCEt term")
     key_gradient: bool = Field(False, description="take NT-Xent's gradient through the keys too")
 
@@ -134,7 +134,7 @@ class SnnFinetuneRecipe(Section):
     """SuNCEt fine-tuning of a pre-trained encoder on the labelled images."""
 
     name: Literal["snn_finetune"]
-    temperature: Positive = 0.1
+    temperature: Positive = Field(0.1, description="by which the cosines of the losses are divided")
 
 
 class FinetuneRecipe(Section):
@@ -143,7 +143,7 @@ class FinetuneRecipe(Section):
     name: Literal["finetune"]
     classifier: Literal["projection", "backbone"] = Field("projection", description="what the classifier stands on")
     probe: bool = Field(False, description="train the classifier alone on a frozen network")
-    zero_init: bool = True
+    zero_init: bool = Field(True, description="start the classifier's last layer at zero")
     augmentation: Literal["light", "full"] = Field("light", description="crop and flip, or that of pre-training")
 
 
@@ -151,9 +151,8 @@ class Evaluate(Section):
     """Evaluation on the held-out split at the end of a run, and on labelled images alone while it trains."""
 
     every_epochs: PositiveInt | None = Field(1, description="epochs between choices of the best weights; the last if null")
-
-    temperature: Positive = 0.1
-    batch_size: PositiveInt = 256
+    temperature: Positive = Field(0.1, description="of soft nearest neighbours")
+    batch_size: PositiveInt = Field(256, description="images embedded at a time")
     embedding: Literal["z", "h", "backbone"] = Field("z", description="what soft nearest neighbours compare")
 
 
@@ -161,9 +160,9 @@ class Machine(Section):
     """Where and in which precision to run; nothing here changes the method."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, mps")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: bool = False
-    compile: bool = False
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network (autocast); losses are in fp32")
+    channels_last: bool = Field(False, description="memory format of the network and its images")
+    compile: bool = Field(False, description="compile the network with torch.compile")
     deterministic: bool = Field(False, description="deterministic GPU kernels, for bit-equal resume there")
     group_timeout: Positive = Field(600.0, description="seconds a rank waits for the others")
 
@@ -180,7 +179,7 @@ class Checkpoint(Section):
 class Log(Section):
     """Metrics rows; always metrics.jsonl and metrics.csv in the run folder."""
 
-    every_steps: PositiveInt = 10
+    every_steps: PositiveInt = Field(10, description="steps between rows, each the mean over them")
     tensorboard: bool = Field(False, description="also write TensorBoard events (extra `tracking`)")
 
 
@@ -193,8 +192,8 @@ Recipe = Annotated[
 class Config(Section):
     """A run: two top-level keys, and sections named by role."""
 
-    seed: int = 0
-    run_dir: Path = Path("runs/paws")
+    seed: int = Field(0, description="from which all random draws follow")
+    run_dir: Path = Field(Path("runs/paws"), description="folder that the run is written into")
     recipe: Recipe = PawsRecipe()
     data: Data = Data()
     views: Views = Views()
