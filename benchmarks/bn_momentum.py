@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from benchmarks.side_by_side import print_result
 from paws.config.cards import load_config
 from paws.config.schema import PawsRecipe
-from paws.evaluate import accuracy, soft_nn_predict
 from paws.methods import paws
+from paws.metrics import accuracy
 from paws.train.results import embeddings
 from paws.train.run import Run
 from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start, task_of
+from paws.voting import soft_vote
 
 MOMENTA = (0.99, 0.1, 0.01)
 
@@ -73,7 +74,7 @@ def measure(seed: int, steps: int, batch_size: int) -> dict[float, float]:
         statistics.put_into(norm)
         support, labels = embeddings(encoder, config, task, "labelled", device)
         query, truth = embeddings(encoder, config, task, "test", device)
-        found[statistics.momentum] = accuracy(soft_nn_predict(query, support, labels, len(task.classes)), truth)
+        found[statistics.momentum] = accuracy(soft_vote(query, support, labels, len(task.classes)), truth)
     print(f"seed {seed}: " + ", ".join(f"{momentum:g}: {100 * top1:.1f}" for momentum, top1 in found.items()), flush=True)
     return found
 

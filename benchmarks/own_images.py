@@ -33,9 +33,9 @@ from torch import Tensor
 from benchmarks.fashion import Pool, draw, fashion_features
 from benchmarks.letters import letter_features
 from benchmarks.side_by_side import print_result
-from paws.classifiers.calibration import calibration_error
 from paws.classifiers.compare import BASELINES
 from paws.fit.fit import fit_features
+from paws.metrics import calibration_error
 
 AS_IT_COMES = "LabelSpreading as scikit-learn has it"  # one-sided graph of 10 neighbours, alpha 0.2
 BARS = {1: 9.0, 4: 6.5, 10: 3.0, 25: 0.0}  # points of PAWS above the best baseline
@@ -56,7 +56,7 @@ def one_draw(data: Pool, per_class: int, number: int) -> dict[str, float]:
     right = predicted == data.test_labels
     found[AS_IT_COMES] = scikit_learn_spreading(data, labels)
     found["auto"] = found[fitted.chosen]
-    found["calibration error"] = 100 * calibration_error(probabilities, data.test_labels)
+    found["calibration error"] = 100 * calibration_error(confidence, right)
     found["kept"] = 100 * float(kept.double().mean())
     found["precision"] = 100 * float(right[kept].double().mean()) if bool(kept.any()) else 100.0
     found["seconds"], found["CPU-seconds"] = time.monotonic() - began, time.process_time() - cpu

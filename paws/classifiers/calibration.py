@@ -53,12 +53,3 @@ def fit_threshold(pool: Tensor, held_out: Tensor, correct: Tensor, accuracy: flo
     right = torch.cat([torch.zeros(1), correct[order].double().cumsum(0)])[kept]  # (N,)
     good = ((right + WORTH * believed) / (kept + WORTH) >= accuracy).nonzero().flatten()
     return float(pool[good[-1]]) if len(good) else 1.0
-
-
-def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error in [0, 1] of the top class over ``bins`` of equal width (arXiv 1706.04599, eq. 5)."""
-    confidence, predicted = probabilities.max(1)
-    correct = (predicted == labels).double()
-    index = (confidence * bins).long().clamp_max(bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, index, confidence.double() - correct)
-    return float(gaps.abs().sum() / len(labels))

@@ -13,6 +13,7 @@ from torch import Tensor
 from paws.classifiers.calibration import fit_exponent
 from paws.classifiers.problem import Problem
 from paws.classifiers.rules import Linear, Nearest, Rule, SoftVote, Spread
+from paws.metrics import accuracy, wilson_interval
 from paws.seeds import generator
 
 SPREAD_IMAGES = 10_000  # of the pool, at most, that LabelSpreading spreads over
@@ -36,14 +37,9 @@ class Score:
 
 def score(method: str, probabilities: Tensor, labels: Tensor, settings: dict[str, Any] | None = None) -> Score:
     """Accuracy of held-out probabilities (S, C) with Wilson's interval; nan and [0, 1] where there are none."""
-    count = len(labels)
-    if count == 0:
-        return Score(method, math.nan, 0.0, 1.0, settings=settings or {})
-    p = float((probabilities.argmax(1) == labels).double().mean())
-    z = 1.96
-    centre, half = p + z * z / (2 * count), z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    low, high = ((centre + sign * half) / (1 + z * z / count) for sign in (-1, 1))
-    return Score(method, p, max(0.0, low), min(1.0, high), settings=settings or {})
+    share = accuracy(probabilities, labels) if len(labels) else math.nan
+    low, high = wilson_interval(int((probabilities.argmax(1) == labels).sum()), len(labels))
+    return Score(method, share, low, high, settings=settings or {})
 
 
 class SpreadGraph:

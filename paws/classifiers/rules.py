@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from paws.voting import vote_weights
+
 
 class SoftVote(nn.Module):
     """Soft nearest neighbours over the support, averaged over heads; without heads, on the features themselves.
@@ -34,15 +36,11 @@ class SoftVote(nn.Module):
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
         """Probabilities (N, C), and weights (N, S) with the floor in them."""
-        count = labels @ labels.sum(0)  # (S,) of the class of each labelled image
-        if own:
-            count = count - labels @ labels.T  # (N, S): the query itself does not count in its class
-        x, support = self.project(x), self.project(support)
-        shares = []
-        for head in self.heads:
-            similarity = normalize(head(x), dim=1) @ normalize(head(support), dim=1).T  # (N, S)
-            logits = similarity / self.temperature - count.log()
-            shares.append((_without_self(logits, -torch.inf) if own else logits).softmax(1))
+        ids, rows = labels.argmax(1), torch.arange(len(x), device=x.device) if own else None
+        x, support, count = self.project(x), self.project(support), labels.shape[1]
+        shares = [
+            vote_weights(head(x), head(support), ids, count, self.temperature, balanced=True, own=rows) for head in self.heads
+        ]
         weights = torch.stack(shares).mean(0)
         vote = weights @ labels  # (N, C)
         above = (vote - floor(labels.shape[1], self.temperature)).clamp_min(0)

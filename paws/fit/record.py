@@ -20,10 +20,10 @@ from torch import Tensor
 
 from paws.bundle.bundle import Bundle, load_bundle
 from paws.bundle.table import DIGITS, FIT_COLUMNS, Prediction, read_table, write_rows
-from paws.classifiers.calibration import calibration_error
 from paws.data.folder import FileSet
 from paws.data.images import read_image
 from paws.errors import InputError
+from paws.metrics import calibration_error, reliability
 from paws.runs.log import Metrics, write_text
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def write_record(folder: Path, *, files: FileSet, fitted: Fitted, about: dict[st
     """files.json, then fit.json: with it the fit is there."""
     write_text(folder / FILES, json.dumps({"names": list(files.names), "labels": files.labels.tolist()}))
     labels = files.labels[files.labels >= 0]
+    confidence, predicted = fitted.held_out.max(1)
     scores = [{**asdict(s), "accuracy": None if math.isnan(s.accuracy) else s.accuracy} for s in fitted.scores]
     whole = {
         **about,
@@ -173,27 +174,9 @@ def write_record(folder: Path, *, files: FileSet, fitted: Fitted, about: dict[st
         "threshold": round(float(fitted.classifier.threshold), DIGITS),
         "calibration": {
             "measured_on": "labelled images, by models that did not see their labels",
-            "error": calibration_error(fitted.held_out, labels),
-            "bins": _reliability(fitted.held_out, labels),
+            "error": calibration_error(confidence, predicted == labels),
+            "bins": [asdict(found) for found in reliability(confidence, predicted == labels)],
         },
         "versions": {name: version(name) for name in ("paws-ssl", "torch", "timm", "onnxruntime", "scikit-learn")},
     }
     write_text(folder / RECORD, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-
-
-def _reliability(held_out: Tensor, labels: Tensor, bins: int = 10) -> list[dict[str, float]]:
-    """Mean confidence and accuracy of the held-out predictions in each bin of confidence that has any."""
-    confidence, predicted = held_out.max(1)
-    index = (confidence * bins).long().clamp_max(bins - 1)
-    correct = (predicted == labels).double()
-    return [
-        {
-            "low": b / bins,
-            "high": (b + 1) / bins,
-            "count": int(inside.sum()),
-            "confidence": float(confidence[inside].double().mean()),
-            "accuracy": float(correct[inside].mean()),
-        }
-        for b in range(bins)
-        if bool((inside := index == b).any())
-    ]

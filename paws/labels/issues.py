@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from paws.bundle.bundle import Bundle
 from paws.fit.record import FitRun
+from paws.voting import soft_vote
 
 TEMPERATURE = 0.1  # of the vote of the other labelled images
 SHOWN = 3  # neighbours named
@@ -56,13 +57,8 @@ def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: 
 def _vote_of_others(embeddings: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Votes (S, C) on each image without itself, every class with the same say, and the cosines (S, S), -inf to itself."""
     z = normalize(embeddings, dim=1)
-    own = torch.eye(len(z), dtype=torch.bool)
-    similarity = (z @ z.T).masked_fill(own, -torch.inf)  # (S, S)
-    classes = one_hot(labels, num_classes).float()  # (S, C)
-    counts = classes.sum(0) - classes  # (S, C) labelled images of each class besides the image itself
-    say = counts.gather(1, labels.expand(len(z), -1)).clamp_min(1)  # (S, S)
-    weights = (similarity / TEMPERATURE - say.log()).softmax(1)
-    return weights @ classes, similarity
+    similarity = (z @ z.T).fill_diagonal_(-torch.inf)  # (S, S)
+    return soft_vote(z, z, labels, num_classes, TEMPERATURE, balanced=True, own=torch.arange(len(z))), similarity
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from paws.config.schema import Config, FinetuneRecipe
 from paws.data.source import Source
 from paws.data.task import Task
 from paws.data.views import MultiCrop
-from paws.evaluate import accuracy
+from paws.metrics import accuracy
 from paws.models import Encoder, classifier_from
 from paws.train.results import classifier_result, is_due, logits_of
 from paws.train.run import Run

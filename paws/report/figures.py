@@ -14,11 +14,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from paws import metrics
 from paws.report.contents import Bar, Judged
 
 # Stand-ins drawn by matplotlib -> what the page paints them with. Matplotlib never uses these greys by itself.
@@ -89,28 +91,21 @@ def comparison(bars: Sequence[Bar]) -> str:
     return _svg(figure)
 
 
-def reliability(judged: Judged, threshold: float | None = None, bins: int = 10) -> tuple[str, float]:
+def reliability(judged: Judged, threshold: float | None = None) -> tuple[str, float]:
     """How often predictions of each confidence are right, and the expected calibration error of these bins."""
-    edges = np.linspace(0, 1, bins + 1)
-    right = judged.truth == judged.predicted
-    which = np.clip(np.digitize(judged.confidence, edges[1:-1]), 0, bins - 1)
+    confidence, right = torch.as_tensor(judged.confidence), torch.as_tensor(judged.truth == judged.predicted)
     figure, axes = _axes(4.4, 3.3)
     axes.plot([0, 1], [0, 1], color=LINE, linewidth=1, linestyle="--")
-    error = 0.0
-    for b in range(bins):
-        inside = which == b
-        if not inside.any():
-            continue
-        said, was, share = judged.confidence[inside].mean(), right[inside].mean(), inside.mean()
-        error += share * abs(said - was)
-        axes.bar(edges[b] + 0.5 / bins, was, 0.9 / bins, color=ACCENT, alpha=0.25 + 0.75 * min(1, 2 * share))
-        axes.plot([said, said], [said, was], color=INK, linewidth=1)
+    for b in metrics.reliability(confidence, right):
+        alpha = 0.25 + 0.75 * min(1, 2 * b.count / len(right))
+        axes.bar((b.low + b.high) / 2, b.accuracy, 0.9 * (b.high - b.low), color=ACCENT, alpha=alpha)
+        axes.plot([b.confidence, b.confidence], [b.confidence, b.accuracy], color=INK, linewidth=1)
     if threshold is not None and threshold <= 1:
         axes.axvline(threshold, color=INK, linewidth=1, linestyle=":")
         axes.text(threshold - 0.015, 1.03, "abstains below", ha="right", fontsize=8, color=SOFT)
     axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="probability the model states", ylabel="share that is right")
     axes.grid(axis="y")
-    return _svg(figure), float(error)
+    return _svg(figure), metrics.calibration_error(confidence, right)
 
 
 def confusion_matrix(judged: Judged, num_classes: int) -> np.ndarray:

@@ -12,9 +12,9 @@ from PIL import Image
 from paws.data.labels import read_labels
 from paws.errors import InputError
 from paws.fit.record import FitRun, load_fit
+from paws.metrics import wilson_interval
 from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
 from paws.report.label_work import suggested, suspected
-from paws.report.statistics import wilson
 from paws.report.thumbnails import open_file
 from paws.runs.log import read_metrics
 from paws.seeds import generator
@@ -112,7 +112,7 @@ def _judged_held_out(fit: FitRun, classes: tuple[str, ...]) -> Judged | None:
 
 def _headline(judged: Judged) -> Headline:
     right, count = int((judged.truth == judged.predicted).sum()), len(judged.truth)
-    return Headline(right / count, wilson(right, count), f"of {judged.on.replace(', by', ' are named rightly by')}.")
+    return Headline(right / count, wilson_interval(right, count), f"of {judged.on.replace(', by', ' are named rightly by')}.")
 
 
 def _sentence(text: str) -> str:

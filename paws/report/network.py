@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from paws.config.schema import Config
 from paws.data.datasets import ImageSet
 from paws.data.folder import FileSet
 from paws.data.task import Task
 from paws.train.results import embeddings
+from paws.voting import soft_vote, vote_weights
 
 Images = ImageSet | FileSet
 
@@ -35,18 +36,20 @@ class Judge:
 
     def weights(self, embedded: Tensor, *, leave_out: bool = False) -> Tensor:
         """Share (N, S) of each labelled image in the vote on (N, P); ``leave_out``: N are the labelled images themselves."""
-        logits = embedded @ self.support.T / self.config.evaluate.temperature  # (N, S)
-        if leave_out:
-            logits = logits.masked_fill(torch.eye(len(logits), dtype=torch.bool), -torch.inf)
-        return logits.softmax(1)
+        own = torch.arange(len(embedded)) if leave_out else None
+        return vote_weights(embedded, self.support, self.labels, *self._vote, own=own)
 
     def probabilities(self, images: Images, embedded: Tensor, *, leave_out: bool = False) -> Tensor:
         """(N, C) for images with their embeddings (N, P)."""
         if self.classifies:
             return self._run(images, "z").softmax(1)
-        rows = one_hot(self.labels, len(self.task.classes)).float()  # (S, C)
-        size = len(embedded) if leave_out else 4096
-        return torch.cat([self.weights(part, leave_out=leave_out) @ rows for part in embedded.split(size)])
+        own = torch.arange(len(embedded)) if leave_out else None
+        return soft_vote(embedded, self.support, self.labels, *self._vote, own=own)
+
+    @property
+    def _vote(self) -> tuple[int, float]:
+        """Number of classes and temperature."""
+        return len(self.task.classes), self.config.evaluate.temperature
 
     def _run(self, images: Images, embedding: str) -> Tensor:
         evaluate = self.config.evaluate.model_copy(update={"embedding": embedding})

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from paws.data.datasets import ImageSet
 from paws.data.task import Task
+from paws.metrics import wilson_interval
 from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
 from paws.report.network import Images, Judge, select
-from paws.report.statistics import wilson
 from paws.report.thumbnails import open_file
 from paws.runs.log import read_metrics
 from paws.seeds import generator
@@ -57,7 +57,7 @@ def training_contents(folder: Path) -> Contents:
         summary=f"{NAMES[config.recipe.name]} on {config.data.dataset}: {len(task.train):,} training images, "
         f"{len(task.labelled):,} of them labelled, {classes} classes; {config.model.name} after {state['step']:,} steps.",
         classes=task.classes,
-        headline=Headline(right / count, wilson(right, count), f"of {count:,} {on} are named rightly."),
+        headline=Headline(right / count, wilson_interval(right, count), f"of {count:,} {on} are named rightly."),
         bars=_bars(folder, right, count, NAMES[config.recipe.name]) if task.test is not None else (),
         measured_on=judged.on,
         curves=tuple(read_metrics(folder)),
@@ -86,8 +86,8 @@ def _bars(folder: Path, right: int, count: int, name: str) -> tuple[Bar, ...]:
     """The run beside the baselines that ``paws train --compare`` measured on the same images, the best first."""
     path = folder / "baselines.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    own = Bar(f"{name}, this run", right / count, wilson(right, count), chosen=True)
-    others = [Bar(other, top1, wilson(round(top1 * count), count)) for other, top1 in found.items()]
+    own = Bar(f"{name}, this run", right / count, wilson_interval(right, count), chosen=True)
+    others = [Bar(other, top1, wilson_interval(round(top1 * count), count)) for other, top1 in found.items()]
     return tuple(sorted([own, *others], key=lambda bar: -bar.accuracy)) if others else ()
 
 

@@ -35,7 +35,7 @@ def train(
     there is none).
 
     Returns:
-        the result: figures of the held-out split (see ``paws.evaluate.figures``), and what they were measured on.
+        the result: figures of the held-out split (see ``paws.metrics.figures``), and what they were measured on.
 
     Raises:
         InputError: bad config or data, or a folder that holds a run; nothing is written then.

@@ -7,8 +7,9 @@ import torch
 from paws.config.schema import Config, FinetuneRecipe
 from paws.data.datasets import ImageSet
 from paws.errors import InputError
-from paws.evaluate import accuracy, frozen_baselines
+from paws.evaluate import frozen_baselines
 from paws.methods import finetune
+from paws.metrics import accuracy
 from paws.train.run import Run
 from paws.train.setup import task_of
 

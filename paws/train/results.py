@@ -11,10 +11,12 @@ from torch import Tensor
 from paws.config.schema import Config
 from paws.data.datasets import ImageSet
 from paws.data.task import Task
-from paws.evaluate import accuracy, embed, figures, soft_nn_predict
+from paws.evaluate import embed
+from paws.metrics import accuracy, figures
 from paws.models import Encoder
 from paws.train.run import Run
 from paws.train.setup import plain_view
+from paws.voting import soft_vote
 
 
 def embeddings(encoder: Encoder, config: Config, task: Task, part: str, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -36,18 +38,18 @@ def embeddings(encoder: Encoder, config: Config, task: Task, part: str, device: 
 
 
 def soft_nn_result(encoder: Encoder, config: Config, task: Task, device: torch.device) -> dict[str, Any]:
-    """Figures of the held-out split by soft nearest neighbours over the labelled images (see ``paws.evaluate.figures``)."""
+    """Figures of the held-out split by soft nearest neighbours over the labelled images (see ``paws.metrics.figures``)."""
     labelled = {"labelled_images": len(task.labelled)}
     if task.test is None:
         return labelled
     support, labels = embeddings(encoder, config, task, "labelled", device)
     query, truth = embeddings(encoder, config, task, "test", device)
-    p = soft_nn_predict(query, support, labels, len(task.classes), config.evaluate.temperature)
+    p = soft_vote(query, support, labels, len(task.classes), config.evaluate.temperature)
     return {**figures(p, truth, task.classes), **labelled}
 
 
 def classifier_result(classifier: Encoder, config: Config, task: Task, device: torch.device) -> dict[str, Any]:
-    """Figures of the held-out split by a classifier's logits (see ``paws.evaluate.figures``)."""
+    """Figures of the held-out split by a classifier's logits (see ``paws.metrics.figures``)."""
     labelled = {"labelled_images": len(task.labelled)}
     if task.test is None:
         return labelled
@@ -77,7 +79,7 @@ def judge_pretraining(run: Run, encoder: Encoder, config: Config, task: Task, *,
     if torch.bincount(task.train.labels[task.labelled], minlength=len(task.classes)).min() > 1:
         support, labels = embeddings(encoder, config, task, "labelled", run.device)
         own = torch.arange(len(support))
-        p = soft_nn_predict(support, support, labels, len(task.classes), config.evaluate.temperature, own=own)
+        p = soft_vote(support, support, labels, len(task.classes), config.evaluate.temperature, own=own)
         top1 = accuracy(p, labels)
         run.best(top1, evaluation="leave-one-out", loo_top1=top1)
     elif run.epoch >= changing_epochs or changing_epochs >= config.optim.epochs:

@@ -11,7 +11,6 @@ import pytest
 from paws.report import figures
 from paws.report.contents import Bar, Judged
 from paws.report.projection import project
-from paws.report.statistics import wilson
 from tests.report.made import contents
 
 
@@ -65,32 +64,10 @@ def test_confusion_of_many_classes_shows_those_with_most_mistakes() -> None:
     assert svg.count("kind-") == 2 * figures.MATRIX_CLASSES
 
 
-def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
-    draws = np.random.default_rng(0)
-    confidence = draws.random(500)
-    right = draws.random(500) < confidence**2
-    judged = Judged(np.ones(500, int), right.astype(int), confidence, "")
-    naive = 0.0
-    for b in range(10):
-        inside = [i for i in range(500) if b / 10 <= confidence[i] < (b + 1) / 10]
-        naive += abs(sum(confidence[i] - right[i] for i in inside)) / 500
-    assert figures.reliability(judged)[1] == pytest.approx(naive)
-
-
 def test_names_in_figures_are_escaped() -> None:
     svg = figures.comparison([Bar("<script>&", 0.5, None)])
     assert "<script" not in svg
     ElementTree.fromstring(svg)
-
-
-def test_wilson_interval_against_its_formula() -> None:
-    right, of, z = 37, 50, 1.959963984540054
-    share = right / of
-    centre = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * ((share * (1 - share) / of + z * z / (4 * of * of)) ** 0.5) / (1 + z * z / of)
-    assert wilson(right, of) == pytest.approx((centre - half, centre + half))
-    assert wilson(0, 5)[0] == 0
-    assert wilson(5, 5)[1] == 1
 
 
 def test_map_keeps_neighbours_together_and_is_the_same_each_time() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from paws.fit.record import load_fit
 from paws.report import write_report
+from paws.report.figures import reliability
 from paws.report.fit_run import fit_contents
 from tests.conftest import draw
 
@@ -107,3 +108,9 @@ def test_test_labels_are_what_is_reported_on(fitted_run: Path, tmp_path: Path) -
     assert (contents.gallery.truth >= 0).sum() == 3
     (tmp_path / "test.csv").unlink()
     assert "test labels cannot be read" in fit_contents(run).notes[0]
+
+
+def test_page_and_record_state_one_calibration_error(fitted_run: Path) -> None:
+    judged, record = fit_contents(fitted_run).judged, load_fit(fitted_run).record
+    assert judged is not None
+    assert reliability(judged)[1] == pytest.approx(record["calibration"]["error"], abs=1e-4)  # the table has four digits

@@ -14,10 +14,10 @@ import yaml
 from paws import train
 from paws.config.cards import load_config
 from paws.errors import InputError
-from paws.evaluate import soft_nn_predict
 from paws.report import write_report
 from paws.report.training_run import training_contents
 from paws.train.results import embeddings
+from paws.voting import soft_vote
 from tests.digits_runs import CARD, finish, paws
 from tests.report.made import square
 
@@ -58,7 +58,7 @@ def test_neighbours_are_the_heaviest_labelled_images(digits: Path) -> None:
     support, labels = embeddings(model, config, task, "labelled", torch.device("cpu"))
     query, _ = embeddings(model, config, task, "test", torch.device("cpu"))
     for i in (0, 17, 449):
-        weights = soft_nn_predict(query[i : i + 1], support, torch.arange(len(support)), len(support), 0.1)[0]
+        weights = soft_vote(query[i : i + 1], support, torch.arange(len(support)), len(support), 0.1)[0]
         best = weights.argsort(descending=True)[:3]
         assert gallery.weights[i] == pytest.approx(weights[best].numpy(), abs=1e-4)
         assert gallery.given[gallery.neighbours[i]].tolist() == labels[best].tolist()

@@ -11,11 +11,11 @@ import torch
 
 from paws.config.cards import load_config
 from paws.config.schema import Config
-from paws.evaluate import soft_nn_predict
 from paws.runs.log import read_metrics
 from paws.train import evaluate, train
 from paws.train.results import embeddings
 from paws.train.setup import encoder_of, task_of
+from paws.voting import soft_vote
 from tests.digits_runs import assert_equal, rows
 
 CARD = Path(__file__).parents[2] / "configs/digits.yaml"
@@ -80,7 +80,7 @@ def test_leave_one_out_chooses_the_best_weights(tmp_path):
     right = 0
     for i in range(30):
         others = torch.arange(30) != i
-        right += int(soft_nn_predict(z[i : i + 1], z[others], labels[others], 10).argmax() == labels[i])
+        right += int(soft_vote(z[i : i + 1], z[others], labels[others], 10).argmax() == labels[i])
     assert found[-1] == pytest.approx(right / 30)
 
 
