@@ -63,7 +63,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_fills_up_stops_the_run_and_space_lets_it_go_on(disk: Path, peaceful: Path):
     run = disk / "run"
-    with pytest.raises(InputError, match=r"step-\d+.pt: the checkpoint was not written \(No space left on device\)"):
+    with pytest.raises(InputError, match=r"step-\d+.pt: cannot be written \(No space left on device\)"):
         train(config(run, checkpoint={"every_steps": 4, "keep": 9, "keep_epochs": []}, optim=_long()), quiet=True)
     state = load_latest(run / "checkpoints")
     assert state is not None

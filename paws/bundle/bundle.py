@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -30,6 +28,7 @@ from paws.data.images import as_pixels
 from paws.errors import InputError
 from paws.models.frozen import Frozen
 from paws.models.runtime import BATCH, Runtime
+from paws.runs.files import new_folder, write_bytes
 
 FORMAT = 2  # of format 1 the vote was calibrated with its floor
 ABOUT = "bundle.json"
@@ -132,23 +131,9 @@ def save_bundle(
     }
     about["checksum"] = _checksum(about)
     contents[ABOUT] = (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()
-    new, old = (folder.with_name(f".{folder.name}.{what}") for what in ("new", "old"))
-    for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        new.mkdir(parents=True)
+    with new_folder(folder, replace=True) as new:
         for name, data in contents.items():
-            with open(new / name, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise InputError(f"{folder}: the bundle cannot be written ({error.strerror})") from error
-    shutil.rmtree(old, ignore_errors=True)
+            write_bytes(new / name, data)
 
 
 def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:

@@ -6,15 +6,15 @@ Letters: B images, H x W pixels, C classes, S labelled images, k nearest of them
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from paws.errors import InputError
+from paws.models.runtime import to_onnx
+from paws.runs.files import writing
 
 if TYPE_CHECKING:
     from paws.bundle.bundle import Bundle
@@ -107,15 +107,8 @@ def export(bundle: Bundle, path: Path) -> None:
         InputError: another ending, ``path`` exists, or its folder cannot be written.
     """
     write = {"onnx": _write_onnx, "torch": _write_torch, "safetensors": _write_safetensors}[format_of(path)]
-    if path.exists():
-        raise InputError(f"{path}: exists already; remove it or choose another name")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            written = Path(folder) / path.name
-            write(bundle, written)
-            os.replace(written, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    with writing(path, new=True) as file:
+        write(bundle, file)
 
 
 def description(bundle: Bundle) -> dict[str, str]:
@@ -143,35 +136,24 @@ def _example(bundle: Bundle) -> tuple[Tensor, tuple[dict[int, Any]]]:
     return torch.zeros(2, size + 8, size + 24, 3, dtype=torch.uint8), (free,)
 
 
-def _write_onnx(bundle: Bundle, path: Path) -> None:
+def _write_onnx(bundle: Bundle, file: IO[bytes]) -> None:
     import onnx
 
     images, free = _example(bundle)
-    torch.onnx.export(
-        Deployed(bundle).eval(),
-        (images,),
-        str(path),
-        input_names=["images"],
-        output_names=list(OUTPUTS),
-        dynamic_shapes=free,
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
-    model = onnx.load(path)
+    model = to_onnx(Deployed(bundle).eval(), images, free, OUTPUTS)
     onnx.helper.set_model_props(model, description(bundle))
-    onnx.save(model, path)
+    file.write(model.SerializeToString())
 
 
-def _write_torch(bundle: Bundle, path: Path) -> None:
+def _write_torch(bundle: Bundle, file: IO[bytes]) -> None:
     images, free = _example(bundle)
     program = torch.export.export(Deployed(bundle).eval(), (images,), dynamic_shapes=free)
-    torch.export.save(program, path, extra_files={"description.json": json.dumps(description(bundle))})
+    torch.export.save(program, file, extra_files={"description.json": json.dumps(description(bundle))})
 
 
-def _write_safetensors(bundle: Bundle, path: Path) -> None:
-    from safetensors.torch import save_file
+def _write_safetensors(bundle: Bundle, file: IO[bytes]) -> None:
+    from safetensors.torch import save
 
     parts = {"backbone": bundle.frozen.weights(), "classifier": bundle.classifier.state_dict()}
     tensors = {f"{part}.{name}": t.detach().clone().contiguous() for part, state in parts.items() for name, t in state.items()}
-    save_file(tensors, path, metadata=description(bundle))
+    file.write(save(tensors, metadata=description(bundle)))

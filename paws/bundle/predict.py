@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from paws import distributed
 from paws.bundle.bundle import Bundle
@@ -13,6 +14,8 @@ from paws.bundle.table import PREDICT_COLUMNS, Prediction, write_rows
 from paws.data.images import find_images
 from paws.data.stored_views import view_batches
 from paws.errors import InputError
+from paws.runs.files import writing
+from paws.runs.temporary import temporary_name
 
 BATCH = 64
 
@@ -71,33 +74,38 @@ def predict_table(
     """
     rank, ranks = distributed.rank(), distributed.world_size()
     begin, end = (len(paths) * place // ranks for place in (rank, rank + 1))
-    shares = [output.with_name(f".{output.name}.{r}") for r in range(ranks)]
-    broken = 0
-    try:
-        with open(shares[rank], "w", encoding="utf-8", newline="") as file:
-            write_rows(file, [], PREDICT_COLUMNS, header=rank == 0)
-            for batch in predictions(bundle, paths[begin:end], names[begin:end], workers=workers):
-                broken += sum(bool(p.error) for p in batch)
-                write_rows(file, (p.row() for p in batch), PREDICT_COLUMNS, header=False)
-                advance(len(batch))
-        total = sum(distributed.gather_objects(broken))  # from here on every share is whole
-        if total == len(paths):
-            raise InputError(f"not one of {total} images can be read")
-        if rank == 0:
-            _join(shares, output)
-        distributed.barrier()
+    share = None if rank == 0 else output.with_name(temporary_name())
+
+    def write(file: TextIO) -> int:
+        broken = 0
+        for batch in predictions(bundle, paths[begin:end], names[begin:end], workers=workers):
+            broken += sum(bool(p.error) for p in batch)
+            write_rows(file, (p.row() for p in batch), PREDICT_COLUMNS, header=False)
+            advance(len(batch))
+        return broken
+
+    if share is not None:
+        try:
+            with writing(share, text=True) as file:
+                broken = write(file)
+            total = _total(distributed.gather_objects((broken, share)), len(paths))
+            distributed.barrier()  # until the share is in the table
+        finally:
+            share.unlink(missing_ok=True)
         return total
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror})") from error
-    finally:
-        shares[rank].unlink(missing_ok=True)
+    with writing(output, text=True) as file:
+        write_rows(file, [], PREDICT_COLUMNS)
+        found = distributed.gather_objects((write(file), None))  # from here on every share is whole
+        total = _total(found, len(paths))
+        for _, further in found[1:]:
+            with open(further, encoding="utf-8", errors="surrogateescape", newline="") as part:
+                shutil.copyfileobj(part, file)
+    distributed.barrier()
+    return total
 
 
-def _join(shares: Sequence[Path], output: Path) -> None:
-    with open(shares[0], "ab") as whole:
-        for share in shares[1:]:
-            with open(share, "rb") as part:
-                shutil.copyfileobj(part, whole)
-        whole.flush()
-        os.fsync(whole.fileno())
-    os.replace(shares[0], output)
+def _total(found: Sequence[tuple[int, Path | None]], images: int) -> int:
+    total = sum(broken for broken, _ in found)
+    if total == images:
+        raise InputError(f"not one of {total} images can be read")
+    return total

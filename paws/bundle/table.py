@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from paws.errors import InputError
-from paws.runs.log import write_text
+from paws.runs.files import writing
 
 NEAREST = 3
 DIGITS = 4  # of a probability, as it is written and compared with the threshold
@@ -94,11 +93,5 @@ def write_new_table(path: Path, rows: Iterable[dict[str, str]], columns: Sequenc
     Raises:
         InputError: ``path`` exists, as somebody may have worked on it, or cannot be written.
     """
-    if path.exists():
-        raise InputError(f"{path}: exists already; remove it or choose another name")
-    text = io.StringIO()
-    write_rows(text, rows, columns)
-    try:
-        write_text(path, text.getvalue())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with writing(path, text=True, new=True) as file:
+        write_rows(file, rows, columns)

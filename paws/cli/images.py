@@ -66,7 +66,7 @@ def predict(
     from paws.bundle.predict import list_images, predict_table, predictions
     from paws.data.images import default_workers
     from paws.fit.steps import Steps
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     if as_json == (output is not None):
         raise InputError("give either a table to write, -o predictions.csv, or --json")
@@ -100,7 +100,7 @@ def device_of(name: str) -> str:
 def _print_fit(found: FitRun) -> None:
     from rich.table import Table
 
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     record = found.record
     tested = any(row["test"] is not None for row in record["scores"])

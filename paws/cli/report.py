@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Write one HTML page that shows a run: results, mistakes, a map and a wall of its images."""
     from paws.report import write_report
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     path = write_report(run, output)
     console.print(f"{path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -124,7 +124,7 @@ def read_list(path: Path) -> list[Path]:
 
 def jobs_of(configs: Sequence[Config], *, resume: bool = False, overwrite: bool = False) -> list[TrainJob]:
     """One job for each config, after checking that no two write into one folder and none into another run's."""
-    from paws.runs.log import check_run_folder
+    from paws.runs.folder import check_run_folder
 
     folders = [config.run_dir.resolve() for config in configs]
     for config, folder in zip(configs, folders, strict=True):

@@ -49,7 +49,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     table = Table(title=title, title_justify="left")
     for column in columns:
@@ -61,6 +61,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 def say(text: str) -> None:
     """Print a line of plain text."""
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     console.print(text, markup=False)

@@ -46,7 +46,8 @@ def train(
         relaunch(devices, arguments)
     from paws import train as recipes
     from paws.distributed import place
-    from paws.runs.log import console, write_text
+    from paws.runs.console import console
+    from paws.runs.files import write_text
     from paws.suncet import load_card, without_gpu
     from paws.train.compare import baselines, check_comparable
     from paws.train.means import Diverged
@@ -126,6 +127,7 @@ def convert(
 ) -> None:
     """Write a config of the published code as a card; what has no meaning here is named in its comments."""
     from paws.config.cards import from_mapping, read_yaml
+    from paws.runs.files import write_text
     from paws.suncet import card_text, convert_config, is_suncet_config
 
     values = read_yaml(old)
@@ -136,13 +138,7 @@ def convert(
     except InputError as error:
         raise InputError(f"{old}: {error}") from None
     from_mapping(values, str(old))
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(card_text(values, notes, old))
-    except FileExistsError:
-        raise InputError(f"{output}: exists already; remove it or choose another name") from None
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror})") from None
+    write_text(output, card_text(values, notes, old), new=True)
     _print_notes(notes)
 
 
@@ -164,7 +160,7 @@ def schema(
 def _print_notes(notes: list[str]) -> None:
     from rich.markup import escape
 
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     for note in notes:
         console.print(f"[dim]old config:[/dim] {escape(note)}")
@@ -173,7 +169,7 @@ def _print_notes(notes: list[str]) -> None:
 def _print_result(result: dict[str, Any]) -> None:
     from rich.markup import escape
 
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     for name, value in result.items():
         if name == "per_class":
@@ -187,7 +183,7 @@ def _print_result(result: dict[str, Any]) -> None:
 def _print_comparison(result: dict[str, Any], others: dict[str, float]) -> None:
     from rich.table import Table
 
-    from paws.runs.log import console
+    from paws.runs.console import console
 
     table = Table(title=f"{result['test_images']} held-out images, {result['labelled_images']} labels, seed {result['seed']}")
     table.add_column("method")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from paws import distributed
 from paws.data.folder import FileSet
 from paws.data.images import check_images
 from paws.errors import InputError
+from paws.runs.files import write_text
 
 SHOWN = 10  # messages
 logger = logging.getLogger(__name__)
@@ -85,6 +85,4 @@ def _read(cache: Path) -> dict[int, str] | None:
 
 def _write(cache: Path, broken: dict[int, str]) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=cache.parent, suffix=".tmp", delete=False) as file:
-        json.dump(broken, file)
-    os.replace(file.name, cache)
+    write_text(cache, json.dumps(broken))

@@ -15,7 +15,7 @@ from paws.data.images import check_images, find_images
 from paws.data.labels import class_counts, labelled_folder, listed
 from paws.errors import InputError
 from paws.fit.embed import Stamp, stamps
-from paws.runs.log import write_text
+from paws.runs.files import write_text
 
 SHOWN = 12  # classes that a summary names
 TOO_MANY = 0.5  # share of unreadable files from which on the folder is taken for the wrong one

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import re
-import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from paws.errors import InputError
+from paws.runs.files import write_text, writing
 
 
 def download(url: str, cache_dir: str | Path, *, timeout: float = 30.0) -> Path:
@@ -25,11 +23,11 @@ def download(url: str, cache_dir: str | Path, *, timeout: float = 30.0) -> Path:
     path = Path(cache_dir).expanduser() / url.rpartition("/")[2]
     record = path.with_name(f"{path.name}.sha256")
     if path.is_file():
-        _check(path, record, url)
+        _check(_sha256(path), path, record, url)
         return path
-    with _fetched(url, path, timeout) as part:
-        _check(part, record, url)
-        os.replace(part, path)
+    _make_folder(path)
+    with writing(path) as file:
+        _check(_fetch(url, file, path, timeout), path, record, url)
     return path
 
 
@@ -38,48 +36,47 @@ def download_new(url: str, path: Path, sha256: str | None = None, *, timeout: fl
 
     Raises InputError if it does exist, has another checksum than ``sha256``, or cannot be fetched; nothing is left then.
     """
-    if path.exists():
-        raise InputError(f"{path}: exists already; remove it or choose another name")
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256.lower()):
         raise InputError(f"SHA-256 {sha256}: expected 64 hexadecimal digits")
-    with _fetched(url, path, timeout) as part:
-        found = _sha256(part)
+    _make_folder(path)
+    with writing(path, new=True) as file:
+        found = _fetch(url, file, path, timeout)
         if sha256 is not None and found != sha256.lower():
             raise InputError(f"{url}: SHA-256 is {found}, expected {sha256.lower()}; nothing was written")
-        os.replace(part, path)
     return found
 
 
-@contextmanager
-def _fetched(url: str, path: Path, timeout: float) -> Iterator[Path]:
-    """The whole file at ``url`` for a moment, beside ``path``: to be checked and moved there."""
+def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-")
     except OSError as error:
         raise InputError(f"{path.parent}: cannot be written to ({error.strerror})") from None
-    with folder as name:
-        part = Path(name) / path.name
-        try:
-            with urllib.request.urlopen(url, timeout=timeout) as answer, part.open("wb") as file:
-                size = answer.headers.get("Content-Length")
-                while chunk := answer.read(1 << 20):
-                    file.write(chunk)
-        except urllib.error.HTTPError as error:
-            raise InputError(f"{url}: the server answered {error.code} {error.reason}") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise InputError(f"{url}: no connection ({reason}); download it elsewhere and put it at {path}") from None
-        if size is not None and part.stat().st_size != int(size):
-            raise InputError(f"{url}: the download broke off after {part.stat().st_size} of {size} bytes; try again")
-        yield part
 
 
-def _check(path: Path, record: Path, url: str) -> None:
-    """Compare with the recorded checksum, or record it."""
-    found = _sha256(path)
+def _fetch(url: str, file: IO[bytes], path: Path, timeout: float) -> str:
+    """Copy what is at ``url`` into ``file``, which is going to be ``path``, and return its SHA-256."""
+    digest, count = hashlib.sha256(), 0
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            size = answer.headers.get("Content-Length")
+            while chunk := answer.read(1 << 20):
+                digest.update(chunk)
+                count += len(chunk)
+                file.write(chunk)
+    except urllib.error.HTTPError as error:
+        raise InputError(f"{url}: the server answered {error.code} {error.reason}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(f"{url}: no connection ({reason}); download it elsewhere and put it at {path}") from None
+    if size is not None and count != int(size):
+        raise InputError(f"{url}: the download broke off after {count} of {size} bytes; try again")
+    return digest.hexdigest()
+
+
+def _check(found: str, path: Path, record: Path, url: str) -> None:
+    """Compare a SHA-256 with the recorded one, or record it."""
     if not record.is_file():
-        record.write_text(f"{found}  {url.rpartition('/')[2]}\n")
+        write_text(record, f"{found}  {url.rpartition('/')[2]}\n")
     elif record.read_text().split()[:1] != [found]:
         raise InputError(
             f"{path}: SHA-256 is {found}, but {record.name} recorded another one at the first download of {url}; "

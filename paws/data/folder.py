@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from paws.data.images import scan_images
 from paws.errors import InputError
+from paws.runs.files import writing
 
 CACHE_VERSION = 1
 
@@ -149,10 +149,9 @@ def _write_cache(cache: Path, index: _Index) -> None:
         return
     about = {"version": CACHE_VERSION, "classes": index.classes, "folders": index.folders}
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache.parent, suffix=".tmp", delete=False) as file:
+    with writing(cache) as file:
         about_bytes = np.frombuffer(json.dumps(about).encode(), np.uint8)
         np.savez(file, about=about_bytes, counts=index.counts, buffer=index.paths.buffer, ends=index.paths.ends)
-    os.replace(file.name, cache)
 
 
 def _read_cache(cache: Path, root: Path) -> _Index | None:

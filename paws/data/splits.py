@@ -6,9 +6,7 @@ The formats are the published ones: a line holds the index of an image (CIFAR), 
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from paws.data.support import check_every_class
 from paws.errors import InputError
+from paws.runs.files import write_text
 from paws.seeds import python_random
 
 PUBLIC = "https://raw.githubusercontent.com/facebookresearch/suncet/main"
@@ -133,17 +132,12 @@ def read_split(file: str | Path, num_images: int, names: Sequence[str] | None = 
 def write_split(path: str | Path, indices: Tensor, names: Sequence[str] | None = None) -> None:
     """Write ``indices`` one per line, or as image names if the images have ``names`` (class/file). Never overwrites."""
     path = Path(path).expanduser()
-    if path.exists():
-        raise InputError(f"{path}: exists already; remove it or choose another name")
     lines = (str(i) if names is None else _short_name(names[i]) for i in indices.tolist())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".split-") as folder:
-            part = Path(folder) / path.name
-            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            os.replace(part, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_text(path, "".join(f"{line}\n" for line in lines), new=True)
 
 
 def public_url(name: str) -> str:

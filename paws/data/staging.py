@@ -6,16 +6,15 @@ The copy is made beside its place and renamed when it is whole, so that whoever 
 from __future__ import annotations
 
 import lzma
-import os
 import shutil
 import tarfile
-import tempfile
 import time
 import zlib
 from pathlib import Path
 
 from paws import distributed
 from paws.errors import InputError
+from paws.runs.files import new_folder
 from paws.seeds import seed_of
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -52,27 +51,20 @@ def _name(source: Path) -> str:
 
 
 def _make(source: Path, copy: Path) -> None:
-    part: str | None = None
     try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.mkdtemp(dir=copy.parent, prefix=f"{copy.name}.part-")
-        if source.is_file():
-            _extract(source, part)
-        else:
-            shutil.copytree(source, part, dirs_exist_ok=True)
-        os.chmod(part, 0o755)  # a temporary folder is the owner's alone
-        os.rename(part, copy)
+        with new_folder(copy, flush=False) as part:
+            if source.is_file():
+                _extract(source, part)
+            else:
+                shutil.copytree(source, part, dirs_exist_ok=True)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{source}: broken or unsafe archive ({error})") from None
-    except OSError as error:  # shutil.Error too
+    except (OSError, InputError) as error:  # shutil.Error too
         if not copy.is_dir():  # else another job on this node was faster
-            raise InputError(f"{source}: copying to {copy.parent} failed ({error.strerror or error})") from None
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
+            raise InputError(f"{source}: copying to {copy.parent} failed ({error})") from None
 
 
-def _extract(archive: Path, folder: str) -> None:
+def _extract(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as tar:
         for member in tar:
             tar.extract(member, folder, filter="data")  # refuses paths and links that lead out of the folder

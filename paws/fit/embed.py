@@ -22,7 +22,7 @@ from paws.errors import InputError
 from paws.fit.record import STORE
 from paws.models.frozen import Frozen
 from paws.models.runtime import Runtime
-from paws.runs.log import write_text
+from paws.runs.files import write_text
 
 RECORDED = 64  # images after which the rows are recorded as done
 

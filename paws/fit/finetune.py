@@ -6,7 +6,6 @@ The result is a fit of its own in ``RUN/finetuned``: a bundle with the new backb
 from __future__ import annotations
 
 import copy
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,9 @@ from paws.methods.paws import train
 from paws.models.encoder import Encoder
 from paws.models.frozen import Frozen
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
+from paws.runs.files import write_text
 from paws.runs.log import read_metrics
+from paws.runs.temporary import remove
 from paws.train.run import Rhythm, Run
 
 BATCH = 32  # unlabelled images a step, in two views each
@@ -93,7 +94,7 @@ def finetune(
     """
     marker = folder / "key"
     if folder.is_dir() and (not marker.is_file() or marker.read_text(encoding="utf-8") != key):
-        shutil.rmtree(folder)  # of another fit
+        remove(folder)  # of another fit
     head = VoteEmbedding(classifier)
     # batch norms stay in eval mode: a step has too few images to take their statistics from
     backbone = copy.deepcopy(frozen.model.backbone).requires_grad_(True)
@@ -101,7 +102,7 @@ def finetune(
     source = _source(files, pool, frozen, mirror, seed, device, workers)
     steps, total = source.steps_per_epoch, epochs * source.steps_per_epoch
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(key, encoding="utf-8")
+    write_text(marker, key)
     run = Run(torch.device(device), folder=folder / "run", rhythm=Rhythm(log=5), quiet=quiet, resume=True)
     with run:
         optimizer = build_optimizer("adamw", parameter_groups(encoder, HeadSettings.weight_decay), lr=LR)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from paws.errors import InputError
 from paws.fit import record
-from paws.runs.log import holds_run
+from paws.runs.folder import holds_run
+from paws.runs.temporary import remove
 
 
 def check_target(images: Path, run: Path, overwrite: bool) -> None:
@@ -26,11 +26,7 @@ def check_target(images: Path, run: Path, overwrite: bool) -> None:
 def clear(run: Path) -> None:
     """Remove what a fit wrote into ``run``, and nothing else."""
     for name in record.OWN:
-        path = run / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(run / name)
 
 
 def read_record(run: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from paws.fit.folder import check_target, clear, read_record
 from paws.fit.record import FitRun, load_fit
 from paws.fit.steps import Steps
 from paws.models.frozen import Frozen, frozen_backbone
-from paws.runs.checkpoint import run_lock
+from paws.runs.lock import run_lock
 
 CHUNK = 4096  # images predicted at a time
 

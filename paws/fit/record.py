@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,7 +23,8 @@ from paws.data.folder import FileSet
 from paws.data.images import read_image
 from paws.errors import InputError
 from paws.metrics import calibration_error, reliability
-from paws.runs.log import Metrics, write_text
+from paws.runs.files import write_text, writing
+from paws.runs.log import Metrics
 
 if TYPE_CHECKING:
     from paws.fit.fit import Fitted
@@ -143,15 +143,12 @@ def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Se
 
     Returns how many images the classifier abstains from.
     """
-    aside, abstained = folder / f".{PREDICTIONS}.tmp", 0
-    with open(aside, "w", encoding="utf-8", newline="") as file:
+    abstained = 0
+    with writing(folder / PREDICTIONS, text=True) as file:
         write_rows(file, [], FIT_COLUMNS)
         for prediction, label in zip(predictions, given, strict=True):
             abstained += prediction.abstain
             write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, folder / PREDICTIONS)
     return abstained
 
 

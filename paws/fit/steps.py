@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.markup import escape
 
-from paws.runs.log import console, progress_bar
+from paws.runs.console import console, progress_bar
 
 
 class Steps:

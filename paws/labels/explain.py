@@ -13,6 +13,7 @@ from torch import Tensor
 
 from paws.classifiers.classifier import Classifier
 from paws.errors import InputError
+from paws.runs.files import writing
 
 TILE, TEXT, COLUMNS = 160, 36, 4  # pixels of a picture's side, of the two lines below it; pictures a row
 INK, PAPER, EMPTY = "#1a1a1a", "#ffffff", "#d9d9d9"
@@ -86,13 +87,9 @@ def save_grid(path: Path, explanation: Explanation, image: Path, root: Path | No
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{path}: images are written as .png or .jpg")
-    aside = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    try:
-        grid(explanation, image, root).save(aside)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    page = grid(explanation, image, root)
+    with writing(path) as file:
+        page.save(file, "PNG" if path.suffix.lower() == ".png" else "JPEG")
 
 
 def grid(explanation: Explanation, image: Path, root: Path | None) -> Image.Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,9 @@ from paws.data.labels import LabelRow, listed, match_rows, read_labels
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit.record import FitRun
-from paws.runs.checkpoint import run_lock
-from paws.runs.log import write_text
+from paws.runs.files import write_text
+from paws.runs.lock import run_lock
+from paws.runs.temporary import remove
 
 REMOVE = "-"  # as the label of a row: the image has no label any more
 
@@ -159,9 +159,9 @@ def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> N
     folder, classes = run.folder, done.classifier.classes
     bundle, previous, new = (folder / name for name in (record.BUNDLE, record.PREVIOUS, f".{record.BUNDLE}.changed"))
     with run_lock(folder):
-        shutil.rmtree(new, ignore_errors=True)
+        remove(new)
         save(new, run.bundle, done)
-        shutil.rmtree(previous, ignore_errors=True)
+        remove(previous)
         bundle.rename(previous)
         new.rename(bundle)
         label_of = dict(zip(done.files, done.classifier.support_labels.tolist(), strict=True))

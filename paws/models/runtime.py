@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from paws.errors import InputError
 from paws.models.frozen import Frozen
+from paws.runs.files import write_bytes
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}  # images at a time; on a CPU their activations stay in its cache
 
@@ -54,31 +54,23 @@ def exported(frozen: Frozen) -> Path:
     path = cache_folder() / "onnx" / f"{frozen.name}-{frozen.size}-{key.hexdigest()[:16]}.onnx"
     if path.is_file():
         return path
+    images = torch.zeros(2, 3, frozen.size, frozen.size, dtype=torch.uint8)
+    network = to_onnx(frozen.model, images, ({0: torch.export.Dim("batch")},), ("features",))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-            written = Path(folder) / "network.onnx"
-            export_onnx(frozen.model, frozen.size, written)
-            os.replace(written, path)  # whole or not at all, also when several processes export at once
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); set PAWS_CACHE to a writable folder") from error
+        write_bytes(path, network.SerializeToString())
+    except (OSError, InputError) as error:
+        raise InputError(f"{path}: cannot be written ({error}); set PAWS_CACHE to a writable folder") from error
     return path
 
 
-def export_onnx(model: nn.Module, size: int, path: Path, *, output: str = "features") -> None:
-    """Write ``model``, uint8 (B, 3, size, size) -> a tensor, as one ONNX file with a batch of any length."""
-    images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
-    torch.onnx.export(
-        model,
-        (images,),
-        str(path),
-        input_names=["images"],
-        output_names=[output],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        dynamo=True,
-        verbose=False,
+def to_onnx(model: nn.Module, images: Tensor, free: tuple[dict[int, Any]], outputs: Sequence[str]) -> Any:
+    """``model`` as an onnx.ModelProto, traced with ``images``; ``free`` names those of their dimensions that may change."""
+    program = torch.onnx.export(
+        model, (images,), input_names=["images"], output_names=list(outputs), dynamic_shapes=free, dynamo=True, verbose=False
     )
+    assert program is not None
+    return program.model_proto
 
 
 def session(path: Path) -> Any:

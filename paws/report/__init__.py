@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paws.errors import InputError
-from paws.runs.log import write_text
+from paws.runs.files import write_text
 
 
 def write_report(run: Path, output: Path | None = None) -> Path:
@@ -24,8 +24,5 @@ def write_report(run: Path, output: Path | None = None) -> Path:
         raise InputError(f"{run}: holds no run (neither fit.json nor config.yaml); give the folder of paws fit or paws train")
     page = render(contents_of(run))
     path = run / "report.html" if output is None else output
-    try:
-        write_text(path, page)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    write_text(path, page)
     return path

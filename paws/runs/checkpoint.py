@@ -1,4 +1,4 @@
-"""Checkpoints that survive what kills a job: atomic writes, a checksum, a fall-back, one writer per run.
+"""Checkpoints that survive what kills a job: atomic writes, a checksum, a fall-back.
 
 A checkpoint is an ordinary ``torch.save`` file with a checksum line after its end, which `torch.load` ignores. It is
 one file, so no kill can part the state from its checksum.
@@ -6,21 +6,17 @@ one file, so no kill can part the state from its checksum.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import pickle
-import socket
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
 from paws.errors import InputError
+from paws.runs.files import link, reason_of, writing
 
 _MARK = b"\npaws-sha256:"
 _TRAILER = len(_MARK) + 64  # hexadecimal digits of a SHA-256
@@ -33,69 +29,29 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         InputError: the disk is full or the folder cannot be written; the former file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with _told_as_input_error(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                _write(file, state)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextlib.contextmanager
-def _told_as_input_error(path: Path) -> Iterator[None]:
     try:
-        yield
-    except OSError as error:
-        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make the folder writable"
-        raise InputError(
-            f"{path}: the checkpoint was not written ({error.strerror}); older checkpoints are intact: "
-            f"{advice}, then go on with --resume"
-        ) from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path) as file:
+            hashed = _Hashed(file)
+            torch.save(state, hashed)  # type: ignore[arg-type]
+            file.write(_MARK + hashed.hash.hexdigest().encode())
+    except (OSError, InputError) as error:
+        said = str(error) if isinstance(error, InputError) else f"{path}: {reason_of(error)}"
+        raise InputError(f"{said}; older checkpoints are intact, and --resume goes on from them") from error
 
 
 class _Hashed:
-    """A file to write to that hashes what passes and keeps the error that torch would wrap."""
+    """A file to write to that hashes what passes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.hash = file, hashlib.sha256()
-        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        try:
-            self.hash.update(data)
-            return self.file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
+        self.hash.update(data)
+        return self.file.write(data)
 
     def flush(self) -> None:
         self.file.flush()
-
-
-def _write(file: IO[bytes], state: dict[str, Any]) -> None:
-    hashed = _Hashed(file)
-    try:
-        torch.save(state, hashed)  # type: ignore[arg-type]
-    except RuntimeError as error:
-        raise hashed.error or error from error
-    file.write(_MARK + hashed.hash.hexdigest().encode())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -149,7 +105,7 @@ class CheckpointFolder:
         """
         path = self.folder / f"step-{step:08d}{'-kept' if keep else ''}.pt"
         save(path, state)
-        self._link_last(path)
+        link(self.folder / "last.pt", path.name)
         passing = [known for known in self._steps() if not known.stem.endswith("-kept")]
         # A step beyond this one is the damaged file that a fall-back went behind: it may not push out a good one.
         beyond = [known for known in passing if _step(known) > step]
@@ -194,13 +150,6 @@ class CheckpointFolder:
         """Checkpoint files by step, the oldest first."""
         return sorted(self.folder.glob("step-*.pt"), key=_step)
 
-    def _link_last(self, path: Path) -> None:
-        temporary = self.folder / ".last.pt.tmp"
-        with _told_as_input_error(self.folder / "last.pt"):
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(path.name)
-            os.replace(temporary, self.folder / "last.pt")
-
 
 def _step(path: Path) -> int:
     return int(path.stem.split("-")[1])
@@ -209,31 +158,3 @@ def _step(path: Path) -> int:
 def load_latest(folder: Path) -> dict[str, Any] | None:
     """The newest sound checkpoint in a folder; see `CheckpointFolder.load_latest`."""
     return CheckpointFolder(folder).load_latest()
-
-
-@contextlib.contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone; a second launch into it is refused with the holder named.
-
-    The system releases the lock when the process ends in any way. It is a POSIX record lock: it works over NFS, and
-    loader workers do not inherit it. Only the rank that writes takes it.
-
-    Raises:
-        InputError: another process holds the folder, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - its errors are told apart from the body's
-    except OSError as error:
-        raise InputError(f"{folder}: the run folder cannot be written: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise InputError(f"{folder}: {holder} runs in this folder; wait for it or give another run_dir") from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        yield

@@ -46,7 +46,8 @@ def train(
 
     from paws import distributed
     from paws.runs.environment import environment, versions
-    from paws.runs.log import check_run_folder, write_text
+    from paws.runs.files import write_text
+    from paws.runs.folder import check_run_folder
     from paws.train.rhythm import Rhythm
     from paws.train.run import Run
     from paws.train.setup import task_of

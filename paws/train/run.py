@@ -16,8 +16,12 @@ from paws import distributed
 from paws.data.source import Batch, Source
 from paws.errors import InputError
 from paws.optim import restore_optimizer, set_lr
-from paws.runs.checkpoint import CheckpointFolder, run_lock
-from paws.runs.log import HELD_OUT, Metrics, check_run_folder, clear_run, console, holds_run, numbers, progress_bar, write_text
+from paws.runs.checkpoint import CheckpointFolder
+from paws.runs.console import console, numbers, progress_bar
+from paws.runs.files import write_text
+from paws.runs.folder import check_run_folder, clear_run, holds_run
+from paws.runs.lock import run_lock
+from paws.runs.log import HELD_OUT, Metrics
 from paws.train.means import Means, diverged
 from paws.train.rhythm import Rhythm
 from paws.train.signals import Interrupted, caught_signals

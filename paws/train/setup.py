@@ -19,7 +19,7 @@ from paws.evaluate import embed
 from paws.models import Encoder, build_encoder
 from paws.models.batch_norm import convert_sync_batchnorm
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
-from paws.runs.log import console
+from paws.runs.console import console
 from paws.seeds import generator
 from paws.train.run import Run
 

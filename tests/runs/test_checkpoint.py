@@ -15,7 +15,8 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from paws.errors import InputError
-from paws.runs.checkpoint import CheckpointFolder, load, load_latest, run_lock, save
+from paws.runs.checkpoint import CheckpointFolder, load, load_latest, save
+from paws.runs.lock import run_lock
 
 
 def state(step: int) -> dict:
@@ -157,7 +158,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(small_disk: Path):
     folder.save(1, state(1))
     big = {**state(2), "model": {"weight": torch.randn(300, 300)}}
     for attempt in (folder.save, lambda step, content: save(folder.folder / "step-00000001.pt", content)):
-        with pytest.raises(InputError, match=r"step-0.*not written \(No space left on device\).*free some space"):
+        with pytest.raises(InputError, match=r"step-0.*cannot be written \(No space left on device\): free some space"):
             attempt(2, big)
         assert names(folder.folder) == ["last.pt", "step-00000001.pt"]
         assert_same(folder.load_latest() or {}, state(1))
@@ -180,7 +181,7 @@ def read_only_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_read_only_folder_is_named(read_only_disk: Path):
     folder = CheckpointFolder(read_only_disk / "run" / "checkpoints")
     for write in (lambda: folder.save(2, state(2)), lambda: folder.save_best(state(2))):
-        with pytest.raises(InputError, match=r"not written \(Read-only file system\).*make the folder writable"):
+        with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\): make the folder writable"):
             write()
     with (
         pytest.raises(InputError, match="run: the run folder cannot be written: Read-only file system"),
@@ -224,7 +225,7 @@ def test_a_kill_during_writes_loses_nothing_that_was_finished(tmp_path: Path):
 HOLDER = """
 import os, sys
 from pathlib import Path
-from paws.runs.checkpoint import run_lock
+from paws.runs.lock import run_lock
 with run_lock(Path(sys.argv[1])):
     if os.fork() == 0:  # as a loader worker: it must not keep the folder when its parent is killed
         sys.stdin.readline()

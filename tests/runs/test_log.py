@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from paws.errors import InputError
-from paws.runs import log
-from paws.runs.log import OWN, Metrics, check_run_folder, clear_run, holds_run, progress_bar, read_metrics
+from paws.runs import console, folder
+from paws.runs.console import progress_bar
+from paws.runs.folder import OWN, check_run_folder, clear_run, holds_run
+from paws.runs.log import Metrics, read_metrics
+from paws.runs.temporary import remove
 from tests.digits_runs import CARD, finish, paws
 
 
@@ -36,21 +38,13 @@ def test_a_kill_while_a_run_is_removed_never_leaves_a_folder_that_looks_fresh(
 ):
     fill(tmp_path)
     left = iter([True] * removals)
-    unlink, rmtree = Path.unlink, shutil.rmtree
 
-    def unlink_or_die(path: Path, missing_ok: bool = False) -> None:
-        next(left, None) or die()
-        unlink(path, missing_ok)
+    def remove_or_die(path: Path) -> None:
+        if not next(left, False):
+            raise Killed
+        remove(path)
 
-    def rmtree_or_die(path: Path) -> None:
-        next(left, None) or die()
-        rmtree(path)
-
-    def die() -> None:
-        raise Killed
-
-    monkeypatch.setattr(Path, "unlink", unlink_or_die)
-    monkeypatch.setattr(shutil, "rmtree", rmtree_or_die)
+    monkeypatch.setattr(folder, "remove", remove_or_die)
     with pytest.raises(Killed):
         clear_run(tmp_path)
     monkeypatch.undo()
@@ -93,7 +87,7 @@ def test_rows_past_the_step_are_dropped_on_resume(tmp_path: Path) -> None:
 
 def test_progress_line_shows_losses_throughput_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(log, "console", Console(file=screen, force_terminal=True, width=120))
+    monkeypatch.setattr(console, "console", Console(file=screen, force_terminal=True, width=120))
     with progress_bar() as bar:
         task = bar.add_task("training", total=100, completed=40, numbers="loss 1.234  567 images/s")
         bar.update(task, completed=50)
