@@ -14,7 +14,7 @@ from statistics import mean
 import torch
 from torch import Tensor, nn
 
-from benchmarks.side_by_side import print_result
+from benchmarks.side_by_side import Figure, finish
 from paws.config.cards import load_config
 from paws.config.schema import PawsRecipe
 from paws.methods import paws
@@ -87,7 +87,7 @@ def main() -> None:
     runs = [measure(0, 30, 16)] if options.quick else [measure(seed, 100, 32) for seed in range(3)]
     means = {f"{momentum:g}": round(100 * mean(run[momentum] for run in runs), 1) for momentum in MOMENTA}
     gained = round(means["0.1"] - means["0.99"], 1)
-    print_result("points of top-1 by momentum 0.1 over 0.99", gained, None, higher_is_better=True, top1_percent=means)
+    finish(Figure("points of top-1 by momentum 0.1 over 0.99", gained), top1_percent=means)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import timm
 import torch
 from torch.nn.functional import cosine_similarity
 
-from benchmarks.side_by_side import cost_ratio, cpu_seconds, print_result
+from benchmarks.side_by_side import Figure, cost_ratio, cpu_seconds, finish
 from paws.models.frozen import frozen_backbone
 from paws.models.runtime import Runtime
 from paws.seeds import generator
@@ -57,14 +57,11 @@ def main() -> None:
     print(f"eager at its best (batch {best[0]}, {best[1]}): {USUAL / against_best.cost_a:.0f}")
     print(f"cosine to eager, worst image: {agreement:.6f}")
     print(f"{usual.value:.1f} x at batch {USUAL}, {against_best.value:.2f} x against eager's best")
-    print_result(
-        "embedding on a CPU over timm's eager model, batch 256",
-        round(usual.value, 2),
-        4,
-        higher_is_better=True,
+    finish(
+        Figure("embedding on a CPU over timm's eager model, batch 256", round(usual.value, 2), 4, timing=True),
+        Figure("cosine to timm's eager model, worst image", round(agreement, 6), 0.999),
         spread=usual.spread,
         against_best=round(against_best.value, 2),
-        cosine=round(agreement, 6),
     )
 
 

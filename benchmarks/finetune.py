@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.fashion import SIZE, draw
 from benchmarks.letters import CHARACTERS, letters
-from benchmarks.side_by_side import print_result
+from benchmarks.side_by_side import Figure, finish
 from paws.config.options import FitOptions
 from paws.data.datasets import load_dataset
 from paws.fit.pipeline import fit_folder
@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     gains = {name: round(gain(name, options.images, options.per_class, options.epochs), 2) for name in options.data}
-    print_result("points that --finetune adds, the least", min(gains.values()), 0.0, higher_is_better=True, gains=gains)
+    finish(Figure("points that --finetune adds, the least", min(gains.values())), gains=gains)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def growth(rounds: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    from benchmarks.side_by_side import print_result
+    from benchmarks.side_by_side import Figure, finish
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
@@ -108,15 +108,12 @@ def main() -> None:
     print(f"on top of the {figures['torch_megabytes']:.0f} MB that importing torch takes")
     value, per_batch = growth(11 if options.quick else 41)
     print(f"support batch of one of {RANKS} ranks: {per_batch:.3f} ms; with 10 x the images {value:.2f} x (bar {BAR:g})")
-    print_result(
-        "index",
-        round(value, 3),
-        BAR,
-        higher_is_better=False,
+    finish(
+        Figure("support batches with ten times the images, relative cost", round(value, 3), BAR, False, timing=True),
+        Figure("start from the cached index, s", figures["start_seconds"], SECONDS_BAR, False, timing=True),
+        Figure("start from the cached index, MB", figures["start_megabytes"], MEGABYTES_BAR, False),
         batch_milliseconds=round(per_batch, 3),
-        **figures,
-        start_seconds_bar=SECONDS_BAR,
-        start_megabytes_bar=MEGABYTES_BAR,
+        torch_megabytes=figures["torch_megabytes"],
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from benchmarks.side_by_side import cpu_seconds, print_result
+from benchmarks.side_by_side import Figure, cpu_seconds, finish
 from paws import distributed
 from paws.data.source import Batch
 from paws.data.support import support_labels
@@ -127,7 +127,7 @@ def main() -> None:
     (one, wall_one), (two, wall_two) = (on_ranks(step_seconds, ranks, 6 if quick else 40) for ranks in (1, 2))
     print(f"a step of 256 digits per rank, CPU-ms of each rank: {1000 * one:.1f} on one rank, {1000 * two:.1f} on two")
     print(f"the same by the clock, ms: {1000 * wall_one:.1f} on one rank, {1000 * wall_two:.1f} on two")
-    print_result("ranks", two / one, bar=None, higher_is_better=False)
+    finish(Figure("CPU-seconds of a step on each of two ranks over one", round(two / one, 3), None, False, timing=True))
 
 
 if __name__ == "__main__":

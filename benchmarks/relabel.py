@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.side_by_side import print_result
+from benchmarks.side_by_side import Figure, finish
 from paws.bundle.bundle import load_bundle, save_bundle
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
@@ -73,13 +73,8 @@ def main() -> None:
             cpu.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
             assert f"{CORRECTED} corrected" in done.stdout
             print(f"{seconds[-1]:.1f} s, {cpu[-1]:.1f} CPU-seconds", flush=True)
-    print_result(
-        "ten corrections on 10,000 images, s",
-        round(min(seconds), 2),
-        BAR,
-        higher_is_better=False,
-        cpu_seconds=round(min(cpu), 2),
-    )
+    figure = Figure("ten corrections on 10,000 images, s", round(min(seconds), 2), BAR, higher_is_better=False, timing=True)
+    finish(figure, cpu_seconds=round(min(cpu), 2))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Costs are CPU-seconds of this process (all its threads), which other processes o
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from statistics import median, quantiles
@@ -43,9 +44,44 @@ def cost_ratio(a: Callable[[], object], b: Callable[[], object], rounds: int, wa
     return Ratio(median(ratios), (low, high), *(median(side) for side in zip(*costs, strict=True)))
 
 
-def print_result(name: str, value: float, bar: float | None, *, higher_is_better: bool, **more: object) -> None:
-    """The last line of every benchmark: one JSON object with at least name, value, bar, higher_is_better.
+class Figure(NamedTuple):
+    """What a benchmark found. ``bar`` is the value to reach, None where a figure is only told.
 
-    ``bar`` is None where a figure is only told.
+    ``timing``: the value depends on how busy and how fast the machine is, so that tests do not hold it to its bar.
     """
-    print(json.dumps({"name": name, "value": value, "bar": bar, "higher_is_better": higher_is_better, **more}))
+
+    name: str
+    value: float
+    bar: float | None = None
+    higher_is_better: bool = True
+    timing: bool = False
+
+    @property
+    def missed(self) -> bool:
+        if self.bar is None:
+            return False
+        return self.value < self.bar if self.higher_is_better else self.value > self.bar
+
+
+def finish(figure: Figure, *others: Figure, **more: object) -> None:
+    """The end of every benchmark: a line for each bar and, last, one JSON object; exit code 1 where a bar is missed.
+
+    The object has name, value, bar, higher_is_better of ``figure``, ``more``, ``others`` by name, and ``missed``: the names of
+    figures that missed their bars, with those of timings apart in ``missed_timings``.
+    """
+    figures = (figure, *others)
+    for name, value, bar, higher, _ in figures:
+        if bar is not None:
+            print(f"{name}: {value:g}, bar: at {'least' if higher else 'most'} {bar:g}")
+    missed = [found for found in figures if found.missed]
+    about = {
+        **{key: getattr(figure, key) for key in ("name", "value", "bar", "higher_is_better")},
+        **more,
+        **{found.name: {"value": found.value, "bar": found.bar} for found in others},
+        "missed": [found.name for found in missed if not found.timing],
+        "missed_timings": [found.name for found in missed if found.timing],
+    }
+    print(json.dumps(about), flush=True)
+    if missed:
+        print(f"missed: {', '.join(found.name for found in missed)}", file=sys.stderr)
+        raise SystemExit(1)

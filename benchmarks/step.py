@@ -1,73 +1,132 @@
 """What a training step costs beyond the bare network: `python -m benchmarks.step [--quick]`.
 
-A step of the CIFAR-10 recipe (WRN-28-2, two 32-pixel and six 18-pixel views, a support set) through the recipe's own loop
-beside forward and backward of the same network on the same ready-made tensors, in turn, in CPU-seconds.
+A step of configs/cifar10_paws.yaml (WRN-28-2; 256 images in two 32-pixel and six 18-pixel views, 640 supports in two views)
+over forward and backward of the network on tensors of the same sizes; full precision, one thread, CPU-seconds, in turn.
+
+The whole step: what is not the network (source, views, loss on 2,048 + 1,280 embeddings, update, log) is measured at its full
+size by the recipe's own loop around a network that costs next to nothing; the network on a 32nd of the rows, times 32. Beside
+it the step alone: the recipe's loop with the network on a few ready-made tensors, over the network on the same.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from benchmarks.side_by_side import cost_ratio, print_result
-from paws.config.schema import Optim, PawsRecipe
-from paws.data.source import Batch
-from paws.data.support import support_labels
+from benchmarks.side_by_side import Figure, Ratio, cost_ratio, finish
+from paws.config.cards import load_config
+from paws.config.schema import Config, PawsRecipe
+from paws.data.datasets import DATASETS, ImageSet
+from paws.data.source import Batch, Source
+from paws.data.task import Task
 from paws.methods import paws
 from paws.models import build_encoder
 from paws.train.run import Run
-from paws.train.setup import start
+from paws.train.setup import large_view, multi_crop, source_of, start
 
-B, SMALL, CLASSES, PER_CLASS = 4, 6, 10, 1
+CARD = Path(__file__).parents[1] / "configs/cifar10_paws.yaml"
+FEW = ("optim.batch_size=4", "support.images_per_class=1")  # of the step alone
+IMAGES, PART = 2000, 32
+WHOLE_BAR, ALONE_BAR = 1.05, 1.08
 
 
-class ReadyMade:
-    """A source that gives the same tensors again and again."""
-
-    steps_per_epoch = 1_000_000
+class MeanColour(nn.Module):
+    """An encoder of next to no cost: a linear layer on the mean of the pixels, [(N, 3, H, W)] -> two (N, 128)."""
 
     def __init__(self) -> None:
-        draws = torch.Generator().manual_seed(0)
-        large = [torch.randn(B, 3, 32, 32, generator=draws) for _ in range(2)]
-        small = [torch.randn(B, 3, 18, 18, generator=draws) for _ in range(SMALL)]
-        support = [torch.randn(CLASSES * PER_CLASS, 3, 32, 32, generator=draws) for _ in range(2)]
-        self.batch = Batch(large + small, support, torch.arange(B), torch.arange(CLASSES))
-        self.labels = support_labels(CLASSES, PER_CLASS, 2, smoothing=0.1)
+        super().__init__()
+        self.head = nn.Linear(3, 128)
 
-    def batches(self, steps):
-        """Batches without any work."""
+    def forward(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        z = self.head(torch.cat([view.mean((2, 3)) for view in views]))
+        return z, z
+
+
+class Repeated:
+    """A source that gives the first batch of another again and again."""
+
+    def __init__(self, source: Source) -> None:
+        self.batch = next(source.batches(range(1)))
+        self.labels, self.per_step, self.steps_per_epoch = source.labels, source.per_step, source.steps_per_epoch
+        self.world_size = 1
+
+    def batches(self, steps: range):
         for _ in steps:
             yield self.batch
 
 
+def made_up_task() -> Task:
+    """Smooth random images in CIFAR-10's format, all of them labelled."""
+    draws = torch.Generator().manual_seed(0)
+    smooth = torch.rand(IMAGES, 3, 8, 8, generator=draws)
+    images = (nn.functional.interpolate(smooth, size=(32, 32), mode="bicubic").clamp(0, 1) * 255).byte()
+    labels = torch.arange(IMAGES) % 10
+    train = ImageSet(images, labels, tuple(map(str, range(10))))
+    return Task(DATASETS["cifar10"], train, torch.arange(IMAGES), torch.empty(0, dtype=torch.int64), None)
+
+
+def source_for(config: Config, task: Task) -> Source:
+    views = multi_crop(config, task)
+    return source_of(config, task, torch.device("cpu"), views=views, support_view=large_view(config, task))
+
+
+def over_network(config: Config, encoder: nn.Module, source: Source | Repeated, views: list[Tensor], rounds: int) -> Ratio:
+    """A step of the recipe's loop with ``encoder``, over forward and backward of the card's network on ``views``."""
+    network = build_encoder(config.model.name, output_dim=config.model.output_dim)
+    cotangent = torch.randn(sum(map(len, views)), config.model.output_dim)
+    assert isinstance(config.recipe, PawsRecipe)
+    with Run(torch.device("cpu"), quiet=True) as run:
+        model = start(run, encoder, source, config.optim)  # type: ignore[arg-type]
+
+        def step() -> None:
+            run.total_steps = run.step + 1
+            paws.train(run, model, source, config.recipe)  # type: ignore[arg-type]
+
+        def bare() -> None:
+            network(views)[1].backward(cotangent)
+            network.zero_grad(set_to_none=True)
+
+        return cost_ratio(step, bare, rounds)
+
+
+def whole(rounds: int) -> Ratio:
+    """Cost of all that is not the network, over the network on a ``PART`` of the rows."""
+    config = load_config(CARD, ["machine={precision: fp32}"])
+    source = source_for(config, made_up_task())
+    batch: Batch = next(source.batches(range(1)))
+    views = [view[: len(view) // PART] for view in (*batch.support, *batch.views)]
+    return over_network(config, MeanColour(), source, views, rounds)
+
+
+def alone(rounds: int) -> Ratio:
+    """Cost of a step on few ready-made images, over the network on the same."""
+    config = load_config(CARD, ["machine={precision: fp32}", *FEW])
+    source = Repeated(source_for(config, made_up_task()))
+    encoder = build_encoder(config.model.name, output_dim=config.model.output_dim)
+    return over_network(config, encoder, source, [*source.batch.support, *source.batch.views], rounds)
+
+
 def main() -> None:
-    """Print the ratio and, last, one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print both ratios and, last, one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, under 60 s")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    source = ReadyMade()
-    encoder = build_encoder("wide_resnet28w2", output_dim=128)
-    views = [*source.batch.support, *source.batch.views]
-    cotangent = torch.randn(sum(map(len, views)), 128)
-    with Run(torch.device("cpu"), quiet=True) as run:
-        model = start(run, encoder, source, Optim(name="lars", lr=0.1, epochs=1))  # type: ignore[arg-type]
-
-        def steps() -> None:
-            run.total_steps = run.step + 2
-            paws.train(run, model, source, PawsRecipe())  # type: ignore[arg-type]
-
-        def bare() -> None:
-            for _ in range(2):
-                encoder(views)[1].backward(cotangent)
-                encoder.zero_grad(set_to_none=True)
-
-        ratio = cost_ratio(steps, bare, rounds=5 if quick else 25)
-    low, high = ratio.spread
-    print(f"recipe {ratio.cost_a / 2:.3f} s a step, network alone {ratio.cost_b / 2:.3f} s")
-    print(f"{ratio.value:.3f} x ({low:.3f} to {high:.3f})")
-    print_result("step overhead", round(ratio.value, 4), 1.08, higher_is_better=False, spread=ratio.spread)
+    rest, step = whole(4 if quick else 12), alone(5 if quick else 25)
+    value, (low, high) = 1 + rest.value / PART, (1 + side / PART for side in rest.spread)
+    print(f"all but the network {rest.cost_a:.2f} s a step, the network {PART * rest.cost_b:.1f} s")
+    print(f"the whole step: {value:.3f} x ({low:.3f} to {high:.3f})")
+    low_alone, high_alone = step.spread
+    print(f"on a few ready-made tensors: {step.value:.3f} x ({low_alone:.3f} to {high_alone:.3f})")
+    finish(
+        Figure("a CIFAR-10 step over bare forward and backward", round(value, 3), WHOLE_BAR, False, timing=True),
+        Figure("the same without views, on few ready-made images", round(step.value, 3), ALONE_BAR, False, timing=True),
+        spread=(round(low, 3), round(high, 3)),
+        spread_alone=step.spread,
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.features import Features, digits_pixels, fashion_lite0
-from benchmarks.side_by_side import print_result
+from benchmarks.side_by_side import Figure, finish
 from paws.classifiers.rules import Linear
 from paws.classifiers.space import fit_space
 from paws.labels.suggest import choose, frozen_embedding
@@ -83,7 +83,7 @@ def main() -> None:
         found["Fashion-MNIST"] = gains("Fashion-MNIST", fashion_lite0())
     value = min(gain for row in found.values() for gain in row)
     rounded = {name: [round(gain, 1) for gain in row] for name, row in found.items()}
-    print_result("suggested over random labels", round(value, 1), BAR, higher_is_better=True, budgets=BUDGETS, gains=rounded)
+    finish(Figure("suggested over random labels, points", round(value, 1), BAR), budgets=BUDGETS, gains=rounded)
 
 
 if __name__ == "__main__":

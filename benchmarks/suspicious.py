@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.features import Features, digits_pixels, fashion_lite0
-from benchmarks.side_by_side import print_result
+from benchmarks.side_by_side import Figure, finish
 from paws.classifiers.folds import folds
 from paws.classifiers.rules import Linear
 from paws.classifiers.space import fit_space
@@ -63,7 +63,7 @@ def main() -> None:
         print(
             f"{name}: {mean(found):.0%} of the wrong labels in the first {LOOKED_AT} ({', '.join(f'{s:.0%}' for s in found)})"
         )
-    print_result("wrong labels found", min(shares.values()), BAR, higher_is_better=True, shares=shares)
+    finish(Figure("share of the wrong labels found", min(shares.values()), BAR), shares=shares)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision import transforms as tv
 
-from benchmarks.side_by_side import cost_ratio, print_result
+from benchmarks.side_by_side import Figure, cost_ratio, finish
 from paws.data.datasets import DATASETS
 from paws.data.views import MultiCrop, train_view
 from paws.seeds import generator
@@ -67,7 +67,7 @@ def main() -> None:
     print(f"batched {views / ratio.cost_b:.0f} views per core-second, PIL {views / ratio.cost_a:.0f}")
     print(f"{ratio.value:.1f} x ({low:.1f} to {high:.1f})")
     name = "views per core-second, batched over PIL"
-    print_result(name, round(ratio.value, 2), 10, higher_is_better=True, spread=ratio.spread)
+    finish(Figure(name, round(ratio.value, 2), 10, timing=True), spread=ratio.spread)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-WORDS = ((Gt, "gt", "above"), (Ge, "ge", "at least"), (Lt, "lt", "below"), (Le, "le", "at most"))
+WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}  # attributes of pydantic's constraints
 NAMES = {int: "integer", float: "number", str: "text", bool: "true or false", Path: "path", type(None): "null"}
 
 
@@ -32,7 +31,7 @@ def described(name: str, field: FieldInfo) -> Key:
 def bounds(field: FieldInfo) -> str:
     """E.g. "above 0, at most 1"; empty where there are none."""
     found = [*field.metadata, *_nested(field.annotation)]
-    words = [f"{word} {getattr(item, key)}" for kind, key, word in WORDS for item in found if isinstance(item, kind)]
+    words = [f"{word} {getattr(item, key)}" for key, word in WORDS.items() for item in found if hasattr(item, key)]
     return ", ".join(dict.fromkeys(words))
 
 
