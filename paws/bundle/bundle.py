@@ -104,8 +104,8 @@ class Bundle:
         from paws.data.stored_views import plain_view, read_views  # only here, as torchvision takes long to import
 
         if isinstance(image, str | Path):
-            return read_views(str(image), 0, self.frozen.size, self.frozen.interpolation)[0]
-        return plain_view(as_pixels(image), self.frozen.size, self.frozen.interpolation)
+            return read_views(str(image), 0, self.frozen.size, self.frozen.interpolation, values=self.frozen.values)[0]
+        return plain_view(as_pixels(image, self.frozen.values), self.frozen.size, self.frozen.interpolation)
 
 
 def save_bundle(

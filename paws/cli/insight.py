@@ -139,7 +139,8 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
 
 def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
     """The images of a folder to label first."""
-    from paws.data.images import default_workers, find_images
+    from paws.data.formats import find_images
+    from paws.data.images import default_workers
     from paws.fit.steps import Steps
     from paws.labels.suggest import embed_folder, suggest_first
     from paws.models.frozen import DEFAULT, frozen_backbone
@@ -176,7 +177,7 @@ def _suspicious(source: FitRun | Bundle, n: int, output: Path | None) -> None:
 
 
 def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images: Path | None, output: Path | None) -> int:
-    from paws.data.images import find_images
+    from paws.data.formats import find_images
     from paws.labels import relabel
 
     root = images or Path()

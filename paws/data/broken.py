@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paws import distributed
 from paws.data.folder import FileSet
-from paws.data.images import check_images
+from paws.data.images import inspect_images
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -55,8 +55,8 @@ def find_broken(files: FileSet, *, cache_dir: str | Path | None = None, workers:
     if known is not None:
         return known
     rank, world_size = distributed.rank(), distributed.world_size()
-    mine = check_images(files.paths[rank::world_size], workers)
-    shares = distributed.gather_objects({rank + world_size * i: message for i, message in mine.items()})
+    mine = enumerate(inspect_images(files.paths[rank::world_size], workers))
+    shares = distributed.gather_objects({rank + world_size * i: found.fault for i, found in mine if found.fault})
     broken = {i: message for share in shares for i, message in share.items()}
     broken = dict(sorted(broken.items()))
     if cache is not None and distributed.is_main():

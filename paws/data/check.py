@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from paws.data.copies import copy_groups, told_copies
 from paws.data.folder import FileSet, Paths
-from paws.data.images import check_images, find_images
-from paws.data.labels import class_counts, labelled_folder, listed
+from paws.data.formats import Listing
+from paws.data.images import Inspected, inspect_images
+from paws.data.labels import class_counts, labelled_folder, list_folder, listed
+from paws.data.levels import Range, range_of
 from paws.errors import InputError
 from paws.fit.embed import Stamp, stamps
 from paws.runs.files import write_text
@@ -29,6 +34,19 @@ class Checked:
     test: Tensor  # (N,) int64 labels of the test images, -1 elsewhere
     unreadable: dict[str, str]  # file name -> what is wrong with it
     stamps: list[Stamp]  # of all images
+    inspected: list[Inspected]  # what decoding each of all images told
+    listing: Listing  # what lies in the folder
+    by_folder: bool  # sub-folders are the classes
+
+    @cached_property
+    def values(self) -> Range | None:
+        """What is black and white in the images of more than 8 bits; None where there are none."""
+        return range_of(found.extremes for found in self.inspected if found.extremes)
+
+    @cached_property
+    def groups(self) -> Tensor:
+        """(N,) int64: the same number for images with equal bytes."""
+        return copy_groups([found.content for found in self.inspected if not found.fault])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -47,10 +65,22 @@ class Checked:
         more = f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
         text = f"{len(self.files)} images, {labelled} labelled ({shown}{more})"
         text += f"; {len(self.unreadable)} cannot be read and are left out" if self.unreadable else ""
-        if not self.sparse:
-            return text
-        more = f" and {len(self.sparse) - SHOWN} more" if len(self.sparse) > SHOWN else ""
-        return f"{text}; only one label for {', '.join(self.sparse[:SHOWN])}{more}"
+        return f"{text}; only one label for {_first(self.sparse)}" if self.sparse else text
+
+    def notes(self) -> list[str]:
+        """What is not wrong but should be known: files passed over, how dark images are read, copies."""
+        told = [self.listing.told()] if self.listing.passed_over else []
+        if self.by_folder and self.listing.empty:
+            one = len(self.listing.empty) == 1
+            told.append(f"no image in the folder{'' if one else 's'} {_first(self.listing.empty)}, so no such class")
+        if self.values:
+            wide = [found.extremes for found in self.inspected if found.extremes]
+            low, high = min(low for low, _ in wide), max(high for _, high in wide)
+            told.append(
+                f"{len(wide)} images have more than 8 bits and values {low} to {high}: "
+                f"{self.values[0]} is taken for black and {self.values[1]} for white, in new images too"
+            )
+        return told + told_copies(self.files.names, self.files.labels, self.test, self.groups, self.files.classes)
 
 
 def check_folder(
@@ -70,15 +100,15 @@ def check_folder(
             an image, unreadable images (unless ``skip_broken``, and then too if they are more than half).
     """
     problems: list[str] = []
-    files = _told(problems, root, labels)
-    tested = _told(problems, root, test) if test is not None else None
+    listing = list_folder(root)
+    files = _told(problems, root, labels, listing)
+    tested = _told(problems, root, test, listing) if test is not None else None
     if files is None:  # the images can be checked all the same
-        names = [Path(name).as_posix() for name in find_images(root)] if root.is_dir() else []
-        if not names:
-            raise InputError(problems[0])
+        names = listing.images
         files = FileSet(Paths.of(root, names), torch.full((len(names),), -1), ())
     marks = stamps(files)
-    broken = _unreadable(files, marks, known, workers, advance)
+    inspected = _inspected(files, marks, known, workers, advance)
+    broken = {row: found.fault for row, found in enumerate(inspected) if found.fault}
     readable = torch.ones(len(files), dtype=torch.bool)
     readable[list(broken)] = False
     if len(broken) > TOO_MANY * len(files):
@@ -100,37 +130,56 @@ def check_folder(
         raise InputError("\n".join(problems))
     rows = readable.nonzero().flatten()
     unreadable = {files.names[row]: message for row, message in broken.items()}
-    return Checked(files.select(rows), truth[rows], unreadable, marks)
+    return Checked(files.select(rows), truth[rows], unreadable, marks, inspected, listing, labels is None)
 
 
 def remember(path: Path, checked: Checked) -> None:
-    """Keep which files were found readable, so that only new and changed ones are decoded the next time."""
-    rows = {name: [size, modified, checked.unreadable.get(name)] for name, size, modified in checked.stamps}
+    """Keep what the files told, so that only new and changed ones are decoded the next time."""
+    rows = {
+        name: [size, modified, asdict(found)]
+        for (name, size, modified), found in zip(checked.stamps, checked.inspected, strict=True)
+    }
     write_text(path, json.dumps(rows))
 
 
-def _told(problems: list[str], root: Path, labels: Path | None) -> FileSet | None:
+def _told(problems: list[str], root: Path, labels: Path | None, listing: Listing) -> FileSet | None:
     try:
-        return labelled_folder(root, labels)
+        return labelled_folder(root, labels, listing)
     except InputError as error:
         problems.append(str(error))
         return None
 
 
-def _unreadable(
+def _inspected(
     files: FileSet, marks: list[Stamp], known: Path | None, workers: int, advance: Callable[[float], None]
-) -> dict[int, str]:
-    try:
-        former = json.loads(known.read_text(encoding="utf-8")) if known is not None else {}
-    except (OSError, ValueError):
-        former = {}
-    rows = [row for row, (name, *mark) in enumerate(marks) if former.get(name, [])[:2] != mark]
+) -> list[Inspected]:
+    """What every file tells, in order; files that look as they did in ``known`` are not read again."""
+    former = _read(known) if known is not None else {}
+    found = [former.get((name, size, modified)) for name, size, modified in marks]
+    rows = [row for row, told in enumerate(found) if told is None]
     percent = 100 / max(1, len(rows))
-    found = check_images([files.paths[row] for row in rows], workers, lambda count: advance(percent * count))
-    broken = {rows[i]: message for i, message in found.items()}
-    new = set(rows)
-    kept = {row: former[name][2] for row, (name, *_) in enumerate(marks) if row not in new and former[name][2]}
-    return dict(sorted({**broken, **kept}.items()))
+    new = inspect_images([files.paths[row] for row in rows], workers, lambda count: advance(percent * count))
+    for row, told in zip(rows, new, strict=True):
+        found[row] = told
+    return [told for told in found if told is not None]
+
+
+def _read(known: Path) -> dict[Stamp, Inspected]:
+    try:
+        rows: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+        return {
+            (name, size, modified): Inspected(
+                told["fault"], told["content"], None if told["extremes"] is None else (told["extremes"][0], told["extremes"][1])
+            )
+            for name, (size, modified, told) in rows.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return {}  # of another version, or damaged: everything is read
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _test_labels(files: FileSet, tested: FileSet, problems: list[str], where: str) -> Tensor:

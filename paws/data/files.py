@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional
 
 from paws.data import colour, geometry
 from paws.data.images import ImageFile
+from paws.data.levels import Range
 from paws.data.views import CHUNK, EvalView, MultiCrop, View
 from paws.seeds import generator
 
@@ -37,8 +38,9 @@ class FileBank:
         support_views: int = 1,
         *,
         device: torch.device | str = "cpu",
+        values: Range | None = None,  # what is black and white in images of more than 8 bits
     ) -> None:
-        self.paths, self.device = paths, torch.device(device)
+        self.paths, self.device, self.values = paths, torch.device(device), values
         self.kinds: Kinds = []
         if views is not None:
             self.kinds = [(views.large, views.n_large), *([(views.small, views.n_small)] if views.small else [])]
@@ -53,7 +55,7 @@ class FileBank:
         for place, image in enumerate(support.tolist() if self.support_kinds else []):
             places[image].append((crops[1], place, self.support_kinds, generator("support crops", *key, place)))
         for image, jobs in places.items():
-            cut = cut_views(self.paths[image], [(kinds, draws) for _, _, kinds, draws in jobs])
+            cut = cut_views(self.paths[image], [(kinds, draws) for _, _, kinds, draws in jobs], self.values)
             for (batch, place, _, _), views in zip(jobs, cut, strict=True):
                 for rows, view in zip(batch, views, strict=True):
                     rows[place] = view
@@ -86,7 +88,7 @@ def plain_batches(
         yield colour.normalise(batch.to(device, non_blocking=True).float() / 255, view.mean, view.std)
 
 
-def cut_views(path: str, jobs: Sequence[tuple[Kinds, Generator]]) -> list[list[Tensor]]:
+def cut_views(path: str, jobs: Sequence[tuple[Kinds, Generator]], values: Range | None = None) -> list[list[Tensor]]:
     """Random crops of one file from one decode: for each job its views, each uint8 (3, size, size).
 
     The boxes are drawn first, so that a JPEG larger than any crop needs is decoded at a reduced scale.
@@ -94,7 +96,7 @@ def cut_views(path: str, jobs: Sequence[tuple[Kinds, Generator]]) -> list[list[T
     file = ImageFile(path)
     drawn = [[spec for view, n in kinds for spec in _draw(file, view, n, draws)] for kinds, draws in jobs]
     reduction = min((min(box[2:]) / size for specs in drawn for size, box, _ in specs), default=1.0)
-    image = file.decode(max_reduction=reduction)
+    image = file.decode(max_reduction=reduction, values=values)
     return [[_cut(image, file, *spec) for spec in specs] for specs in drawn]
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from paws.data.images import scan_images
+from paws.data.formats import scan_images
 from paws.errors import InputError
 from paws.runs.files import writing
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 class Paths(Sequence[str]):
@@ -130,12 +130,13 @@ def _scan_classes(root: Path) -> _Index:
     if not classes:
         raise InputError(f"{root}: has no class folders; expected {root}/<class>/<image>")
     for name in classes:
-        images, inside = scan_images(root / name)
-        if not images:
-            raise InputError(f"{root / name}: this class folder holds no image; remove it or put images into it")
-        names += [f"{name}/{image}" for image in images]
-        counts.append(len(images))
-        folders |= {os.path.join(name, folder): modified for folder, modified in inside.items()}
+        found = scan_images(root / name)
+        if not found.images:
+            over = f" ({found.told()})" if found.passed_over else ""
+            raise InputError(f"{root / name}: this class folder holds no image{over}; remove it or put images into it")
+        names += [f"{name}/{image}" for image in found.images]
+        counts.append(len(found.images))
+        folders |= {os.path.join(name, folder): modified for folder, modified in found.folders.items()}
     return _Index(classes, np.array(counts, np.int64), Paths.of(root, names), folders)
 
 

@@ -1,4 +1,4 @@
-"""Image files: finding them, and decoding any of them to uint8 RGB or grey.
+"""Decoding image files of any raster format to uint8 RGB or grey.
 
 Grey, palette, CMYK and 16-bit images are converted, transparent pixels become white, of an animation the first picture is
 used, and the orientation that a camera noted is applied. Large JPEG files are decoded at a reduced scale where the caller
@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from paws.data.formats import HEIC_HINT, decoders, is_heic
+from paws.data.levels import Range, extremes, range_of, to_levels
 from paws.errors import InputError
 
-EXTENSIONS = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"])
 MAX_PIXELS = 100_000_000  # decoded pixels of one image: 300 MB
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,7 +46,7 @@ def default_workers() -> int:
 
 
 class ImageFile:
-    """An image file of which only the header is decoded at first.
+    """An image file. Of a JPEG only the header is decoded at first, so that it can be decoded at a reduced scale.
 
     ``height`` and ``width`` are those of the upright image, ``content`` names the bytes of the file. Whatever is wrong with
     the file is an InputError naming it.
@@ -59,15 +61,24 @@ class ImageFile:
             self.content = hashlib.blake2b(data, digest_size=16).hexdigest()
             # Image.open refuses huge images by their header, before a JPEG could be decoded at a reduced scale
             jpeg = data[:2] == b"\xff\xd8"
-            self._image = JpegImagePlugin.JpegImageFile(io.BytesIO(data)) if jpeg else Image.open(io.BytesIO(data))
+            self._image = JpegImagePlugin.JpegImageFile(io.BytesIO(data)) if jpeg else _opened(data)
+            if not jpeg:  # before the orientation is read: of TIFF Pillow turns the pixels itself as it decodes them
+                _check_size(self._image)
+                self._image.load()
             self._orientation = _orientation(self._image)
             width, height = self._image.size
             self.height, self.width = (width, height) if self._orientation in LYING else (height, width)
 
-    def decode(self, channels: int = 3, max_reduction: float = 1.0) -> Tensor:
+    @property
+    def extremes(self) -> Range | None:
+        """The least and the largest value of pixels of more than 8 bits; None where they have 8 or less."""
+        return extremes(np.asarray(self._image)) if _is_wide(self._image) else None
+
+    def decode(self, channels: int = 3, max_reduction: float = 1.0, values: Range | None = None) -> Tensor:
         """The pixels upright, uint8 (channels, h, w) laid out channels last; ``channels`` is 3 (RGB) or 1 (grey).
 
-        The sides may be up to ``max_reduction`` times smaller than ``width`` and ``height`` (JPEG only). Call it once.
+        The sides may be up to ``max_reduction`` times smaller than ``width`` and ``height`` (JPEG only). ``values`` of pixels
+        of more than 8 bits become black and white; without it the bits that this image uses decide. Call it once.
         """
         with _reading(self.path):
             image: Image.Image = self._image
@@ -75,18 +86,19 @@ class ImageFile:
                 shrink = max(_allowed(max_reduction), _needed(image.width * image.height))
                 if shrink > 1:
                     image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are too many; make the image smaller")
-            return _upright(image, self._orientation, channels)
+                _check_size(image)
+            return _upright(image, self._orientation, channels, values)
 
 
-def read_image(path: str | Path, channels: int = 3) -> Tensor:
+def read_image(path: str | Path, channels: int = 3, values: Range | None = None) -> Tensor:
     """The image in a file at full size: uint8 (channels, H, W). Raises InputError naming a file that is not readable."""
-    return ImageFile(path).decode(channels)
+    return ImageFile(path).decode(channels, values=values)
 
 
-def as_pixels(image: Image.Image | np.ndarray) -> Tensor:
+def as_pixels(image: Image.Image | np.ndarray, values: Range | None = None) -> Tensor:
     """A Pillow image, or a uint8 array (H, W), (H, W, 1) or (H, W, 3), as uint8 RGB (3, H, W); the image stays as it is.
+
+    ``values``: as in `ImageFile.decode`.
 
     Raises:
         InputError: an array of another dtype or shape, or an image that is not readable.
@@ -98,71 +110,45 @@ def as_pixels(image: Image.Image | np.ndarray) -> Tensor:
             raise InputError(f"an array of shape {image.shape} holds no pixel")
         return torch.from_numpy(np.array(image)).view(*image.shape[:2], -1).permute(2, 0, 1).expand(3, -1, -1)
     with _reading(getattr(image, "filename", "") or "a Pillow image"):
-        return _upright(image, _orientation(image), 3)
+        image.load()  # of TIFF Pillow turns the pixels as it decodes them, and drops the note about the orientation
+        return _upright(image, _orientation(image), 3, values)
 
 
-def find_images(root: str | Path) -> list[str]:
-    """Paths of all image files below ``root``, relative to it, with / between folders, sorted.
+@dataclass(frozen=True)
+class Inspected:
+    """What one decode of a file tells: ``fault``, a message, where it cannot be read."""
 
-    A file is an image if its ending says so (in any case); hidden files and folders are passed over. Symbolic links are
-    followed, each folder is visited once. Raises InputError if ``root`` is no readable folder.
-    """
-    return scan_images(root)[0]
-
-
-def scan_images(root: str | Path) -> tuple[list[str], dict[str, int]]:
-    """``find_images``, and the folders it visited (relative, "" is the root) with their modification times in ns."""
-    images: list[str] = []
-    folders: dict[str, int] = {}
-    seen: set[tuple[int, int]] = set()
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        path = os.path.join(root, folder)
-        try:
-            status = os.stat(path)
-            if (status.st_dev, status.st_ino) in seen:
-                continue  # a link back to a folder that was visited
-            with os.scandir(path) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(f"{path}: not a readable folder ({error.strerror})") from None
-        seen.add((status.st_dev, status.st_ino))
-        folders[folder] = status.st_mtime_ns
-        prefix = f"{folder}/" if folder else ""
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-        images += [prefix + e.name for e in visible if os.path.splitext(e.name)[1].lower() in EXTENSIONS and e.is_file()]
-        inside = sorted((e for e in visible if e.is_dir()), key=lambda e: (e.is_symlink(), e.name))
-        waiting += [prefix + entry.name for entry in reversed(inside)]  # real folders are visited before links
-    return sorted(images), folders
+    fault: str | None = None
+    content: str = ""  # names the bytes of the file
+    extremes: Range | None = None  # least and largest value of its pixels, where they have more than 8 bits
 
 
-def check_images(paths: Sequence[str], workers: int = 0, advance: Callable[[int], None] = lambda count: None) -> dict[int, str]:
-    """Decode every file once (JPEG at an eighth of its size); position -> message for those that cannot be read.
-
-    ``advance`` is told how many more were decoded.
-    """
-    loader: DataLoader[list[str | None]] = DataLoader(_Check(paths), batch_size=64, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
-    messages: list[str | None] = []
+def inspect_images(
+    paths: Sequence[str], workers: int = 0, advance: Callable[[int], None] = lambda count: None
+) -> list[Inspected]:
+    """Decode every file once (JPEG at an eighth of its size). ``advance`` is told how many more were decoded."""
+    loader: DataLoader[list[Inspected]] = DataLoader(_Files(paths), batch_size=64, collate_fn=list, num_workers=workers)  # type: ignore[arg-type]
+    found: list[Inspected] = []
     for batch in loader:
-        messages += batch
+        found += batch
         advance(len(batch))
-    return {i: message for i, message in enumerate(messages) if message is not None}
+    return found
 
 
-class _Check:
+class _Files:
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = paths
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> str | None:
+    def __getitem__(self, index: int) -> Inspected:
         try:
-            ImageFile(self.paths[index]).decode(max_reduction=8)
+            file = ImageFile(self.paths[index])
+            file.decode(max_reduction=8)
         except InputError as error:
-            return str(error)
-        return None
+            return Inspected(str(error))
+        return Inspected(None, file.content, file.extremes)
 
 
 @contextmanager
@@ -177,8 +163,22 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read as an image ({error or type(error).__name__})") from None
 
 
-def _upright(image: Image.Image, orientation: int, channels: int) -> Tensor:
-    image = _to_mode(image, "RGB" if channels == 3 else "L")
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=decoders())
+    except UnidentifiedImageError:
+        if is_heic(data):
+            raise ValueError(f"a HEIC picture; {HEIC_HINT}") from None
+        raise
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are too many; make the image smaller")
+
+
+def _upright(image: Image.Image, orientation: int, channels: int, values: Range | None) -> Tensor:
+    image = _to_mode(image, "RGB" if channels == 3 else "L", values)
     if orientation in TURNS:
         image = image.transpose(TURNS[orientation])
     return torch.from_numpy(np.array(image)).view(image.height, image.width, channels).permute(2, 0, 1)
@@ -200,13 +200,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+def _is_wide(image: Image.Image) -> bool:
+    return image.mode.startswith("I")  # 16 bits of grey, in a 16 or 32-bit mode, or 32
+
+
+def _to_mode(image: Image.Image, mode: str, limits: Range | None) -> Image.Image:
     """``image`` decoded, as "RGB" or "L"."""
-    if image.mode.startswith("I"):  # 16 bits of grey, in a 16 or 32-bit mode
+    if _is_wide(image):
         values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"pixels from {values.min()} to {values.max()}; convert the image to 8 or 16 bits")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        image = Image.fromarray(to_levels(values, limits or range_of([extremes(values)]) or (0, 255)))
     elif image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; convert the image to 8 or 16 bits")
     if image.has_transparency_data:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from paws.data.folder import FileSet, Paths
-from paws.data.images import find_images
+from paws.data.formats import Listing, scan_images
 from paws.errors import InputError
 
 SHOWN = 20  # problems of one kind
@@ -93,19 +93,29 @@ def _json_records(path: Path, text: str) -> list[tuple[int, dict[str, object]]]:
     return records
 
 
-def labelled_folder(root: str | Path, labels: str | Path | None = None) -> FileSet:
-    """All images below ``root`` (nested folders too) as a FileSet: labelled where ``labels`` says so, else -1.
-
-    Without ``labels`` an image in a sub-folder of ``root`` has that sub-folder's name as its label, and the images that lie
-    in ``root`` itself have none. Classes stand in sorted order. Raises InputError, listing every problem at once: an empty
-    folder, rows naming files that are not images of the folder, files with two labels, fewer than two classes.
-    """
+def list_folder(root: str | Path) -> Listing:
+    """What lies in a folder of images. Raises InputError where it is no folder or holds no image."""
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root} is not a folder of images")
-    names = [Path(name).as_posix() for name in find_images(root)]
-    if not names:
-        raise InputError(f"{root} holds no images")
+    listing = scan_images(root)
+    if not listing.images:
+        raise InputError(f"{root} holds no images" + (f"; {listing.told()}" if listing.passed_over else ""))
+    return listing
+
+
+def labelled_folder(root: str | Path, labels: str | Path | None = None, listing: Listing | None = None) -> FileSet:
+    """All images below ``root`` (nested folders too) as a FileSet: labelled where ``labels`` says so, else -1.
+
+    Without ``labels`` an image in a sub-folder of ``root`` has that sub-folder's name as its label, and the images that lie
+    in ``root`` itself have none. Classes stand in sorted order. ``listing`` is what lies in ``root``, where it is known.
+
+    Raises:
+        InputError: listing every problem at once: an empty folder, rows naming files that are not images of the folder, files
+            with two labels, fewer than two classes.
+    """
+    root = Path(root)
+    names = (listing or list_folder(root)).images
     where = "the sub-folders"
     problems: list[str] = []
     if labels is None:

@@ -6,7 +6,8 @@ neither the order of the files nor their names nor the number of workers changes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ from torchvision.transforms.v2 import functional
 from paws.data.colour import brightness
 from paws.data.geometry import crop_boxes
 from paws.data.images import ImageFile
+from paws.data.levels import Range
 from paws.errors import InputError
 from paws.seeds import generator, uniform
 
-VERSION = 1  # of the code that makes views: embeddings made by another one are made again
+VERSION = 2  # of the code that makes views: embeddings made by another one are made again
+DRAWS = 1  # of the random draws alone
 SCALE = (0.35, 1.0)  # area of a random crop
 RATIO = (3 / 4, 4 / 3)  # its width / height
 BRIGHTNESS = (0.7, 1.3)  # factor
@@ -41,7 +44,7 @@ def random_views(image: Tensor, count: int, size: int, interpolation: str, key: 
 
     They are a function of the image, ``count`` and ``key``. Without ``mirror`` they are the same ones, none of them mirrored.
     """
-    draws = generator("stored views", VERSION, key)
+    draws = generator("stored views", DRAWS, key)
     boxes = crop_boxes(count, image.shape[1], image.shape[2], SCALE, RATIO, draws).tolist()
     mirrored = torch.rand(count, generator=draws) < 0.5
     factors = uniform(count, *BRIGHTNESS, draws)
@@ -51,14 +54,17 @@ def random_views(image: Tensor, count: int, size: int, interpolation: str, key: 
     return brightness(views.float() / 255, factors).mul_(255).round_().byte()
 
 
-def read_views(path: str, count: int, size: int, interpolation: str, *, mirror: bool = True) -> Tensor:
+def read_views(
+    path: str, count: int, size: int, interpolation: str, *, mirror: bool = True, values: Range | None = None
+) -> Tensor:
     """The plain view of a file and ``count`` random ones, (1 + count, 3, size, size) uint8.
 
+    ``values``: what becomes black and white of pixels of more than 8 bits, as in `paws.data.images.ImageFile.decode`.
     A large JPEG is decoded at a reduced scale, of at least twice ``size``, so that the decoder's coarser scaling does not show.
     Raises InputError naming a file that is not readable.
     """
     file = ImageFile(path)
-    image = file.decode(max_reduction=min(file.height, file.width) / (2 * size))
+    image = file.decode(max_reduction=min(file.height, file.width) / (2 * size), values=values)
     plain = plain_view(image, size, interpolation)[None]
     if not count:
         return plain
@@ -66,25 +72,34 @@ def read_views(path: str, count: int, size: int, interpolation: str, *, mirror: 
 
 
 def view_batches(
-    paths: Sequence[str], count: int, size: int, interpolation: str, *, batch_size: int, workers: int = 0, mirror: bool = True
+    paths: Sequence[str],
+    count: int,
+    size: int,
+    interpolation: str,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    mirror: bool = True,
+    values: Range | None = None,
 ) -> Iterator[Batch]:
     """The views of files in order; a file that cannot be read has views of zeros and a message that names it."""
-    files: Dataset[Any] = _Files(paths, count, size, interpolation, mirror)
+    read = partial(read_views, count=count, size=size, interpolation=interpolation, mirror=mirror, values=values)
+    files: Dataset[Any] = _Files(paths, count, size, read)
     yield from DataLoader(files, batch_size, num_workers=workers, collate_fn=_collate)
 
 
 class _Files(Dataset[tuple[Tensor, str | None]]):
-    def __init__(self, paths: Sequence[str], count: int, size: int, interpolation: str, mirror: bool) -> None:
-        self.paths, self.count, self.size, self.interpolation, self.mirror = paths, count, size, interpolation, mirror
+    def __init__(self, paths: Sequence[str], count: int, size: int, read: Callable[[str], Tensor]) -> None:
+        self.paths, self.read, self.nothing = paths, read, torch.zeros(1 + count, 3, size, size, dtype=torch.uint8)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, str | None]:
         try:
-            return read_views(self.paths[index], self.count, self.size, self.interpolation, mirror=self.mirror), None
+            return self.read(self.paths[index]), None
         except InputError as error:
-            return torch.zeros(1 + self.count, 3, self.size, self.size, dtype=torch.uint8), str(error)
+            return self.nothing, str(error)
 
 
 def _collate(rows: list[tuple[Tensor, str | None]]) -> Batch:

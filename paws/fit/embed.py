@@ -86,6 +86,7 @@ class FeatureStore:
             batch_size=RECORDED,
             workers=workers,
             mirror=self.mirror,
+            values=self.frozen.values,
         )
         start = 0
         for views, faults in batches:  # (B, 1+K, 3, size, size)

@@ -161,7 +161,7 @@ def _source(files: FileSet, pool: Tensor, frozen: Frozen, mirror: bool, seed: in
         names=files.classes,
     )
     return Source(
-        FileBank(files.paths, MultiCrop(view), view, device=device),
+        FileBank(files.paths, MultiCrop(view), view, device=device, values=frozen.values),
         pool=pool,
         batch_size=min(BATCH, len(pool)),
         sampler=sampler,

@@ -73,9 +73,10 @@ def fit_folder(
             workers=workers,
             advance=advance,
         )
-    steps.tell("check", checked.summary())
+    for line in (checked.summary(), *checked.notes()):
+        steps.tell("check", line)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
-    frozen = frozen_backbone(options.backbone, options.weights, options.image_size)
+    frozen = replace(frozen_backbone(options.backbone, options.weights, options.image_size), values=checked.values)
     with run_lock(run):
         if overwrite:
             clear(run)

@@ -203,7 +203,8 @@ def embed_folder(
 
     run, found, broken = Runtime(frozen, device), [], []
     paths = [str(root / name) for name in names]
-    for views, faults in view_batches(paths, 0, frozen.size, frozen.interpolation, batch_size=BATCH, workers=workers):
+    batches = view_batches(paths, 0, frozen.size, frozen.interpolation, batch_size=BATCH, workers=workers, values=frozen.values)
+    for views, faults in batches:
         found.append(run(views[:, 0]))
         advance(len(views))
         broken += [fault for fault in faults if fault]

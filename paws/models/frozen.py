@@ -54,6 +54,7 @@ class Frozen:
     feature_dim: int
     digest: str  # of the weights
     weights: Callable[[], Mapping[str, Tensor]]  # reads them
+    values: tuple[int, int] | None = None  # what is black and white in images of more than 8 bits; None: each image's own bits
 
     @cached_property
     def model(self) -> PixelBackbone:
@@ -65,12 +66,14 @@ class Frozen:
     def config(self) -> dict[str, Any]:
         """JSON-able: everything but the weights."""
         names = ("name", "size", "interpolation", "feature_dim", "digest")
-        return {**{name: getattr(self, name) for name in names}, "mean": list(self.mean), "std": list(self.std)}
+        about = {**{name: getattr(self, name) for name in names}, "mean": list(self.mean), "std": list(self.std)}
+        return about | ({"values": list(self.values)} if self.values else {})
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], weights: Callable[[], Mapping[str, Tensor]]) -> Frozen:
         """The backbone that ``config()`` described, with what reads its weights."""
-        return cls(**{**config, "mean": tuple(config["mean"]), "std": tuple(config["std"])}, weights=weights)
+        pairs = {name: tuple(config[name]) for name in ("mean", "std", "values") if name in config}
+        return cls(**{**config, **pairs}, weights=weights)
 
     def with_weights(self, state: Mapping[str, Tensor]) -> Frozen:
         """The same network with other weights, e.g. after fine-tuning."""

@@ -47,8 +47,8 @@ def test_the_answer_is_kept_until_a_folder_changes(files, tmp_path, monkeypatch)
     first = find_broken(files, cache_dir=tmp_path / "cache")
     assert list(first) == [1, 2]
     calls = []
-    real = broken_module.check_images
-    monkeypatch.setattr(broken_module, "check_images", lambda *args: calls.append(1) or real(*args))
+    real = broken_module.inspect_images
+    monkeypatch.setattr(broken_module, "inspect_images", lambda *args: calls.append(1) or real(*args))
     assert find_broken(files, cache_dir=tmp_path / "cache") == first and not calls
     Path(files.paths[1]).write_bytes(Path(files.paths[0]).read_bytes())
     os.utime(Path(files.paths[1]).parent, (1, 1))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from paws.data.check import check_folder, remember
 from paws.errors import InputError
@@ -94,3 +97,42 @@ def test_files_that_were_read_once_are_not_read_again_until_they_change(folder: 
     os.utime(folder / "rc.png", ns=(1, 1))
     found = check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable
     assert list(found) == ["db.png", "rc.png"]
+
+
+def test_what_is_passed_over_and_which_classes_are_lost_is_told(folder: Path) -> None:
+    for name in ("cat", "fox"):
+        (folder / name).mkdir()
+    for name in ("da.png", "db.png"):
+        (folder / name).rename(folder / "cat" / name)
+    for name in ("fox/a.cr2", "fox/b.cr2", "notes.txt"):
+        (folder / name).write_text("text")
+    notes = check_folder(folder, labels(folder, "file,label\ncat/da.png,x\nra.png,y\n")).notes()
+    assert notes == ["3 files were passed over: .cr2 2, .txt 1"]
+    (folder / "dog").mkdir()
+    (folder / "ra.png").rename(folder / "dog" / "ra.png")
+    assert check_folder(folder, None).notes()[1] == "no image in the folder fox, so no such class"
+
+
+def test_the_range_of_images_of_more_than_8_bits_is_that_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    for name, white in (("da.png", 500), ("db.png", 3000)):
+        Image.fromarray(np.array([[7, white]], np.uint16)).save(folder / name)
+    checked = check_folder(folder, labels(folder))
+    assert checked.values == (0, 4095)
+    told = "2 images have more than 8 bits and values 7 to 3000: 0 is taken for black and 4095 for white, in new images too"
+    assert checked.notes() == [told]
+    remember(tmp_path / "known.json", checked)
+    assert check_folder(folder, labels(folder), known=tmp_path / "known.json").notes() == [told]
+
+
+def test_copies_among_labels_test_labels_and_the_rest_are_named(folder: Path) -> None:
+    for name in ("db.png", "ra.png", "rb.png", "dc.png"):
+        shutil.copy(folder / "da.png", folder / name)
+    test = labels(folder, "file,label\nrb.png,dots\nrc.png,rows\n", "test.csv")
+    checked = check_folder(folder, labels(folder), test=test)
+    assert checked.groups.tolist() == [0, 0, 0, 0, 0, 1]
+    assert checked.notes() == [
+        "2 labelled images are copies of others (db.png is da.png, ra.png is da.png)",
+        "1 test images are copies of labelled ones: the test figure is too good (rb.png is da.png)",
+        "1 copies have another label than their first:\n  da.png is 'dots', its copy ra.png is 'rows'",
+        "1 images without a label are copies of labelled ones",
+    ]

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from paws.data.images import ImageFile, check_images, find_images, read_image
+from paws.data.formats import decoders, find_images, scan_images
+from paws.data.images import ImageFile, as_pixels, inspect_images, read_image
+from paws.data.levels import range_of
 from paws.errors import InputError
 
 
@@ -47,6 +49,94 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path):
         np.testing.assert_array_equal(pixels(path, 1)[..., 0], wide >> 8)
 
 
+@pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["png", "tif", "tif of 32 bits"])
+def test_images_of_more_than_8_bits_are_as_bright_as_the_bits_they_use(tmp_path, bits, kind):
+    ramp = np.tile(np.arange(256) << (bits - 8), (4, 1))
+    path = save(tmp_path / f"a.{kind[:3]}", Image.fromarray(ramp.astype(np.int32 if "32" in kind else np.uint16)))
+    assert (pixels(path, 1)[..., 0] == np.arange(256)).all()
+    dark = read_image(path, 1, values=(0, 2 ** (bits + 2) - 1))  # of a folder with brighter images
+    assert (dark[0].numpy() == np.arange(256) // 4).all()
+    assert ImageFile(path).extremes == (0, 255 << (bits - 8))
+
+
+def test_values_below_zero_and_beyond_the_range_of_the_folder(tmp_path):
+    path = save(tmp_path / "a.tif", Image.fromarray(np.array([[-1024, -1000, 0, 3071]], np.int32)))
+    limits = range_of([ImageFile(path).extremes])
+    assert limits == (-1024, 4095)
+    assert pixels(path, 1)[0, :, 0].tolist() == [0, 1, 51, 204]
+    assert read_image(path, 1, values=(0, 255)).flatten().tolist() == [0, 0, 0, 255]
+    assert range_of([]) is None and range_of([(0, 0)]) == (0, 255) and range_of([(5, 256)]) == (0, 511)
+
+
+FORMATS = [
+    "avif",
+    "bmp",
+    "dds",
+    "gif",
+    "ico",
+    "jfif",
+    "jp2",
+    "jpe",
+    "jpeg",
+    "jpg",
+    "pbm",
+    "pcx",
+    "pgm",
+    "png",
+    "ppm",
+    "qoi",
+    "sgi",
+    "tga",
+    "tif",
+    "tiff",
+    "webp",
+]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_raster_format_is_found_and_read_whatever_its_name(tmp_path, kind):
+    image = Image.fromarray(gradient(48, 48)).convert("1" if kind == "pbm" else "L" if kind == "pgm" else "RGB")
+    path = save(tmp_path / f"a.{kind.upper()}", image, **({"format": "JPEG"} if kind in ("jfif", "jpe") else {}))
+    assert find_images(tmp_path) == [path.name]
+    near = np.abs(pixels(path).astype(int) - np.asarray(image.convert("RGB"))).mean()
+    assert near < 12
+    path.rename(tmp_path / "a.png")  # the name does not decide how it is read; of TGA it must, as the file does not say
+    assert pixels(tmp_path / "a.png").shape == (48, 48, 3)
+
+
+def test_formats_that_start_programs_or_draw_are_never_opened(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.eps")
+    Image.new("RGB", (20, 20)).save(tmp_path / "b.pdf")
+    (tmp_path / "c.wmf").write_bytes(b"\xd7\xcd\xc6\x9a" + bytes(100))
+    (tmp_path / "notes").write_text("P3 is no picture\n")
+    listing = scan_images(tmp_path)
+    assert listing.images == [] and listing.passed_over == {".eps": 1, ".pdf": 1, ".wmf": 1, "": 1}
+    assert listing.told() == "4 files were passed over: .eps 1, .pdf 1, .wmf 1, without a suffix 1"
+    for path in list(tmp_path.iterdir()):
+        disguised = path.rename(tmp_path / f"{path.stem}.png")
+        with pytest.raises(InputError, match="cannot be read as an image"):
+            read_image(disguised)
+    assert not set(decoders()) & {"EPS", "WMF", "PDF", "FITS", "GRIB", "HDF5", "BUFR"}
+
+
+def test_a_file_without_a_suffix_is_an_image_if_it_begins_as_one(tmp_path):
+    for kind in ("jpeg", "png", "gif", "webp", "avif", "jpeg2000"):
+        save(tmp_path / kind, Image.fromarray(gradient()), format=kind.upper())
+    save(tmp_path / "picture.bak", Image.fromarray(gradient()), format="PNG")
+    assert find_images(tmp_path) == ["avif", "gif", "jpeg", "jpeg2000", "png", "webp"]
+    assert scan_images(tmp_path).told() == "1 file was passed over: .bak 1"
+
+
+def test_heic_names_the_package_that_opens_it(tmp_path):
+    if "HEIF" in decoders():
+        pytest.skip("pillow-heif is installed")
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    assert scan_images(tmp_path).told() == "1 file was passed over: .heic 1 (pip install pillow-heif reads HEIC)"
+    with pytest.raises(InputError, match=r"a\.heic.*pip install pillow-heif"):
+        read_image(tmp_path / "a.heic")
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "RGB", "L"])
 def test_jpeg_modes(tmp_path, mode):
     image = Image.fromarray(gradient())
@@ -73,16 +163,18 @@ def test_palette_with_transparency_and_the_first_frame_of_an_animation(tmp_path)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "png"])
-def test_orientation_is_applied(tmp_path, orientation, kind):
-    from PIL import ImageOps
-
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp", "avif", "tif lzw"])
+def test_orientation_is_applied_once(tmp_path, orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(tmp_path / f"a.{kind}", Image.fromarray(gradient()), exif=exif)
+    more = {"compression": "tiff_lzw"} if "lzw" in kind else {}
+    path = save(tmp_path / f"a.{kind[:4].strip()}", Image.fromarray(gradient()), exif=exif, **more)
     with Image.open(path) as image:
         expected = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    assert expected.shape == ((60, 40, 3) if orientation > 4 else (40, 60, 3))
     np.testing.assert_array_equal(pixels(path), expected)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(as_pixels(image).permute(1, 2, 0), expected)
     file = ImageFile(path)
     assert (file.height, file.width) == expected.shape[:2]
 
@@ -148,9 +240,9 @@ def test_check_lists_the_broken_ones(tmp_path, workers):
     good = [str(save(tmp_path / f"{i}.jpg", Image.fromarray(gradient(9 + i, 5)))) for i in range(5)]
     (tmp_path / "bad.jpg").write_bytes(Path(good[0]).read_bytes()[:-100])
     (tmp_path / "empty.png").touch()
-    found = check_images([*good[:2], str(tmp_path / "bad.jpg"), *good[2:], str(tmp_path / "empty.png")], workers)
-    assert sorted(found) == [2, 6]
-    assert "bad.jpg" in found[2] and "empty" in found[6]
+    found = inspect_images([*good[:2], str(tmp_path / "bad.jpg"), *good[2:], str(tmp_path / "empty.png")], workers)
+    assert [i for i, told in enumerate(found) if told.fault] == [2, 6]
+    assert "bad.jpg" in found[2].fault and "empty" in found[6].fault
 
 
 def test_find_images(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from paws.data.folder import FileSet, Paths
-from paws.data.images import find_images
+from paws.data.formats import find_images
 from paws.data.stored_views import read_views
 from paws.errors import InputError
 from paws.fit.embed import RECORDED, FeatureStore
