@@ -21,6 +21,18 @@ def test_folds_spread_every_class_and_never_hold_out_an_only_image():
     assert fold_count(torch.tensor([0, 1, 2])) == 0 and fold_count(torch.tensor([0, 0, 1])) == 2
 
 
+def test_copies_are_held_out_together_and_a_class_of_copies_is_never_held_out():
+    labels = torch.tensor([0] * 6 + [1] * 6 + [2] * 3)
+    groups = torch.tensor([0, 0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 3, 9, 9, 9])  # 3 has both labels
+    fold = folds(labels, 4, 0, groups)
+    for group in groups.unique():
+        assert len(fold[groups == group].unique()) == 1
+    assert (fold[:12] >= 0).all() and (fold[12:] == -1).all() and len(fold[:12].unique()) == 4
+    assert fold_count(labels, groups=groups) == 5 and fold_count(labels[:6], groups=groups[:6]) == 4
+    assert fold_count(labels[12:], groups=groups[12:]) == 0
+    assert torch.equal(folds(labels, 4, 0, torch.arange(15)), folds(labels, 4, 0))
+
+
 def test_priors():
     labels = torch.tensor([0, 0, 0, 1, -1, -1])
     assert class_prior(None, labels, 2) is None and class_prior("uniform", labels, 2) is None
