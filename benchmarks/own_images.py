@@ -33,7 +33,8 @@ from torch import Tensor
 from benchmarks.fashion import Pool, draw, fashion_features
 from benchmarks.letters import letter_features
 from benchmarks.side_by_side import Figure, finish
-from paws.classifiers.compare import BASELINES
+from paws import classifiers
+from paws.fit.choice import DEFAULT
 from paws.fit.fit import fit_features
 from paws.metrics import calibration_error
 
@@ -100,11 +101,12 @@ def measure(data: Pool, per_class: int, draws: range, bar: float | None) -> floa
             found[name].append(value)
     for name, values in found.items():
         print(f"{per_class} per class, {name}: {mean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
-    best = max(BASELINES, key=lambda name: mean(found[name]))
-    margin = mean(found["PAWS"]) - mean(found[best])
+    baselines = [name for name in classifiers.table() if name != DEFAULT]
+    best = max(baselines, key=lambda name: mean(found[name]))
+    margin = mean(found[DEFAULT]) - mean(found[best])
     print(f"{per_class} per class: PAWS is {margin:+.1f} points above {best}, the best baseline (bar {bar})")
-    usual = max((name for name in (*BASELINES, AS_IT_COMES) if name != "LabelSpreading"), key=lambda name: mean(found[name]))
-    print(f"{per_class} per class: {mean(found['PAWS']) - mean(found[usual]):+.1f} above {usual}, without our LabelSpreading")
+    usual = max((name for name in (*baselines, AS_IT_COMES) if name != "label_spreading"), key=lambda name: mean(found[name]))
+    print(f"{per_class} per class: {mean(found[DEFAULT]) - mean(found[usual]):+.1f} above {usual}, without our LabelSpreading")
     return margin
 
 

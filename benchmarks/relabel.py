@@ -22,9 +22,9 @@ from benchmarks.side_by_side import Figure, finish
 from paws.bundle.bundle import load_bundle, save_bundle
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
-from paws.classifiers.rules import SoftVote, head
+from paws.classifiers.paws_ensemble import PawsEnsemble, head
 from paws.fit import record
-from paws.fit.choice import WIDTH
+from paws.fit.fit import WIDTH
 from paws.models.frozen import Frozen
 
 IMAGES, VIEWS, DIM, CLASSES, LABELS, CORRECTED, BAR = 10_000, 6, 1280, 10, 100, 10, 5.0
@@ -40,9 +40,9 @@ def made_up_fit(run: Path) -> None:
     plain = torch.from_numpy(features[:, 0].copy()).float()
     settings = HeadSettings()
     heads = [head(WIDTH, settings.hidden_dim, settings.out_dim) for _ in range(settings.heads)]
-    vote = SoftVote(list(heads), settings.temperature, torch.nn.Linear(DIM, WIDTH, bias=False))
+    vote = PawsEnsemble(CLASSES, heads, settings.temperature, torch.nn.Linear(DIM, WIDTH, bias=False))
     given = torch.arange(LABELS) % CLASSES
-    classifier = Classifier(classes, "PAWS", vote, torch.zeros(DIM), torch.ones(DIM), plain[:LABELS], given)
+    classifier = Classifier(classes, vote, torch.zeros(DIM), torch.ones(DIM), plain[:LABELS], given)
     weights = {"weights": torch.zeros(3_400_000)}  # as many as EfficientNet-Lite0 has; nothing here builds the network
     frozen = Frozen("tf_efficientnet_lite0", 64, (0.5,) * 3, (0.5,) * 3, "bicubic", DIM, "made up", lambda: weights)
     save_bundle(run / record.BUNDLE, classifier, frozen, names[:LABELS])

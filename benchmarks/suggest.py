@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.features import Features, digits_pixels, fashion_lite0
 from benchmarks.side_by_side import Figure, finish
-from paws.classifiers.rules import Linear
+from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.space import fit_space
 from paws.labels.suggest import choose, frozen_embedding
 
@@ -34,11 +34,11 @@ class Trial:
         self.pool = self.space.standardise(data.pool)  # (N, D)
         self.embedding = frozen_embedding(data.pool)
 
-    def model(self, rows: Sequence[int]) -> Linear:
+    def model(self, rows: Sequence[int]) -> LogisticRegression:
         labels = self.data.labels[list(rows)]
         if len(labels.unique()) < 2:
             raise SystemExit("a draw met a single class only; logistic regression needs two")
-        return Linear.fit(self.pool[list(rows)], labels, self.data.num_classes)
+        return LogisticRegression.of(self.pool[list(rows)], labels, self.data.num_classes)
 
     @torch.inference_mode()
     def accuracy(self, rows: Sequence[int]) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.features import Features, digits_pixels, fashion_lite0
 from benchmarks.side_by_side import Figure, finish
 from paws.classifiers.folds import folds
-from paws.classifiers.rules import Linear
+from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.space import fit_space
 from paws.labels.issues import rank_labels
 
@@ -30,9 +30,9 @@ def held_out(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     found = torch.empty(len(labels), num_classes)
     for part in range(5):
         seen, out = fold != part, fold == part
-        rule = Linear.fit(features[seen], labels[seen], num_classes)
+        probe = LogisticRegression.of(features[seen], labels[seen], num_classes)
         with torch.inference_mode():
-            found[out] = rule.linear(features[out]).softmax(1)
+            found[out] = probe.linear(features[out]).softmax(1)
     return found
 
 

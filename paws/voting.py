@@ -5,6 +5,7 @@ Letters: Q queries, S supports, D embedding, C classes. `paws.losses` has the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import repeat
 
@@ -55,6 +56,22 @@ def vote_weights(
     """Share (Q, S) of each support in the vote of `soft_vote` with the same arguments; rows sum to 1. Exportable to ONNX."""
     counts = class_counts(labels, num_classes) if balanced else None
     return _logits(normalize(query, dim=1), normalize(support, dim=1), labels, temperature, counts, labels, own).softmax(1)
+
+
+def floor(num_classes: int, temperature: float) -> float:
+    """The share that a soft vote leaves to each other class where one is as near, and all others as far, as can be.
+
+    C unit vectors are furthest apart as a regular simplex, with cosines of -1 / (C - 1).
+    """
+    if num_classes < 2:
+        return 0.0
+    return 1 / (math.exp(num_classes / (num_classes - 1) / temperature) + num_classes - 1)
+
+
+def above_floor(vote: Tensor, temperature: float) -> Tensor:
+    """Probabilities (Q, C): what a balanced vote (Q, C) is above `floor`, which the temperature leaves to every class."""
+    above = (vote - floor(vote.shape[1], temperature)).clamp_min(0)
+    return above / above.sum(1, keepdim=True)
 
 
 def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from paws.bundle import format_2
 from paws.bundle.table import DIGITS, NEAREST, Prediction
 from paws.classifiers.classifier import Classifier
 from paws.data.images import as_pixels
@@ -30,7 +31,7 @@ from paws.models.frozen import Frozen
 from paws.models.runtime import BATCH, Runtime
 from paws.runs.files import new_folder, write_bytes
 
-FORMAT = 2  # of format 1 the vote was calibrated with its floor
+FORMAT = 3  # 2 had rules in place of predictors (`paws.bundle.format_2`); of 1 the vote was calibrated with its floor
 ABOUT = "bundle.json"
 TENSORS = ("classifier.safetensors", "backbone.safetensors")
 
@@ -83,7 +84,7 @@ class Bundle:
         votes = self.classifier.votes(features, k=NEAREST)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
         threshold = round(float(self.classifier.threshold), DIGITS)
-        columns = (top.values, top.indices, votes.unfamiliar, votes.neighbours, votes.weights)
+        columns = (top.values, top.indices, votes.novelty, votes.neighbours, votes.weights)
         return [
             Prediction(
                 file=name,
@@ -92,10 +93,10 @@ class Bundle:
                 second=self.classes[second],
                 second_probability=q,
                 abstain=round(p, DIGITS) < threshold,
-                unfamiliar=max(0.0, unfamiliar),
+                novelty=max(0.0, novelty),
                 nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
             )
-            for name, (p, q), (first, second), unfamiliar, rows, weights in zip(
+            for name, (p, q), (first, second), novelty, rows, weights in zip(
                 names, *(column.tolist() for column in columns), strict=True
             )
         ]
@@ -151,9 +152,9 @@ def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:
         intact = about["checksum"] == _checksum(about)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / ABOUT}: cannot be read as the description of a bundle: {error!r}") from None
-    if about.get("format") != FORMAT:
+    if about.get("format") not in (2, FORMAT):
         raise InputError(
-            f"{folder}: a bundle of format {about.get('format')}; this version of paws reads {FORMAT}; call paws fit again"
+            f"{folder}: a bundle of format {about.get('format')}; this version reads 2 and {FORMAT}; call paws fit again"
         )
     problems = [] if intact else [f"{ABOUT} was edited"]
     for name, digest in about["files"].items():
@@ -165,8 +166,11 @@ def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:
             problems.append(f"{name}: {error.strerror}")
     if problems:
         raise InputError(f"{folder}: not the bundle that was saved: {'; '.join(problems)}; fit again, or copy it again")
-    classifier = Classifier.from_config(about["classifier"])
-    classifier.load_state_dict(load_file(folder / TENSORS[0]))
+    config, state = about["classifier"], load_file(folder / TENSORS[0])
+    if about["format"] == 2:
+        config, state = format_2.convert(config, state)
+    classifier = Classifier.from_config(config)
+    classifier.load_state_dict(state)
     frozen = Frozen.from_config(about["backbone"], partial(load_file, folder / TENSORS[1]))
     return Bundle(classifier, frozen, tuple(about["support_files"]), about, device)
 

@@ -76,9 +76,9 @@ class Deployed(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, their weights (B, k), unfamiliar (B,)."""
-        probabilities, weights, unfamiliar = self.classifier(self.backbone(self.resize(images)))
+        probabilities, weights, novelty = self.classifier(self.backbone(self.resize(images)))
         top = weights.topk(self.k, dim=1)
-        return probabilities, top.indices, top.values, unfamiliar
+        return probabilities, top.indices, top.values, novelty
 
 
 def format_of(path: Path, form: str | None = None) -> str:
@@ -119,7 +119,7 @@ def description(bundle: Bundle) -> dict[str, str]:
         "classes": list(classifier.classes),
         "support_files": list(bundle.support_files),
         "support_labels": [classifier.classes[y] for y in labels],
-        "method": classifier.method,
+        "method": classifier.predictor.title,
         "threshold": float(classifier.threshold),
         "backbone": frozen.config(),
         "classifier": classifier.config(),

@@ -38,7 +38,7 @@ class Prediction:
     second: str = ""
     second_probability: float = 0.0
     abstain: bool = True  # the probability is below what reaches the accuracy that was asked for
-    unfamiliar: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image
+    novelty: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image; the column ``unfamiliar``
     nearest: tuple[tuple[str, float], ...] = ()  # labelled images and their share of the vote, the largest first
     error: str = ""
 
@@ -53,7 +53,7 @@ class Prediction:
             "second": self.second,
             "second_probability": f"{self.second_probability:.{DIGITS}f}",
             "abstain": "yes" if self.abstain else "no",
-            "unfamiliar": f"{self.unfamiliar:.4f}",
+            "unfamiliar": f"{self.novelty:.4f}",
         }
         for k, (file, weight) in enumerate(self.nearest[:NEAREST], 1):
             row |= {f"nearest_{k}": file, f"weight_{k}": f"{weight:.4f}"}
@@ -66,7 +66,7 @@ class Prediction:
         nearest = [{"file": file, "weight": round(weight, 6)} for file, weight in self.nearest]
         about: dict[str, Any] = {"file": self.file, "label": self.label, "probability": round(self.probability, 6)}
         about |= {"second": self.second, "second_probability": round(self.second_probability, 6)}
-        about |= {"abstain": self.abstain, "unfamiliar": round(self.unfamiliar, 6), "nearest": nearest}
+        about |= {"abstain": self.abstain, "unfamiliar": round(self.novelty, 6), "nearest": nearest}
         return json.dumps(about, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""Honest probabilities: an exponent fitted on labelled images by models that did not see their label, and a threshold."""
+"""Temperature scaling (arXiv 1706.04599) on held-out labels, and the probability below which a classifier abstains."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-6
-SPREAD = 0.1  # deviation of the logarithm of the exponent that calibrates a vote above its floor, before any label tells
+DEVIATION = 0.1  # of the logarithm of the inverse temperature of a vote above its floor, before any label tells
 WORTH = 30  # held-out labels that tell as much of a threshold as the calibrated probabilities do
 
 
-def calibrated(probabilities: Tensor, exponent: float) -> Tensor:
-    """p ** exponent, normalised, of probabilities (N, C)."""
-    return (probabilities.clamp_min(FLOOR).log() * exponent).softmax(1)
+def calibrated(probabilities: Tensor, inverse_temperature: float | Tensor) -> Tensor:
+    """Softmax of log probabilities (N, C) times ``inverse_temperature``: p to that power, normalised."""
+    return (probabilities.clamp_min(FLOOR).log() * inverse_temperature).softmax(1)
 
 
-def fit_exponent(probabilities: Tensor, labels: Tensor, spread: float = math.inf) -> float:
-    """The most likely exponent for held-out probabilities (S, C) with labels (S,); 1 / temperature of the logits.
+def fit_inverse_temperature(probabilities: Tensor, labels: Tensor, deviation: float = math.inf) -> float:
+    """The most likely inverse temperature for held-out probabilities (S, C) with labels (S,).
 
-    Its logarithm is expected to be 0 with the deviation ``spread``: few labels leave the probabilities nearly as they are.
+    Its logarithm has a normal prior of mean 0 and standard ``deviation``: few labels leave the probabilities nearly
+    as they are.
     """
     log_p = probabilities.double().clamp_min(FLOOR).log()
-    exponents = torch.logspace(math.log10(0.05), math.log10(20), 241, dtype=torch.float64)
-    losses = torch.stack([torch.nn.functional.cross_entropy(log_p * a, labels, reduction="sum") for a in exponents])
-    return float(exponents[int((losses + (exponents.log() / spread) ** 2 / 2).argmin())])
+    candidates = torch.logspace(math.log10(0.05), math.log10(20), 241, dtype=torch.float64)
+    losses = torch.stack([torch.nn.functional.cross_entropy(log_p * a, labels, reduction="sum") for a in candidates])
+    return float(candidates[int((losses + (candidates.log() / deviation) ** 2 / 2).argmin())])
 
 
-def fit_exponent_to_confidence(probabilities: Tensor, confidence: float) -> float:
-    """The exponent that brings the mean largest probability of (N, C) to ``confidence``, where no label tells."""
+def inverse_temperature_for(probabilities: Tensor, confidence: float) -> float:
+    """The inverse temperature that brings the mean largest probability of (N, C) to ``confidence``, where no label tells."""
     low, high = 0.02, 50.0
     for _ in range(40):
         middle = math.sqrt(low * high)

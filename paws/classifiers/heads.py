@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paws.classifiers.rules import head
+from paws.classifiers.paws_ensemble import head
+from paws.classifiers.problem import Problem
 from paws.config.options import FitOptions
 from paws.config.schema import PawsRecipe
 from paws.data.features import FeatureBank
@@ -21,6 +23,7 @@ from paws.models.encoder import Encoder
 from paws.optim import build_optimizer, parameter_groups, warmup_cosine
 from paws.seeds import seed_of
 from paws.train.run import Rhythm, Run
+from paws.voting import floor
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,46 @@ class HeadSettings:
     noise: float = 0.0
 
 
+def settings_for(problem: Problem) -> HeadSettings:
+    """How the heads of a problem are trained: many labels are seen more often, single views are told apart by dropout, many
+    classes by a lower temperature.
+
+    None of it happens where the problem's own settings ask for something of the kind already.
+    """
+    settings = problem.heads or HeadSettings()
+    if problem.many_labels and not settings.label_share:
+        settings = replace(settings, label_share=0.5)
+    if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
+        settings = replace(settings, dropout=0.3)
+    if settings.temperature == HeadSettings.temperature:
+        settings = replace(settings, temperature=temperature_for(len(problem.classes)))
+    return settings
+
+
+def temperature_for(num_classes: int) -> float:
+    """The temperature of heads: that of the defaults up to ten classes, and lower for more.
+
+    Among many classes the vote on the right one is diluted by what the temperature leaves to each of the others
+    (`paws.voting.floor`); all together they get what nine others get at the default.
+    """
+    most = HeadSettings.temperature
+    left = 9 * floor(10, most)
+    return min(most, num_classes / (num_classes - 1) / math.log((num_classes - 1) * (1 - left) / left))
+
+
 def train_head(
-    views: Tensor,
+    problem: Problem,
     labels: Tensor,
-    num_classes: int,
     settings: HeadSettings,
     *,
     seed: int = 0,
-    prior: Tensor | None = None,
-    device: torch.device | str = "cpu",
     listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> nn.Module:
-    """A head (N, P) -> (N, out_dim) trained by PAWS on views (N, V, P) with labels (N,), -1 where unlabelled; in eval mode.
+    """A head (N, P) -> (N, out_dim) trained by PAWS on the components of a problem with labels (N,), -1 where unlabelled.
 
-    ``listener`` is given the rows of numbers that a run folder would hold in metrics.jsonl.
+    In eval mode, on the CPU. ``listener`` is given the rows of numbers that a run folder would hold in metrics.jsonl.
     """
-    device = torch.device(device)
+    views, num_classes, device = problem.projected, len(problem.classes), torch.device(problem.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "head"))
         network = head(views.shape[2], settings.hidden_dim, settings.out_dim).to(device)
@@ -91,8 +118,8 @@ def train_head(
             total_steps=settings.steps,
         )
         model = run.start(encoder, optimizer, rate, total_steps=settings.steps, steps_per_epoch=settings.steps)
-        train(run, model, source, recipe, prior)
-    return network.eval().requires_grad_(False)
+        train(run, model, source, recipe, problem.class_prior)
+    return network.eval().requires_grad_(False).cpu()
 
 
 def _pool(labels: Tensor, share: float) -> Tensor:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from paws.classifiers.folds import fold_count, folds
 from paws.classifiers.prior import class_prior
-from paws.classifiers.rules import Rule
 from paws.classifiers.space import Space, Views, fit_space, rows
 from paws.errors import InputError
+
+if TYPE_CHECKING:
+    from paws.classifiers.base import Predictor
+    from paws.classifiers.heads import HeadSettings
+
+T = TypeVar("T")
+
+MANY = 6  # labels a class from which on the labelled images make up half of the pool of training
 
 
 @dataclass(frozen=True)
@@ -26,18 +33,34 @@ class Problem:
     classes: tuple[str, ...]
     space: Space
     projected: Tensor  # (N, V, P) float16
-    prior: Tensor | None  # (C,) class frequencies that me-max expects
-    seed: int
+    class_prior: Tensor | None = None  # (C,) class frequencies that are expected of the pool; None: even ones
+    seed: int = 0
+    heads: HeadSettings | None = None  # how predictors that train do so; None: as by default
+    device: str = "cpu"  # ... and where
+    tell: Callable[[float], None] = lambda share: None  # told the share of training that is done
+    _shared: dict[Any, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
     def labelled(self) -> Tensor:
         """(S,) the labelled images."""
         return (self.labels >= 0).nonzero().flatten()
 
+    def shared(self, build: Callable[[Problem], T]) -> T:
+        """``build(self)``, made once: what several predictors need, such as a graph of the images."""
+        if build not in self._shared:
+            self._shared[build] = build(self)
+        found: T = self._shared[build]
+        return found
+
     @cached_property
-    def truth(self) -> Tensor:
+    def support_labels(self) -> Tensor:
         """(S,) their labels."""
         return self.labels[self.labelled]
+
+    @property
+    def many_labels(self) -> bool:
+        """Whether there are enough labels for training to need no others."""
+        return len(self.support_labels) >= MANY * len(self.classes)
 
     @cached_property
     def support(self) -> Tensor:
@@ -47,31 +70,34 @@ class Problem:
     @cached_property
     def fold_count(self) -> int:
         """Folds of the labelled images; 0 where every class has a single one."""
-        return fold_count(self.truth)
+        return fold_count(self.support_labels)
 
     @cached_property
     def fold(self) -> Tensor:
         """(S,) the fold of each labelled image, -1 where it cannot be held out."""
-        return folds(self.truth, max(1, self.fold_count), self.seed)
+        return folds(self.support_labels, max(1, self.fold_count), self.seed)
 
     @cached_property
     def held(self) -> Tensor:
         """(S',) rows of the labelled images that are held out by one fold or another."""
         return (self.fold >= 0).nonzero().flatten() if self.fold_count else torch.empty(0, dtype=torch.int64)
 
-    def known(self, left_out: int | None) -> Tensor:
+    def shown(self, left_out: int | None) -> Tensor:
+        """(S,) bool of the labelled images outside of a fold; of all of them without one."""
+        return torch.ones(len(self.support_labels), dtype=torch.bool) if left_out is None else self.fold != left_out
+
+    def visible_labels(self, left_out: int | None) -> Tensor:
         """(N,) the labels without those of a fold."""
         labels = self.labels.clone()
-        if left_out is not None:
-            labels[self.labelled[self.fold == left_out]] = -1
+        labels[self.labelled[~self.shown(left_out)]] = -1
         return labels
 
     @torch.inference_mode()
-    def asked(self, rule: Rule, left_out: int) -> tuple[Tensor, Tensor]:
-        """Rows (S'',) of a fold, and the rule's probabilities (S'', C) of them over the labelled images of the others."""
-        out, others = (self.fold == left_out).nonzero().flatten(), self.fold != left_out
-        queries, support = self.space.standardise(self.support[out]), self.space.standardise(self.support[others])
-        return out, rule(queries, support, one_hot(self.truth[others], len(self.classes)).float())[0]
+    def predict_fold(self, predictor: Predictor, left_out: int) -> tuple[Tensor, Tensor]:
+        """Rows (S'',) of a fold, and the predictor's probabilities (S'', C) of them from the labelled images of the others."""
+        rows, shown = (self.fold == left_out).nonzero().flatten(), self.shown(left_out)
+        queries, support = self.space.standardise(self.support[rows]), self.space.standardise(self.support[shown])
+        return rows, predictor(queries, support, self.support_labels[shown])[0]
 
 
 def problem_of(
@@ -82,8 +108,9 @@ def problem_of(
     width: int,
     prior: str | Sequence[float] | None = None,
     seed: int = 0,
+    **training: Any,
 ) -> Problem:
-    """Check the input, fit the space and project the views.
+    """Check the input, fit the space and project the views. ``training``: the fields ``heads``, ``device`` and ``tell``.
 
     Raises:
         InputError: fewer than two classes, a class without a label, labels that do not fit the views, a bad prior.
@@ -98,4 +125,4 @@ def problem_of(
         raise InputError(f"labels must cover exactly the classes 0 to {len(classes) - 1}; counts are {counts.tolist()}")
     frequencies = class_prior(prior, labels, len(classes))
     space = fit_space(views, width, seed=seed)
-    return Problem(views, labels, tuple(classes), space, space.project(views), frequencies, seed)
+    return Problem(views, labels, tuple(classes), space, space.project(views), frequencies, seed, **training)

@@ -100,6 +100,7 @@ def device_of(name: str) -> str:
 def _print_fit(found: FitRun) -> None:
     from rich.table import Table
 
+    from paws.classifiers import predictor
     from paws.runs.console import console
 
     record = found.record
@@ -114,9 +115,9 @@ def _print_fit(found: FitRun) -> None:
         cells = [f"{100 * row['accuracy']:.1f}" if known else "–"]
         cells += [f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if known else "–"]
         cells += [f"{100 * row['test']:.1f}"] if tested else []
-        table.add_row(row["method"], *cells, style="bold" if row["method"] == record["chosen"] else None)
+        table.add_row(predictor(row["method"]).title, *cells, style="bold" if row["method"] == record["chosen"] else None)
     console.print(table)
-    console.print(f"in use: {record['chosen']}: {record['reason']}", markup=False)
+    console.print(f"in use: {predictor(record['chosen']).title}: {record['reason']}", markup=False)
     console.print(f"predictions: {found.folder / 'predictions.csv'}", markup=False)
     console.print(f"bundle:      {found.folder / 'bundle'}", markup=False)
     console.print(f"next:        paws report {found.folder}", markup=False)

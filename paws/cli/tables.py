@@ -33,13 +33,11 @@ def print_changes(changes: Sequence[Change], images: int) -> None:
 def print_explanation(found: Explanation, image: Path) -> None:
     """The prediction, the vote by class and the labelled images behind it."""
     said = f"{found.label}, probability {found.probability:.0%}" + (", too low to decide" if found.abstain else "")
-    say(f"{image}: {said}; unfamiliar {found.unfamiliar:.2f}")
+    say(f"{image}: {said}; unfamiliar {found.novelty:.2f}")
     rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
     print_table(f"the vote ({found.method})", ("class", "share of the vote", "probability"), rows)
     title = (
-        "the labelled images that voted"
-        if found.votes_decide
-        else f"the nearest labelled images ({found.method} decides otherwise)"
+        "the labelled images that voted" if found.votes else f"the nearest labelled images ({found.method} decides otherwise)"
     )
     print_table(title, ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.neighbours])
 

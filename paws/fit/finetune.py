@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from paws.classifiers.calibration import fit_exponent_to_confidence
+from paws.classifiers.calibration import inverse_temperature_for
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.compare import score
 from paws.classifiers.heads import HeadSettings
-from paws.classifiers.rules import SoftVote
+from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.config.schema import PawsRecipe
 from paws.data.files import FileBank
 from paws.data.folder import FileSet
@@ -28,6 +27,7 @@ from paws.data.stored_views import SCALE
 from paws.data.support import SupportSampler
 from paws.data.views import MultiCrop, View
 from paws.errors import InputError
+from paws.fit.choice import score
 from paws.fit.fit import Fitted
 from paws.methods.paws import train
 from paws.models.encoder import Encoder
@@ -55,16 +55,16 @@ class VoteEmbedding(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        if not isinstance(classifier.rule, SoftVote) or classifier.method != "PAWS":
-            raise InputError(f"fine-tuning goes on from PAWS's heads, not from {classifier.method}; add --model paws")
-        self.rule = copy.deepcopy(classifier.rule)
-        self.rule.heads.requires_grad_(True)
+        if not isinstance(classifier.predictor, PawsEnsemble):
+            raise InputError(f"fine-tuning goes on from PAWS's heads, not from {classifier.predictor.title}; add --model paws")
+        self.predictor = copy.deepcopy(classifier.predictor)
+        self.predictor.heads.requires_grad_(True)
         self.register_buffer("mean", classifier.mean.clone())
         self.register_buffer("scale", classifier.scale.clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, P)."""
-        return self.rule.embed((features - self.mean) / self.scale)
+        return self.predictor.embed((features - self.mean) / self.scale)
 
 
 def finetune(
@@ -81,7 +81,7 @@ def finetune(
     device: str = "cpu",
     workers: int = 0,
     quiet: bool = False,
-) -> tuple[Frozen, SoftVote, list[dict[str, Any]]]:
+) -> tuple[Frozen, PawsEnsemble, list[dict[str, Any]]]:
     """Train backbone and heads on the images ``pool`` (M,) of ``files``.
 
     Returns the new backbone, the new vote and the rows of metrics.
@@ -108,13 +108,13 @@ def finetune(
         optimizer = build_optimizer("adamw", parameter_groups(encoder, HeadSettings.weight_decay), lr=LR)
         rate = partial(warmup_cosine, start_lr=0.0, lr=LR, final_lr=0.0, warmup_steps=total // 10, total_steps=total)
         model = run.start(encoder, optimizer, rate, total_steps=total, steps_per_epoch=steps)
-        train(run, model, source, PawsRecipe(temperature=head.rule.temperature, sharpening=HeadSettings.sharpening))
+        train(run, model, source, PawsRecipe(temperature=head.predictor.temperature, sharpening=HeadSettings.sharpening))
     encoder.eval().requires_grad_(False).cpu()
-    return frozen.with_weights(backbone.state_dict()), head.rule, read_metrics(folder / "run")
+    return frozen.with_weights(backbone.state_dict()), head.predictor, read_metrics(folder / "run")
 
 
 def judged(
-    rule: SoftVote,
+    predictor: PawsEnsemble,
     before: Classifier,
     former: np.ndarray,
     features: np.ndarray,
@@ -131,22 +131,24 @@ def judged(
     """
     known = (labels >= 0).nonzero().flatten()
     plain = torch.from_numpy(np.array(features[:, 0])).float()
-    classifier = Classifier(before.classes, "PAWS", rule, before.mean, before.scale, plain[known], labels[known])
+    classifier = Classifier(before.classes, predictor, before.mean, before.scale, plain[known], labels[known])
     sure = before.votes(torch.from_numpy(np.array(former[:, 0])).float()).probabilities.amax(1)  # (N,)
     found = classifier.votes(plain).probabilities
-    classifier.calibration.fill_(fit_exponent_to_confidence(found, float(sure.mean())))
+    classifier.calibration.fill_(inverse_temperature_for(found, float(sure.mean())))
     probabilities = classifier.votes(plain).probabilities
     kept = int((sure >= before.threshold).sum())
     classifier.threshold.fill_(probabilities.amax(1).topk(kept).values[-1] if kept else 1.0)
     votes, truth = classifier.leave_one_out(), labels[known]
     several = bool((torch.bincount(truth) > 1).all())
     seen, held = slice(None) if several else slice(0), test >= 0
-    row = score("PAWS", votes[seen], truth[seen])
+    row = score(predictor.name, votes[seen], truth[seen])
     if bool(held.any()):
         right = float((probabilities[held].argmax(1) == test[held]).double().mean())
         row = replace(row, test=right)
     reason = "PAWS fine-tuned on pixels; accuracy is leave-one-out over labels that training has seen."
-    return Fitted(classifier, (row,), "PAWS", reason, votes, 1.0, {"finetuned": True, "lr": LR, "batch_size": BATCH}, curves)
+    return Fitted(
+        classifier, (row,), predictor.name, reason, votes, 1.0, {"finetuned": True, "lr": LR, "batch_size": BATCH}, curves
+    )
 
 
 def _source(files: FileSet, pool: Tensor, frozen: Frozen, mirror: bool, seed: int, device: str, workers: int) -> Source:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from paws.bundle.bundle import Bundle, load_bundle, save_bundle
+from paws.classifiers import predictor
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.prior import class_prior
 from paws.config.options import DEFAULTS, FitOptions
@@ -23,7 +24,7 @@ from paws.data.folder import FileSet
 from paws.data.images import default_workers
 from paws.errors import InputError
 from paws.fit import record
-from paws.fit.choice import method_named
+from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore, stamps
 from paws.fit.fit import Fitted, fit_features
 from paws.fit.folder import check_target, clear, read_record
@@ -56,7 +57,7 @@ def fit_folder(
         InputError: anything wrong with the folder, the labels, the backbone or ``run``; all that is wrong with images and
             labels at once, before anything is written.
     """
-    method_named(options.model)  # raises where there is no such method
+    predictor_named(options.model)  # raises where there is no such method
     check_target(images, run, overwrite)
     if options.finetune and options.model == "auto":
         options = replace(options, model="paws")  # only PAWS's heads can train a network
@@ -106,7 +107,7 @@ class _Work:
         key = self._key(frozen)
         former = read_record(run)
         if former.get("key") == key and _intact(run):
-            self.steps.tell("fit", f"unchanged ({former['chosen']})")
+            self.steps.tell("fit", f"unchanged ({predictor(former['chosen']).title})")
         else:
             with self.steps.step("fit") as advance:
                 told = [0.0]
@@ -117,7 +118,7 @@ class _Work:
 
                 fitted = self._fitted(features, progress)
             self._save(run, frozen, fitted, key)
-            self.steps.tell("fit", f"{fitted.chosen}: {fitted.reason}")
+            self.steps.tell("fit", f"{predictor(fitted.chosen).title}: {fitted.reason}")
         self._predict(run, features)
         return features
 

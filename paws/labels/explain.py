@@ -33,23 +33,19 @@ class Explanation:
     """What the classifier says of one image, and from where.
 
     ``vote`` is the sum of the weights of each class's labelled images, ``probabilities`` what the classifier makes of it
-    after calibration; both by class, the most probable first. Where ``method`` does not vote with labelled images, the
+    after calibration; both by class, the most probable first. Where ``votes`` is false, the
     weights show which of them are near, not what decided.
     """
 
-    method: str
+    method: str  # its title
+    votes: bool  # whether the weights are the cause of the prediction
     label: str
     probability: float
     abstain: bool
-    unfamiliar: float
+    novelty: float  # in [0, 2]: 1 - cosine to the nearest labelled image
     probabilities: dict[str, float]
     vote: dict[str, float]
     neighbours: tuple[Neighbour, ...]
-
-    @property
-    def votes_decide(self) -> bool:
-        """Whether the weights are the cause of the prediction."""
-        return self.method in ("PAWS", "soft nearest neighbours")
 
 
 @torch.inference_mode()
@@ -58,18 +54,19 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
 
     ``support_files`` (S,) names the labelled images in the classifier's order.
     """
-    probabilities, weights, unfamiliar = (found[0] for found in classifier(features[None].float()))  # (C,), (S,), ()
+    probabilities, weights, novelty = (found[0] for found in classifier(features[None].float()))  # (C,), (S,), ()
     labels, names = classifier.support_labels, classifier.classes
     vote = torch.zeros(len(names)).index_add(0, labels, weights)  # (C,)
     order = probabilities.argsort(descending=True, stable=True).tolist()
     top = weights.topk(min(k, len(weights)))
     best = order[0]
     return Explanation(
-        classifier.method,
+        classifier.predictor.title,
+        classifier.predictor.votes,
         names[best],
         float(probabilities[best]),
         bool(probabilities[best] < classifier.threshold),
-        float(unfamiliar),
+        float(novelty),
         {names[i]: float(probabilities[i]) for i in order},
         {names[i]: float(vote[i]) for i in order},
         tuple(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from paws.classifiers import predictor
 from paws.data.labels import read_labels
 from paws.errors import InputError
 from paws.fit.record import FitRun, load_fit
@@ -20,7 +21,6 @@ from paws.runs.log import read_metrics
 from paws.seeds import generator
 
 SHOWN, EXTREME, SHOWN_LABELLED = 900, 150, 600  # images in the gallery; least sure and most unfamiliar ones among them
-VOTES = ("PAWS", "soft nearest neighbours")  # methods whose prediction is a vote of labelled images
 
 
 def fit_contents(folder: Path) -> Contents:
@@ -45,7 +45,7 @@ def fit_contents(folder: Path) -> Contents:
     return Contents(
         title=folder.resolve().name,
         summary=f"{len(fit.files):,} images of the folder “{fit.root.name}”, {record['label_count']:,} of them labelled, in "
-        f"{len(classes)} classes; features of {record['backbone']['name']}. In use is {record['chosen']}.",
+        f"{len(classes)} classes; features of {record['backbone']['name']}. In use is {predictor(record['chosen']).title}.",
         classes=classes,
         headline=None if judged is None else _headline(judged),
         facts=_facts(fit, table),
@@ -131,7 +131,13 @@ def _facts(fit: FitRun, table: _Table) -> tuple[tuple[str, str], ...]:
 def _bars(record: dict[str, Any]) -> tuple[Bar, ...]:
     """The methods in the order of the record, best first; none where nothing could be held out."""
     return tuple(
-        Bar(row["method"], row["accuracy"], (row["low"], row["high"]), row["method"] == record["chosen"], row["test"])
+        Bar(
+            predictor(row["method"]).title,
+            row["accuracy"],
+            (row["low"], row["high"]),
+            row["method"] == record["chosen"],
+            row["test"],
+        )
         for row in record["scores"]
         if row["accuracy"] is not None
     )
@@ -175,7 +181,7 @@ def _gallery(fit: FitRun, table: _Table, truth: np.ndarray) -> Gallery:
         abstains=table.abstains[rows],
         unfamiliar=table.unfamiliar[rows],
         neighbours=np.where(given[:, None] < 0, position[table.neighbours[rows]], -1),
-        weights=table.weights[rows] if fit.record["chosen"] in VOTES else None,
+        weights=table.weights[rows] if predictor(fit.record["chosen"]).votes else None,
         of=len(fit.files),
     )
 

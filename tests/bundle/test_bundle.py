@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import paws
 from paws.bundle.bundle import Bundle, save_bundle
@@ -33,7 +35,7 @@ def test_paths_pictures_and_arrays_are_predicted_as_the_fit_did(bundle: Bundle, 
         assert [p.label for p in found] == [row["label"] for row in expected]
         for p, row in zip(found, expected, strict=True):
             assert p.probability == pytest.approx(float(row["probability"]), abs=2e-3)
-            assert p.unfamiliar == pytest.approx(float(row["unfamiliar"]), abs=2e-3)
+            assert p.novelty == pytest.approx(float(row["unfamiliar"]), abs=2e-3)
             assert p.nearest[0][0] in fit.files
             assert p.probability >= p.second_probability
     assert bundle.predict([]) == []
@@ -100,3 +102,27 @@ def test_a_newer_format_is_named(fitted_run: Path, tmp_path: Path) -> None:
     (tmp_path / "bundle.json").write_text(json.dumps({**about, "format": 99}))
     with pytest.raises(InputError, match="format 99"):
         paws.load(tmp_path)
+
+
+METHODS = ("paws", "nearest_neighbours", "logistic_regression", "label_spreading", "soft_nearest_neighbours")
+
+
+@pytest.fixture(scope="module")
+def format_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundles as the release with format 2 wrote them, one a method, and what it predicted with them."""
+    folder = tmp_path_factory.mktemp("format_2")
+    with zipfile.ZipFile(Path(__file__).with_name("format_2.zip")) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bundles_of_format_2_predict_as_they_did(format_2: Path, tmp_path: Path, method: str) -> None:
+    old, expected = paws.load(format_2 / method), load_file(format_2 / "expected.safetensors")
+    assert old.classifier.predictor.name == method
+    save_bundle(tmp_path / "new", old.classifier, old.frozen, old.support_files)
+    for loaded in (old, paws.load(tmp_path / "new")):
+        found = loaded.classifier.votes(expected["features"])
+        for name in ("probabilities", "weights"):
+            torch.testing.assert_close(getattr(found, name), expected[f"{method}.{name}"], rtol=1e-4, atol=1e-6)
+        assert torch.equal(found.neighbours[:, 0], expected[f"{method}.neighbours"][:, 0])

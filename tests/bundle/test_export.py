@@ -64,7 +64,7 @@ def test_the_example_predicts_as_paws_does_without_it(bundle: Bundle, model: Pat
         nearest, weight = rest.rsplit(" ", 1)
         assert (file, label, nearest) == (prediction.file, prediction.label, prediction.nearest[0][0])
         found = [float(probability), float(unfamiliar), float(weight)]
-        assert found == pytest.approx([prediction.probability, prediction.unfamiliar, prediction.nearest[0][1]], abs=1e-3)
+        assert found == pytest.approx([prediction.probability, prediction.novelty, prediction.nearest[0][1]], abs=1e-3)
 
 
 def test_one_file_with_all_that_a_program_needs(bundle: Bundle, model: Path) -> None:
@@ -97,7 +97,7 @@ def test_any_number_of_images_of_any_size(bundle: Bundle, model: Path, tmp_path:
         wanted = bundle.classifier.votes(bundle.frozen.model(plain))
         np.testing.assert_allclose(found[0], wanted.probabilities, atol=1e-3)
         np.testing.assert_allclose(found[2], wanted.weights, atol=1e-3)
-        np.testing.assert_allclose(found[3], wanted.unfamiliar, atol=1e-3)
+        np.testing.assert_allclose(found[3], wanted.novelty, atol=1e-3)
         assert found[1].shape == (count, 3)
         assert np.array_equal(found[1][:, 0], wanted.neighbours[:, 0])
 

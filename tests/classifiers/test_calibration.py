@@ -6,19 +6,19 @@ import torch
 from paws.classifiers.calibration import (
     WORTH,
     calibrated,
-    fit_exponent,
-    fit_exponent_to_confidence,
+    fit_inverse_temperature,
     fit_threshold,
+    inverse_temperature_for,
 )
 from paws.metrics import calibration_error
 
 
-def made(n=4000, classes=4, exponent=0.5, seed=0):
+def made(n=4000, classes=4, inverse_temperature=0.5, seed=0):
     """True class probabilities, labels drawn from them, and an overconfident version of the probabilities."""
     g = torch.Generator().manual_seed(seed)
     p = (2 * torch.randn(n, classes, generator=g)).softmax(1)
     labels = torch.multinomial(p, 1, generator=g).flatten()
-    return p, labels, calibrated(p, 1 / exponent)
+    return p, labels, calibrated(p, 1 / inverse_temperature)
 
 
 def error(p, labels):
@@ -26,17 +26,17 @@ def error(p, labels):
     return calibration_error(confidence, predicted == labels)
 
 
-def test_the_exponent_undoes_overconfidence():
+def test_temperature_scaling_undoes_overconfidence():
     _, labels, overconfident = made()
-    assert fit_exponent(overconfident, labels) == pytest.approx(0.5, rel=0.1)
+    assert fit_inverse_temperature(overconfident, labels) == pytest.approx(0.5, rel=0.1)
     assert error(overconfident, labels) > 0.08
-    assert error(calibrated(overconfident, fit_exponent(overconfident, labels)), labels) < 0.03
+    assert error(calibrated(overconfident, fit_inverse_temperature(overconfident, labels)), labels) < 0.03
 
 
-def test_few_labels_hardly_move_the_exponent_and_many_do():
+def test_few_labels_hardly_move_the_temperature_and_many_do():
     _, labels, overconfident = made()
     log_p = overconfident[:20].double().log()
-    few = fit_exponent(overconfident[:20], labels[:20], 0.1)
+    few = fit_inverse_temperature(overconfident[:20], labels[:20], 0.1)
     found = torch.tensor(few, dtype=torch.float64)
     grid = found * torch.tensor([0.97, 1.0, 1.03])
 
@@ -45,13 +45,13 @@ def test_few_labels_hardly_move_the_exponent_and_many_do():
         return nats + float(a.log()) ** 2 / (2 * 0.1**2)
 
     assert unlikely(grid[1]) < min(unlikely(grid[0]), unlikely(grid[2]))
-    assert 0.75 < few < 1 and fit_exponent(overconfident, labels, 0.1) == pytest.approx(0.5, rel=0.1)
+    assert 0.75 < few < 1 and fit_inverse_temperature(overconfident, labels, 0.1) == pytest.approx(0.5, rel=0.1)
 
 
-def test_the_exponent_reaches_a_mean_confidence():
+def test_a_temperature_reaches_a_mean_confidence():
     _, _, p = made(500)
-    exponent = fit_exponent_to_confidence(p, 0.6)
-    assert calibrated(p, exponent).amax(1).mean() == pytest.approx(0.6, abs=1e-4)
+    inverse_temperature = inverse_temperature_for(p, 0.6)
+    assert calibrated(p, inverse_temperature).amax(1).mean() == pytest.approx(0.6, abs=1e-4)
 
 
 def test_threshold_is_the_smallest_that_keeps_the_accuracy():

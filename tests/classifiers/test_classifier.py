@@ -4,17 +4,24 @@ import pytest
 import torch
 
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.rules import Linear, Nearest, SoftVote, Spread, head
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.nearest_neighbours import NearestNeighbours
+from paws.classifiers.paws_ensemble import PawsEnsemble, head
+from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 from paws.errors import InputError
 
 CLASSES = ("cat", "dog")
 
 
-def made(rule=None, n=6, dim=5, **more):
+IDENTITY = torch.nn.Identity()
+
+
+def made(predictor=None, n=6, dim=5, **more):
     g = torch.Generator().manual_seed(0)
     support, labels = torch.randn(n, dim, generator=g), torch.arange(n) % 2
-    rule = rule or SoftVote([head(dim, 8, 4), head(dim, 8, 4)], 0.2)
-    return Classifier(CLASSES, "PAWS", rule, torch.full((dim,), 0.5), torch.full((dim,), 2.0), support, labels, **more)
+    predictor = predictor or PawsEnsemble(2, [head(dim, 8, 4), head(dim, 8, 4)], 0.2, IDENTITY)
+    return Classifier(CLASSES, predictor, torch.full((dim,), 0.5), torch.full((dim,), 2.0), support, labels, **more)
 
 
 def queries(n=10):
@@ -31,8 +38,8 @@ def test_votes_are_sorted_shares_of_a_calibrated_vote():
     assert torch.allclose(votes.probabilities, raw.sqrt() / raw.sqrt().sum(1, keepdim=True), atol=1e-5)
     for i in range(10):
         a, b = (x[i] - 0.5) / 2, (classifier.support - 0.5) / 2
-        assert votes.unfamiliar[i] == pytest.approx(1 - float(torch.cosine_similarity(a[None], b).max()), abs=1e-5)
-    assert classifier.votes(classifier.support).unfamiliar.abs().max() < 1e-5
+        assert votes.novelty[i] == pytest.approx(1 - float(torch.cosine_similarity(a[None], b).max()), abs=1e-5)
+    assert classifier.votes(classifier.support).novelty.abs().max() < 1e-5
 
 
 def test_embedding_compares_as_the_vote_does():
@@ -42,7 +49,7 @@ def test_embedding_compares_as_the_vote_does():
     cosines = [
         torch.nn.functional.normalize(h((x - 0.5) / 2), dim=1)
         @ torch.nn.functional.normalize(h((classifier.support - 0.5) / 2), dim=1).T
-        for h in classifier.rule.heads
+        for h in classifier.predictor.heads
     ]
     assert torch.allclose(a @ b.T, torch.stack(cosines).mean(0), atol=1e-5)
 
@@ -70,19 +77,29 @@ def test_labels_can_be_added_and_a_class_too():
 def test_what_other_methods_do_with_new_labels():
     base = made()
     standardised = (base.support - base.mean) / base.scale
-    linear = made(Linear.fit(standardised, base.support_labels, 2))
+    linear = made(LogisticRegression.of(standardised, base.support_labels, 2))
     flipped = linear.with_support(linear.support, 1 - linear.support_labels, CLASSES)
     assert torch.allclose(flipped.votes(queries()).probabilities, linear.votes(queries()).probabilities.flip(1), atol=1e-3)
-    assert made(Nearest(1)).with_support(base.support, 1 - base.support_labels, CLASSES).rule.k == 1
+    assert made(NearestNeighbours(2, 1)).with_support(base.support, 1 - base.support_labels, CLASSES).predictor.k == 1
     with pytest.raises(InputError, match="fit again"):
-        made(Spread(base.support, torch.rand(6, 2), 2)).with_support(base.support, base.support_labels, CLASSES)
+        made(LabelSpreading(2, base.support, torch.rand(6, 2), 2, IDENTITY)).with_support(
+            base.support, base.support_labels, CLASSES
+        )
 
 
-@pytest.mark.parametrize("rule", ["vote", "linear", "nearest", "spread"])
-def test_it_can_be_exported_with_any_number_of_rows(rule):
-    support = made().support
-    rules = {"linear": Linear(5, 2), "nearest": Nearest(3), "spread": Spread(support, torch.rand(6, 2), 2)}
-    classifier = made(rules.get(rule))
+@pytest.mark.parametrize(
+    "predictor",
+    [
+        PawsEnsemble(2, [head(5, 8, 4)], 0.2, IDENTITY),
+        SoftNearestNeighbours(2),
+        LogisticRegression(2, 5),
+        NearestNeighbours(2, 3),
+        LabelSpreading(2, torch.rand(6, 5), torch.rand(6, 2), 2, IDENTITY),
+    ],
+    ids=lambda predictor: predictor.name,
+)
+def test_it_can_be_exported_with_any_number_of_rows(predictor):
+    classifier = made(predictor)
     batch = torch.export.Dim("batch")
     program = torch.export.export(classifier, (queries(2),), dynamic_shapes=({0: batch},))
     for ours, theirs in zip(program.module()(queries(7)), classifier(queries(7)), strict=True):

@@ -63,7 +63,7 @@ def test_what_is_left_out_is_not_known():
     problem = problem_of(torch.randn(30, 2, 6), labels, ("a", "b"), width=4)
     assert problem.fold_count == 4 and len(problem.held) == 8
     for f in range(4):
-        known = problem.known(f)
+        known = problem.visible_labels(f)
         hidden = problem.labelled[problem.fold == f]
         assert len(hidden) == 2 and (known[hidden] == -1).all() and (known >= 0).sum() == 6
 

@@ -53,7 +53,7 @@ def test_explain_names_the_images_that_voted(call, fitted_run: Path, tmp_path: P
     code, out, _ = call("explain", fitted_run, image, "--json", "-k", 3)
     found = json.loads(out)
     assert code == 0
-    assert (found["label"], found["method"]) == (wanted.label, paws.load(fitted_run / "bundle").classifier.method)
+    assert (found["label"], found["method"]) == (wanted.label, paws.load(fitted_run / "bundle").classifier.predictor.title)
     assert found["probability"] == pytest.approx(wanted.probability, abs=1e-5)
     assert [(n["file"], pytest.approx(n["weight"], abs=1e-5)) for n in found["neighbours"]] == list(wanted.nearest)
     assert sum(found["vote"].values()) == pytest.approx(1, abs=1e-5)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from paws import classifiers
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
 from paws.errors import InputError
-from paws.fit.choice import METHODS
 from paws.fit.fit import fit_features
 
 CLASSES = ("cat", "dog", "owl")
@@ -34,7 +34,7 @@ def some_labels(truth, per_class):
 def test_fit_classifies_and_survives_a_round_trip(per_class):
     views, truth = blobs()
     fitted = fit_features(views, some_labels(truth, per_class), CLASSES, settings=SHORT, test=(views[:, 0], truth))
-    assert {s.method for s in fitted.scores} == set(METHODS)
+    assert {s.method for s in fitted.scores} == set(classifiers.table())
     votes = fitted.classifier.votes(views[:, 0])
     assert (votes.probabilities.argmax(1) == truth).float().mean() > 0.9
     assert fitted.held_out.shape == (3 * per_class, 3)
@@ -42,14 +42,14 @@ def test_fit_classifies_and_survives_a_round_trip(per_class):
     again.load_state_dict(fitted.classifier.state_dict())
     assert torch.equal(again.votes(views[:, 0]).probabilities, votes.probabilities)
     if per_class == 1:
-        assert fitted.chosen == "PAWS" and "single label" in fitted.reason
+        assert fitted.chosen == "paws" and "single label" in fitted.reason
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", classifiers.table())
 def test_every_method_can_be_asked_for(method):
     views, truth = blobs()
     fitted = fit_features(views, some_labels(truth, 3), CLASSES, settings=SHORT, model=method)
-    assert fitted.chosen == method == fitted.classifier.method
+    assert fitted.chosen == method == fitted.classifier.predictor.name
     votes = fitted.classifier.votes(views[:, 0])
     assert torch.allclose(votes.probabilities.sum(1), torch.ones(len(views)), atol=1e-5)
     assert votes.neighbours.shape == (len(views), 3)

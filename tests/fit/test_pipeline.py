@@ -42,8 +42,8 @@ def test_the_folder_of_a_fit(fitted_run: Path) -> None:
     assert len(fit.files) == 36
     assert fit.features.shape == (36, 3, 256)
     assert fit.record["counts"] == {"dots": 4, "rows": 4, "slope": 4}
-    assert {row["method"] for row in fit.record["scores"]} >= {"PAWS", "logistic regression", "LabelSpreading"}
-    assert fit.record["chosen"] == fit.bundle.classifier.method
+    assert {row["method"] for row in fit.record["scores"]} >= {"paws", "logistic_regression", "label_spreading"}
+    assert fit.record["chosen"] == fit.bundle.classifier.predictor.name
     assert 0 <= fit.record["calibration"]["error"] <= 1
     assert sum(part["count"] for part in fit.record["calibration"]["bins"]) == 12
     assert list(fit.predictions[0]) == list(FIT_COLUMNS)
@@ -99,7 +99,7 @@ def test_labels_to_test_on_are_reported(command: Command, copied: Path, tiny_wei
     assert "test" in out
     fit = load_fit(copied / "run")
     assert all(row["test"] in (0, 1 / 3, 2 / 3, 1) for row in fit.record["scores"])
-    assert fit.record["chosen"] == "PAWS"
+    assert fit.record["chosen"] == "paws"
     assert len(fit.predictions) == 36
 
 
@@ -107,7 +107,7 @@ def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights:
     write_patterns(tmp_path, per_class=4, labelled=1)
     out = call(command, tmp_path, tiny_weights)
     assert "only one label for dots, rows, slope" in out
-    assert load_fit(tmp_path / "run").record["chosen"] == "PAWS"
+    assert load_fit(tmp_path / "run").record["chosen"] == "paws"
     assert "–" in out
 
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from paws.bundle.table import Prediction
+from paws.classifiers.base import Predictor
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.rules import SoftVote, Spread
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 from paws.errors import InputError
 from paws.labels.relabel import change_support, differences
 
@@ -19,10 +21,11 @@ FILES = ("a.png", "b.png", "c.png", "d.png", "e.png")
 POOL = {name: torch.randn(6, generator=torch.Generator().manual_seed(i)) for i, name in enumerate((*FILES, "f.png", "g.png"))}
 
 
-def classifier(classes: tuple[str, ...], labels: dict[str, str], rule: SoftVote | Spread | None = None) -> Classifier:
+def classifier(classes: tuple[str, ...], labels: dict[str, str], predictor: Predictor | None = None) -> Classifier:
     support = torch.stack([POOL[name] for name in labels])
     ids = torch.tensor([classes.index(label) for label in labels.values()])
-    return Classifier(classes, "PAWS", rule or SoftVote([], 0.1), torch.zeros(6), torch.ones(6), support, ids, calibration=1.5)
+    predictor = predictor or SoftNearestNeighbours(len(classes))
+    return Classifier(classes, predictor, torch.zeros(6), torch.ones(6), support, ids, calibration=1.5)
 
 
 def features_of(files: list[str]) -> Tensor:
@@ -66,7 +69,7 @@ def test_what_is_told_of_the_changes() -> None:
 def test_two_classes_must_be_left_and_the_method_must_allow_it() -> None:
     with pytest.raises(InputError, match="only y has labels"):
         change_support(classifier(("x", "y", "z"), BEFORE), FILES, dict.fromkeys(("a.png", "b.png", "e.png")), features_of)
-    spread = classifier(("x", "y", "z"), BEFORE, Spread(torch.zeros(4, 6), torch.ones(4, 3), 2))
+    spread = classifier(("x", "y", "z"), BEFORE, LabelSpreading(3, torch.zeros(4, 6), torch.ones(4, 3), 2, torch.nn.Identity()))
     with pytest.raises(InputError, match="fit again"):
         change_support(spread, FILES, {"a.png": "y"}, features_of)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paws.classifiers import predictor
 from paws.fit.record import load_fit
 from paws.report import write_report
 from paws.report.figures import reliability
@@ -41,7 +42,7 @@ def test_figures_are_those_of_the_run(fitted_run: Path) -> None:
     right = sum(row["label"] == row["predicted"] for row in held_out)
     assert contents.headline.value == pytest.approx(right / len(held_out))
     record = json.loads((fitted_run / "fit.json").read_text(encoding="utf-8"))
-    assert [bar.method for bar in contents.bars if bar.chosen] == [record["chosen"]]
+    assert [bar.method for bar in contents.bars if bar.chosen] == [predictor(record["chosen"]).title]
     assert contents.labelled is not None
     assert contents.labelled.tolist() == [4, 4, 4]
     gallery = contents.gallery

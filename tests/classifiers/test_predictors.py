@@ -1,14 +1,23 @@
-"""Every rule against scikit-learn or a naive loop."""
+"""Every predictor against scikit-learn or a naive loop."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn import linear_model
 from sklearn.neighbors import KNeighborsClassifier
 
-from paws.classifiers.rules import Linear, Nearest, SoftVote, Spread, build, floor, head
+from paws.classifiers import predictor, table
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.nearest_neighbours import NearestNeighbours
+from paws.classifiers.paws_ensemble import PawsEnsemble, head
+from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
+from paws.voting import floor
+
+IDENTITY = torch.nn.Identity()
 
 
 def data(classes=3, n=9, dim=5, queries=4):
@@ -17,14 +26,10 @@ def data(classes=3, n=9, dim=5, queries=4):
     return torch.randn(queries, dim, generator=g), torch.randn(n, dim, generator=g) + y[:, None], y
 
 
-def one_hot(y):
-    return torch.nn.functional.one_hot(y).float()
-
-
 def test_soft_vote_equals_a_loop_and_classes_weigh_alike():
     x, support, y = data(n=7)  # three images of class 0, two of the others
     heads = [head(5, 8, 4).eval().requires_grad_(False) for _ in range(2)]
-    probabilities, weights = SoftVote(list(heads), 0.2)(x, support, one_hot(y))
+    probabilities, weights = PawsEnsemble(3, heads, 0.2, IDENTITY)(x, support, y)
     for i in range(len(x)):
         share = np.zeros(7)
         for h in heads:
@@ -39,19 +44,21 @@ def test_soft_vote_equals_a_loop_and_classes_weigh_alike():
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_a_vote_among_classes_as_far_apart_as_can_be_is_sure(classes):
     simplex = torch.eye(classes) - 1 / classes  # (C, C), one image of each class
-    probabilities, weights = SoftVote([], 0.2)(simplex, simplex, torch.eye(classes))
+    probabilities, weights = SoftNearestNeighbours(classes, 0.2)(simplex, simplex, torch.arange(classes))
     others = ~torch.eye(classes, dtype=torch.bool)
     assert torch.allclose(weights[others], torch.tensor(floor(classes, 0.2)), rtol=1e-4)
     assert torch.allclose(probabilities, torch.eye(classes), atol=1e-5)
-    opposite, _ = SoftVote([], 0.2)(-simplex, simplex, torch.eye(classes))  # further from one than the others are
+    opposite, _ = SoftNearestNeighbours(classes, 0.2)(
+        -simplex, simplex, torch.arange(classes)
+    )  # further from one than the others are
     assert (opposite >= 0).all() and torch.allclose(opposite.sum(1), torch.ones(classes))
 
 
 def test_none_votes_on_itself():
     _, support, y = data()
-    probabilities, weights = SoftVote([], 0.1)(support, support, one_hot(y), own=True)
+    probabilities, weights = SoftNearestNeighbours(3)(support, support, y, own=True)
     assert (weights.diag() == 0).all() and torch.allclose(probabilities.sum(1), torch.ones(9))
-    nearest, _ = Nearest(1)(support, support, one_hot(y), own=True)
+    nearest, _ = NearestNeighbours(3, 1)(support, support, y, own=True)
     for i in range(9):
         others = [j for j in range(9) if j != i]
         closest = min(others, key=lambda j: float((support[i] - support[j]).norm()))
@@ -61,39 +68,50 @@ def test_none_votes_on_itself():
 @pytest.mark.parametrize("classes", [2, 3])
 def test_logistic_regression_and_neighbours_are_scikit_learns(classes):
     x, support, y = data(classes)
-    rule = Linear.fit(support, y, classes)
-    theirs = LogisticRegression(max_iter=2000).fit(support.double().numpy(), y.numpy()).predict_proba(x.double().numpy())
-    assert np.allclose(rule(x, support, one_hot(y))[0].detach(), theirs, atol=1e-5)
+    ours = LogisticRegression.of(support, y, classes)
+    theirs = (
+        linear_model.LogisticRegression(max_iter=2000)
+        .fit(support.double().numpy(), y.numpy())
+        .predict_proba(x.double().numpy())
+    )
+    assert np.allclose(ours(x, support, y)[0].detach(), theirs, atol=1e-5)
     theirs = KNeighborsClassifier(3).fit(support.numpy(), y.numpy()).predict_proba(x.numpy())
-    assert np.allclose(Nearest(3)(x, support, one_hot(y))[0], theirs)
+    assert np.allclose(NearestNeighbours(classes, 3)(x, support, y)[0], theirs)
 
 
 def test_a_class_that_logistic_regression_did_not_see_gets_nothing():
     x, support, y = data()
-    rule = Linear.fit(support[y != 1], y[y != 1], 3)
-    assert (rule(x, support, one_hot(y))[0][:, 1] < 1e-6).all()
+    ours = LogisticRegression.of(support[y != 1], y[y != 1], 3)
+    assert (ours(x, support, y)[0][:, 1] < 1e-6).all()
 
 
 def test_spread_is_the_mean_of_its_nearest():
     x, bank, y = data()
     spread = torch.rand(9, 3)
-    found, _ = Spread(bank, spread, 2)(x, bank, one_hot(y))
+    found, _ = LabelSpreading(3, bank, spread, 2, IDENTITY)(x, bank, y)
     for i in range(len(x)):
         near = (bank - x[i]).norm(dim=1).argsort()[:2]
         mean = spread[near].sum(0)
         assert torch.allclose(found[i], mean / mean.sum(), atol=1e-5)
 
 
-def test_an_empty_rule_of_the_same_shape_takes_the_weights():
+def test_an_empty_predictor_of_the_same_shape_takes_the_weights():
     x, support, y = data()
     project = torch.nn.Linear(5, 4, bias=False)
-    for rule in (
-        SoftVote([head(4, 6, 2)], 0.3, project),
-        Linear.fit(support, y, 3),
-        Nearest(2),
-        Spread(support, one_hot(y), 2),
+    for ours in (
+        PawsEnsemble(3, [head(4, 6, 2)], 0.3, project),
+        LogisticRegression.of(support, y, 3),
+        NearestNeighbours(3, 2),
+        LabelSpreading(3, support[:, :4], torch.rand(9, 3), 2, project),
+        SoftNearestNeighbours(3, 0.4),
     ):
-        rule.eval()
-        copy = build(rule.config())
-        copy.load_state_dict(rule.state_dict())
-        assert torch.equal(copy.eval()(x, support, one_hot(y))[0], rule(x, support, one_hot(y))[0])
+        ours.eval()
+        assert predictor(ours.name) is type(ours)
+        copy = type(ours).from_config(json.loads(json.dumps(ours.config())))
+        copy.load_state_dict(ours.state_dict())
+        assert torch.equal(copy.eval()(x, support, y)[0], ours(x, support, y)[0])
+
+
+def test_built_in_predictors_stand_first_in_the_table():
+    names = ("paws", "nearest_neighbours", "logistic_regression", "label_spreading", "soft_nearest_neighbours")
+    assert tuple(table())[:5] == names

@@ -1,0 +1,118 @@
+"""What a predictor is: fitted to a problem, it gives class probabilities of standardised features.
+
+Letters: N queries, S labelled images (the support), D features, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from paws.classifiers.calibration import fit_inverse_temperature
+from paws.classifiers.problem import Problem
+from paws.errors import InputError
+
+TABLE: dict[str, type[Predictor]] = {}
+
+P = TypeVar("P", bound="Predictor")
+
+
+@dataclass(frozen=True)
+class CrossFitted(Generic[P]):
+    """A predictor fitted to all labels, and what predictors that were not shown a label say of its image."""
+
+    predictor: P
+    held_out: Tensor  # (S, C) probabilities, not calibrated; 0 where an image is in no fold
+    calibration: float  # inverse temperature that calibrates the predictor
+    held_out_calibration: float  # ... and the held-out probabilities
+    agreement: float = math.nan  # share of images that two views give the same class, where views are compared
+    settings: dict[str, Any] = field(default_factory=dict)  # how it was trained, for the record
+    curves: list[dict[str, Any]] = field(default_factory=list)  # of its training, rows as in metrics.jsonl
+
+
+class Predictor(nn.Module):
+    """A way to get class probabilities from features. Defining a subclass enters it into ``paws.classifiers.table()``."""
+
+    name: ClassVar[str]  # the key in options, files and records
+    title: ClassVar[str]  # what pages and tables call it
+    aliases: ClassVar[tuple[str, ...]] = ()  # further names that options take
+    votes: ClassVar[bool] = False  # whether the weights of labelled images decide the prediction
+    can_leave_out: ClassVar[bool] = False  # whether ``own`` leaves each labelled image out of its own prediction
+
+    num_classes: int
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        TABLE[cls.name] = cls
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+
+    @classmethod
+    def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
+        """Fit to the labels of a problem; those of the fold ``left_out`` must not be looked at."""
+        raise NotImplementedError
+
+    @classmethod
+    def cross_fit(cls, problem: Problem) -> CrossFitted[Self]:
+        """Fit to all labels and, for the held-out probabilities, once without each fold."""
+        found = torch.zeros(len(problem.support_labels), len(problem.classes))
+        for fold in range(problem.fold_count):
+            rows, probabilities = problem.predict_fold(cls.fit(problem, fold), fold)
+            found[rows] = probabilities
+        held = problem.held
+        calibration = fit_inverse_temperature(found[held], problem.support_labels[held]) if len(held) else 1.0
+        return CrossFitted(cls.fit(problem), found, calibration, calibration)
+
+    def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Probabilities (N, C), whose rows sum to 1, and the share (N, S) of each labelled image in them, if it `votes`.
+
+        Args:
+            x: (N, D) standardised features.
+            support: (S, D) those of the labelled images.
+            labels: (S,) int64, their classes.
+            own: the queries are the support, and no image may vote on itself where the predictor `can_leave_out`.
+        """
+        raise NotImplementedError
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(N, D) -> (N, P), L2-normalised: the space in which images are alike for this predictor."""
+        return normalize(x, dim=1)
+
+    def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
+        """The predictor for other labelled images (S, D) of classes (S,), without the pool.
+
+        Raises:
+            InputError: it cannot do without the pool.
+        """
+        raise InputError(f"{self.title} has to see the whole folder again: fit again with the new labels")
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able: the arguments with which `from_config` makes an empty predictor of this shape."""
+        return {"num_classes": self.num_classes}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An empty predictor to load a state dict into."""
+        return cls(**config)
+
+
+def empty_projection(sizes: list[int] | None) -> nn.Module:
+    """A linear map of sizes [from, to] to load weights into, or the identity."""
+    return nn.Identity() if sizes is None else nn.Linear(sizes[0], sizes[1], bias=False)
+
+
+def projection_sizes(project: nn.Module) -> list[int] | None:
+    """What `empty_projection` needs to make one of the same shape."""
+    return [project.in_features, project.out_features] if isinstance(project, nn.Linear) else None
+
+
+def squared_distance(x: Tensor, y: Tensor) -> Tensor:
+    """(N, D), (M, D) -> (N, M) squared Euclidean distances, up to what is the same for all y."""
+    return (y * y).sum(1) - 2 * x @ y.T

@@ -1,0 +1,43 @@
+"""k nearest labelled images by Euclidean distance, one vote each."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from paws.classifiers.base import Predictor, squared_distance
+from paws.classifiers.problem import Problem
+from paws.voting import one_hot
+
+MOST = 5  # neighbours
+
+
+class NearestNeighbours(Predictor):
+    """k nearest neighbours on standardised features; k is the size of the smallest class, at most ``MOST``."""
+
+    name, title, aliases = "nearest_neighbours", "nearest neighbours", ("knn",)
+    can_leave_out = True
+
+    def __init__(self, num_classes: int, k: int) -> None:
+        super().__init__(num_classes)
+        self.k = k
+
+    @classmethod
+    def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
+        labels, num_classes = problem.support_labels[problem.shown(left_out)], len(problem.classes)
+        return cls(num_classes, min(MOST, int(torch.bincount(labels, minlength=num_classes).clamp_min(1).min())))
+
+    def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        distance = squared_distance(x, support)  # (N, S)
+        if own:
+            distance = distance.masked_fill(torch.eye(len(x), dtype=torch.bool, device=x.device), torch.inf)
+        nearest = distance.topk(min(self.k, support.shape[0]), dim=1, largest=False).indices  # (N, k)
+        return one_hot(labels, self.num_classes, x.dtype)[nearest].mean(1), None
+
+    def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
+        return NearestNeighbours(num_classes, self.k)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "k": self.k}
