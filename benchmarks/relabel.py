@@ -24,6 +24,7 @@ from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble, head
 from paws.fit import record
+from paws.fit import run as files_of_run
 from paws.fit.fit import WIDTH
 from paws.models.frozen import Frozen
 
@@ -47,12 +48,33 @@ def made_up_fit(run: Path) -> None:
     frozen = Frozen("tf_efficientnet_lite0", 64, (0.5,) * 3, (0.5,) * 3, "bicubic", DIM, "made up", lambda: weights)
     save_bundle(run / record.BUNDLE, classifier, frozen, names[:LABELS])
     labels = [classes[c] for c in given.tolist()] + [""] * (IMAGES - LABELS)
-    record.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
+    files_of_run.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
     ids = given.tolist() + [-1] * (IMAGES - LABELS)
-    (run / record.FILES).write_text(json.dumps({"names": names, "labels": ids}))
-    (run / record.RECORD).write_text(json.dumps({"images": str(run.parent), "key": "made up"}))
+    folds = [row % 5 for row in range(LABELS)]
+    files_of_run.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)])
+    record.write_record(run, made_up_record(run, classes))
     rows = [f"{names[i]},{classes[(i + 1) % CLASSES]}" for i in range(CORRECTED)]
     (run.parent / "new.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+
+
+def made_up_record(run: Path, classes: list[str]) -> record.FitRecord:
+    """What fit.json says of the fit in the folder ``run``."""
+    return record.FitRecord(
+        key="made up",
+        images=str(run.parent),
+        labels=None,
+        settings={"seed": 0},
+        backbone={},
+        head={},
+        classes=tuple(classes),
+        counts=dict.fromkeys(classes, LABELS // CLASSES),
+        image_count=IMAGES,
+        label_count=LABELS,
+        scores=(record.Score(method="paws"),),
+        chosen="paws",
+        threshold=record.Figure(value=0.0),
+        versions={},
+    )
 
 
 def main() -> None:

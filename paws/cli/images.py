@@ -14,7 +14,7 @@ from paws.config.options import fit_options
 from paws.errors import InputError
 
 if TYPE_CHECKING:
-    from paws.fit.record import FitRun
+    from paws.fit.run import FitRun
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps")]
 Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode images; as the machine has cores if absent")]
@@ -65,7 +65,7 @@ def predict(
     from paws.bundle.bundle import load_bundle
     from paws.bundle.predict import list_images, predict_table, predictions
     from paws.data.images import default_workers
-    from paws.fit.steps import Steps
+    from paws.fit.progress import StepProgress
     from paws.runs.console import console
 
     if as_json == (output is not None):
@@ -80,8 +80,8 @@ def predict(
             for batch in predictions(loaded, paths, names, workers=workers):
                 print("\n".join(p.json() for p in batch), flush=True)
             return
-        steps = Steps(quiet=not distributed.is_main())
-        with steps.step("predict", len(paths) // distributed.world_size()) as advance:
+        progress = StepProgress(quiet=not distributed.is_main())
+        with progress.step("predict", len(paths) // distributed.world_size()) as advance:
             broken = predict_table(loaded, paths, names, output, workers=workers, advance=advance)
         if distributed.is_main():
             console.print(f"{output}: {len(paths)} rows" + (f", {broken} of them could not be read" if broken else ""))
@@ -100,25 +100,28 @@ def device_of(name: str) -> str:
 def _print_fit(found: FitRun) -> None:
     from rich.table import Table
 
-    from paws.classifiers import predictor
+    from paws.fit.record import describe, notes, verdict
+    from paws.fit.run import titles
     from paws.runs.console import console
 
-    record = found.record
-    tested = any(row["test"] is not None for row in record["scores"])
-    tuned = record["head"].get("finetuned", False)
-    kind = "leave-one-out accuracy on labels that training has seen" if tuned else "held-out accuracy"
-    table = Table(title=f"{kind}, {record['label_count']} labelled images, %")
+    record, title = found.record, titles()
+    tested = record.score.test.value is not None
+    table = Table()
     for column in ("method", "accuracy", "95 % interval", *(["test"] if tested else [])):
         table.add_column(column, justify="left" if column == "method" else "right")
-    for row in record["scores"]:
-        known = row["accuracy"] is not None
-        cells = [f"{100 * row['accuracy']:.1f}" if known else "–"]
-        cells += [f"{100 * row['low']:.1f} to {100 * row['high']:.1f}" if known else "–"]
-        cells += [f"{100 * row['test']:.1f}"] if tested else []
-        table.add_row(predictor(row["method"]).title, *cells, style="bold" if row["method"] == record["chosen"] else None)
+    for row in record.scores:
+        cells = [_percent(row.accuracy.value), " to ".join(map(_percent, row.accuracy.interval or ())) or "–"]
+        cells += [_percent(row.test.value)] if tested else []
+        table.add_row(title[row.method], *cells, style="bold" if row.method == record.chosen else None)
+    console.print(f"accuracy on {describe(record.score.accuracy)}, %", markup=False)
     console.print(table)
-    console.print(f"in use: {predictor(record['chosen']).title}: {record['reason']}", markup=False)
-    console.print(f"predictions: {found.folder / 'predictions.csv'}", markup=False)
-    console.print(f"bundle:      {found.folder / 'bundle'}", markup=False)
-    console.print(f"next:        paws report {found.folder}", markup=False)
-    console.print(f"             paws predict {found.folder / 'bundle'} NEW_IMAGES -o new.csv", markup=False)
+    lines = [f"test: {describe(record.score.test)}"] if tested else []
+    lines += [f"in use: {title[record.chosen]}: {verdict(record, title)}", *notes(record)]
+    lines += [f"predictions: {found.folder / 'predictions.csv'}", f"bundle:      {found.folder / 'bundle'}"]
+    lines += [f"next:        paws report {found.folder}"]
+    lines += [f"             paws predict {found.folder / 'bundle'} NEW_IMAGES -o new.csv"]
+    console.print("\n".join(lines), markup=False)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"

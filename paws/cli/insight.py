@@ -14,7 +14,7 @@ from paws.errors import InputError
 
 if TYPE_CHECKING:
     from paws.bundle.bundle import Bundle
-    from paws.fit.record import FitRun
+    from paws.fit.run import FitRun
     from paws.labels.suggest import Suggestion
 
 Source = Annotated[Path, typer.Argument(help="the folder of a fit, or a bundle")]
@@ -100,7 +100,7 @@ def suggest(
     if (source / "fit.json").is_file():
         if backbone or weights or image_size:
             raise InputError(f"{source} is a fit with embedded images: leave out --backbone, --weights and --image-size")
-        from paws.fit.record import load_fit
+        from paws.fit.run import load_fit
 
         picks = module.suggest(load_fit(source), n)
     else:
@@ -128,7 +128,8 @@ def export(
 def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     """The bundle, and the fit that it belongs to, where it lies in one."""
     from paws.bundle.bundle import load_bundle
-    from paws.fit.record import BUNDLE, RECORD, load_fit
+    from paws.fit.record import BUNDLE, RECORD
+    from paws.fit.run import load_fit
 
     folder = source.absolute().parent if source.absolute().name == BUNDLE else source
     if (folder / RECORD).is_file():
@@ -141,7 +142,7 @@ def _first(source: Path, n: int, backbone: str | None, weights: Path | None, siz
     """The images of a folder to label first."""
     from paws.data.formats import find_images
     from paws.data.images import default_workers
-    from paws.fit.steps import Steps
+    from paws.fit.progress import StepProgress
     from paws.labels.suggest import embed_folder, suggest_first
     from paws.models.frozen import DEFAULT, frozen_backbone
 
@@ -149,7 +150,7 @@ def _first(source: Path, n: int, backbone: str | None, weights: Path | None, siz
     if len(names) < n:
         raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
     frozen = frozen_backbone(backbone or DEFAULT, weights, size)
-    with Steps().step("embed", len(names)) as advance:
+    with StepProgress().step("embed", len(names)) as advance:
         features = embed_folder(source, names, frozen, device=device_of(device), workers=default_workers(), advance=advance)
     return suggest_first(names, features, n)
 
@@ -191,6 +192,7 @@ def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images:
 
 
 def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path | None) -> int:
+    from paws.fit.record import accuracy_sentence, notes
     from paws.labels import relabel
 
     done, after = relabel.relabel_run(run, relabel.read_changes(csv, remove, run.root, run.files))
@@ -199,9 +201,11 @@ def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path 
         return 0
     print_changes(relabel.differences(run.predictions, after), len(after))
     if output == run.folder:
-        relabel.rewrite_run(run, done, after)
+        record = relabel.rewrite_run(run, done, after)
         say(f"predictions: {run.folder / 'predictions.csv'}\nbundle:      {run.folder / 'bundle'} (before: bundle.previous)")
         say(f"labels:      {run.folder / 'labels.csv'}, to fit with them again")
+        for line in (accuracy_sentence(record), *notes(record)):
+            say(line)
     elif output is not None:
         relabel.save(output, run.bundle, done)
         say(f"bundle: {output}")

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paws.fit.record import FitRun
+    from paws.fit.run import FitRun
 
 
 class _Callable(ModuleType):

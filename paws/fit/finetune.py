@@ -146,9 +146,8 @@ def judged(
         right = float((probabilities[held].argmax(1) == test[held]).double().mean())
         row = replace(row, test=right)
     reason = "PAWS fine-tuned on pixels; accuracy is leave-one-out over labels that training has seen."
-    return Fitted(
-        classifier, (row,), predictor.name, reason, votes, 1.0, {"finetuned": True, "lr": LR, "batch_size": BATCH}, curves
-    )
+    settings = {"finetuned": True, "lr": LR, "batch_size": BATCH}
+    return Fitted(classifier, (row,), predictor.name, reason, votes, 1.0, settings, curves, torch.full_like(truth, -1))
 
 
 def _source(files: FileSet, pool: Tensor, frozen: Frozen, mirror: bool, seed: int, device: str, workers: int) -> Source:

@@ -37,6 +37,7 @@ class Fitted:
     agreement: float  # share of images whose views agree, by PAWS
     settings: dict[str, Any]
     curves: list[dict[str, Any]]  # rows as in metrics.jsonl, with the number of the head
+    fold: Tensor  # (S,) int64 fold of each label, -1 where every model has seen it
 
 
 def fit_features(
@@ -89,7 +90,7 @@ def fit_features(
     tell("done", 1.0)
     described = ours.settings | {"width": WIDTH, "folds": problem.fold_count, "prior": prior}
     scores.sort(key=lambda row: -row.accuracy)
-    return Fitted(classifier, tuple(scores), chosen, reason, held_out, ours.agreement, described, ours.curves)
+    return Fitted(classifier, tuple(scores), chosen, reason, held_out, ours.agreement, described, ours.curves, problem.fold)
 
 
 def _classifier(problem: Problem, found: CrossFitted[Any]) -> Classifier:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from paws.errors import InputError
 from paws.fit import record
@@ -18,8 +17,8 @@ def check_target(images: Path, run: Path, overwrite: bool) -> None:
         raise InputError(f"{run} is a file; give a folder for the run")
     if holds_run(run):
         raise InputError(f"{run} holds a training run; give another folder")
-    former = read_record(run).get("images", str(images.absolute()))
-    if former != str(images.absolute()) and not overwrite:
+    former = _images_of(run)
+    if former not in (None, str(images.absolute())) and not overwrite:
         raise InputError(f"{run} holds a fit of {former}; give another folder, or replace it with --overwrite")
 
 
@@ -29,9 +28,9 @@ def clear(run: Path) -> None:
         remove(run / name)
 
 
-def read_record(run: Path) -> dict[str, Any]:
-    """What fit.json says; empty where there is none yet."""
+def _images_of(run: Path) -> str | None:
+    """The folder of images that a fit in ``run`` is of, whichever version of paws wrote it; None where there is no fit."""
     try:
-        return dict(json.loads((run / record.RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+        return str(json.loads((run / record.RECORD).read_text(encoding="utf-8"))["images"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

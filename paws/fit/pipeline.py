@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from paws.bundle.bundle import Bundle, load_bundle, save_bundle
-from paws.classifiers import predictor
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.prior import class_prior
 from paws.config.options import DEFAULTS, FitOptions
@@ -24,12 +23,15 @@ from paws.data.folder import FileSet
 from paws.data.images import default_workers
 from paws.errors import InputError
 from paws.fit import record
+from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore, stamps
 from paws.fit.fit import Fitted, fit_features
-from paws.fit.folder import check_target, clear, read_record
-from paws.fit.record import FitRun, load_fit
-from paws.fit.steps import Steps
+from paws.fit.folder import check_target, clear
+from paws.fit.progress import StepProgress
+from paws.fit.record import FitRecord
+from paws.fit.results import record_of, write_labels
+from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.models.frozen import Frozen, frozen_backbone
 from paws.runs.lock import run_lock
 
@@ -62,9 +64,9 @@ def fit_folder(
     if options.finetune and options.model == "auto":
         options = replace(options, model="paws")  # only PAWS's heads can train a network
     workers = default_workers() if workers is None else workers
-    steps = Steps(quiet=quiet)
+    progress = StepProgress(quiet=quiet)
     known = run / record.CHECKED
-    with steps.step("check") as advance:
+    with progress.step("check") as advance:
         checked = check_folder(
             images,
             labels,
@@ -75,14 +77,14 @@ def fit_folder(
             advance=advance,
         )
     for line in (checked.summary(), *checked.notes()):
-        steps.tell("check", line)
+        progress.log("check", line)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
     frozen = replace(frozen_backbone(options.backbone, options.weights, options.image_size), values=checked.values)
     with run_lock(run):
         if overwrite:
             clear(run)
         remember(known, checked)
-        work = _Work(images, labels, checked, options, steps, device, workers)
+        work = _Work(images, labels, checked, options, progress, device, workers)
         features = work.fit(run, frozen)
         if options.finetune:
             run = work.finetune(run, frozen, features)
@@ -97,7 +99,7 @@ class _Work:
     labels: Path | None
     checked: Checked
     options: FitOptions
-    steps: Steps
+    progress: StepProgress
     device: str
     workers: int
 
@@ -105,35 +107,36 @@ class _Work:
         """Embed, fit, predict; each unless it is done. Returns the features (N, V, D)."""
         features = self._embed(run, frozen, self.options.views)
         key = self._key(frozen)
-        former = read_record(run)
-        if former.get("key") == key and _intact(run):
-            self.steps.tell("fit", f"unchanged ({predictor(former['chosen']).title})")
+        former = read_former(run)
+        if former is not None and former.key == key and _intact(run):
+            self.progress.log("fit", f"unchanged ({titles()[former.chosen]})")
         else:
-            with self.steps.step("fit") as advance:
-                told = [0.0]
+            with self.progress.step("fit") as advance:
+                done = [0.0]
 
-                def progress(what: str, share: float) -> None:
-                    advance(100 * (share - told[0]))
-                    told[0] = share
+                def report(what: str, share: float) -> None:
+                    advance(100 * (share - done[0]))
+                    done[0] = share
 
-                fitted = self._fitted(features, progress)
-            self._save(run, frozen, fitted, key)
-            self.steps.tell("fit", f"{predictor(fitted.chosen).title}: {fitted.reason}")
+                fitted = self._fitted(features, report)
+            found = self._save(run, frozen, features, fitted, key)
+            self.progress.log("fit", f"{titles()[found.chosen]}: {record.verdict(found, titles())}")
         self._predict(run, features)
         return features
 
-    def finetune(self, run: Path, frozen: Frozen, former: np.memmap) -> Path:
+    def finetune(self, run: Path, frozen: Frozen, features: np.memmap) -> Path:
         """Train the whole network on and make a fit of it, unless it is done; returns its folder."""
         from paws.fit import finetune
 
         folder, epochs = run / finetune.FOLDER, self.options.epochs
         key = hashlib.sha256(f"{self._key(frozen)} {epochs} {finetune.VERSION}".encode()).hexdigest()
-        if read_record(folder).get("key") == key and _intact(folder) and (folder / record.PREDICTIONS).is_file():
-            self.steps.tell("finetune", "unchanged")
+        former = read_former(folder)
+        if former is not None and former.key == key and _intact(folder) and (folder / record.PREDICTIONS).is_file():
+            self.progress.log("finetune", "unchanged")
             return folder
         before = load_bundle(run / record.BUNDLE).classifier
         pool = (self.checked.test < 0).nonzero().flatten()
-        with self.steps.timed("finetune"):
+        with self.progress.timed("finetune"):
             tuned, vote, curves = finetune.finetune(
                 folder,
                 self.checked.files,
@@ -146,31 +149,31 @@ class _Work:
                 seed=self.options.seed,
                 device=self.device,
                 workers=self.workers,
-                quiet=self.steps.quiet,
+                quiet=self.progress.quiet,
             )
-        self.steps.tell("finetune", f"{epochs} epochs of {len(pool)} images; {self.steps.seconds['finetune']:.0f} s")
-        features = self._embed(folder, tuned, 0)
+        self.progress.log("finetune", f"{epochs} epochs of {len(pool)} images; {self.progress.seconds['finetune']:.0f} s")
+        after = self._embed(folder, tuned, 0)
         files, test = self.checked.files, self.checked.test
-        fitted = finetune.judged(vote, before, former, features, files.labels, test, curves=curves)
-        self._save(folder, tuned, fitted, key)
-        self._predict(folder, features)
+        fitted = finetune.judged(vote, before, features, after, files.labels, test, curves=curves)
+        self._save(folder, tuned, after, fitted, key, finetuned=True)
+        self._predict(folder, after)
         return folder
 
     def _embed(self, run: Path, frozen: Frozen, views: int) -> np.memmap:
         count = len(self.checked.files)
         store = FeatureStore(run / record.FEATURES, self.checked.files, frozen, views, mirror=self.options.mirror)
         missing = store.missing
-        with self.steps.step("embed", count) as advance:
+        with self.progress.step("embed", count) as advance:
             advance(count - missing)
             features = store.fill(device=self.device, workers=self.workers, advance=advance)
         what = f"{frozen.name} at {frozen.size} pixels, 1 + {views} views of each image"
         if not missing:
-            self.steps.tell("embed", f"unchanged ({what})")
+            self.progress.log("embed", f"unchanged ({what})")
         else:
             kept = f", {count - missing} were there" if missing < count else ""
-            seconds = self.steps.seconds["embed"]
+            seconds = self.progress.seconds["embed"]
             rate = missing / max(seconds, 0.01)
-            self.steps.tell("embed", f"{missing} images{kept}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
+            self.progress.log("embed", f"{missing} images{kept}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
         return features
 
     def _fitted(self, features: np.ndarray, progress: Any) -> Fitted:
@@ -179,7 +182,7 @@ class _Work:
         views: Any = features
         tested = None
         if bool(held.any()):
-            tested = (torch.from_numpy(np.array(features[held.numpy(), 0])).float(), self.checked.test[held])
+            tested = self._tested(features)
             views, labels = features[~held.numpy()], labels[~held]
         return fit_features(
             views,
@@ -195,14 +198,17 @@ class _Work:
             progress=progress,
         )
 
-    def _save(self, run: Path, frozen: Frozen, fitted: Fitted, key: str) -> None:
+    def _tested(self, features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (T, D) of the images with test labels, and these (T,)."""
+        held = self.checked.test >= 0
+        return torch.from_numpy(np.array(features[held.numpy(), 0])).float(), self.checked.test[held]
+
+    def _save(
+        self, run: Path, frozen: Frozen, features: np.ndarray, fitted: Fitted, key: str, *, finetuned: bool = False
+    ) -> FitRecord:
+        """Write the bundle, the tables of training and, last, the record."""
         for name in (record.RECORD, record.PREDICTIONS):  # from here on the run is unfinished
             (run / name).unlink(missing_ok=True)
-        files = self.checked.files
-        names = [files.names[row] for row in (files.labels >= 0).nonzero().flatten().tolist()]
-        save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": fitted.chosen}})
-        record.write_held_out(run, files, fitted)
-        record.write_metrics(run, fitted)
         about = {
             "key": key,
             "images": str(self.images.absolute()),
@@ -211,20 +217,26 @@ class _Work:
             "backbone": frozen.config(),
             "counts": self.checked.counts,
             "unreadable": self.checked.unreadable,
-            "seconds": self.steps.seconds,
+            "seconds": dict(self.progress.seconds),
         }
-        record.write_record(run, files=files, fitted=fitted, about=about)
+        found = record_of(fitted, self.checked.files, self._tested(features), about, finetuned=finetuned)
+        write_labels(run, self.checked.files, fitted)
+        names = [self.checked.files.names[row] for row in (self.checked.files.labels >= 0).nonzero().flatten().tolist()]
+        save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
+        files_of_run.write_metrics(run, fitted.curves)
+        record.write_record(run, found)
+        return found
 
     def _predict(self, run: Path, features: np.memmap) -> None:
         if (run / record.PREDICTIONS).is_file():
-            self.steps.tell("predict", "unchanged")
+            self.progress.log("predict", "unchanged")
             return
         files = self.checked.files
         bundle = load_bundle(run / record.BUNDLE)
-        with self.steps.step("predict", len(files)) as advance:
+        with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
-            abstained = record.write_predictions(run, _predicted(bundle, files, features, advance), given)
-        self.steps.tell("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
+            abstained = files_of_run.write_predictions(run, _predicted(bundle, files, features, advance), given)
+        self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
 
     def _key(self, frozen: Frozen) -> str:
         """Names everything that the fit depends on."""

@@ -1,33 +1,18 @@
-"""The folder of a fit: what it holds, and reading it back."""
+"""What a fit found, as it stands in fit.json: every figure with what it was measured on, and the words for it.
+
+The command line, the page and the files take their sentences from here (`describe`, `verdict`, `notes`).
+"""
 
 from __future__ import annotations
 
-import io
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from paws.bundle.bundle import Bundle, load_bundle
-from paws.bundle.table import DIGITS, FIT_COLUMNS, Prediction, read_table, write_rows
-from paws.data.folder import FileSet
-from paws.data.images import read_image
 from paws.errors import InputError
-from paws.metrics import calibration_error, reliability
-from paws.runs.files import write_text, writing
-from paws.runs.log import Metrics
-
-if TYPE_CHECKING:
-    from paws.fit.fit import Fitted
+from paws.runs.files import write_text
 
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
 PREVIOUS, LABELS = "bundle.previous", "labels.csv"  # what paws labels leaves: the former bundle, all labels of now
@@ -48,132 +33,198 @@ OWN = (
     "report.html",
     "finetuned",
 )
+VERSION: Literal[2] = 2  # of fit.json; 1 had no version and no provenance
+
+Provenance = Literal["cross_validated", "seen_in_training", "before_relabelling", "none"]
+Images = Literal["labelled", "test", "all"]
+
+IMAGES: dict[Images, str] = {"labelled": "labelled images", "test": "images with test labels", "all": "images"}
+PROVENANCE: dict[Provenance, str] = {
+    "cross_validated": ", by models that did not see their labels",
+    "seen_in_training": ", which training has seen",
+    "before_relabelling": ", before labels were changed",
+    "none": "",
+}
 
 
-@dataclass(frozen=True)
-class FitRun:
-    """A finished fit. N images of the folder, K random views, D features, S labelled images, C classes."""
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    folder: Path
-    record: dict[str, Any]  # fit.json: settings, counts, scores, calibration, seconds of each step, versions
-    files: tuple[str, ...]  # (N) names relative to ``root``, in the order of all rows
-    labels: Tensor  # (N,) int64 labels that the user gave, -1 elsewhere
+
+class Figure(_Part):
+    """A number in [0, 1] with what it was measured on; ``value`` is None where nothing could be measured.
+
+    ``provenance``: "cross_validated", the labels it was held against were not shown to the models that predicted them (the
+    fold or the image was left out, or they are test labels); "seen_in_training", they were; "before_relabelling", labels have
+    been changed since; "none", no label tells of it.
+    """
+
+    value: float | None = Field(default=None, ge=0, le=1)
+    provenance: Provenance = "none"
+    count: int = Field(default=0, ge=0)  # images it was measured on
+    images: Images = "labelled"
+    interval: tuple[float, float] | None = None  # 95 %, Wilson
+
+    def before_relabelling(self) -> Figure:
+        """The same figure after labels were changed."""
+        return self if self.provenance == "none" else self.model_copy(update={"provenance": "before_relabelling"})
+
+
+class Score(_Part):
+    """The accuracy of one method: on the labelled images, and on test labels where there are any."""
+
+    method: str  # its name in the table of classifiers
+    accuracy: Figure = Figure()
+    test: Figure = Figure(images="test")
+
+
+class Bin(_Part):
+    """Predictions whose confidence lies in [low, high): how many, their mean confidence and the share that is right."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(_Part):
+    """Expected calibration error of the method in use (15 bins, arXiv 1706.04599, eq. 5), and its reliability diagram."""
+
+    error: Figure = Figure()
+    bins: tuple[Bin, ...] = ()
+
+
+class FitRecord(_Part):
+    """The whole of fit.json. Its schema is described in docs/reference.md."""
+
+    version: Literal[2] = VERSION
+    key: str | None  # names everything the fit depends on; None once labels were changed by hand
+    images: str  # folder
+    labels: str | None  # file of labels; None where sub-folders are the classes
+    settings: dict[str, Any]  # the options of paws fit
+    backbone: dict[str, Any]
+    head: dict[str, Any]  # how the heads were trained
+    finetuned: bool = False  # the whole network was trained on, with all labels
+    classes: tuple[str, ...]
+    counts: dict[str, int]  # labelled images of each class
+    image_count: int
+    label_count: int
+    labels_changed: int = 0  # by paws labels, since training
+    unreadable: dict[str, str] = {}  # file -> why it was left out
+    scores: tuple[Score, ...]  # the most accurate first
+    chosen: str  # name of the method in use
+    view_agreement: Figure = Figure(images="all")  # share of images that a head of PAWS predicts alike from another view
+    threshold: Figure  # probability below which the classifier abstains
+    calibration: Calibration = Calibration()
+    test_calibration: Calibration = Calibration(error=Figure(images="test"))
+    seconds: dict[str, float] = {}  # of each step
+    versions: dict[str, str]
 
     @property
-    def root(self) -> Path:
-        """The folder of the images."""
-        return Path(self.record["images"])
-
-    @cached_property
-    def features(self) -> np.memmap:
-        """(N, 1 + K, D) float16, view 0 is the plain one; read from disk as it is used."""
-        shape = json.loads((self.folder / FEATURES / STORE[2]).read_text(encoding="utf-8"))["shape"]
-        return np.memmap(self.folder / FEATURES / STORE[0], np.float16, "r", shape=tuple(shape))
+    def score(self) -> Score:
+        """That of the method in use."""
+        return next((row for row in self.scores if row.method == self.chosen), Score(method=self.chosen))
 
     @property
-    def plain(self) -> Tensor:
-        """(N, D) float32 features of the plain views."""
-        return torch.from_numpy(np.array(self.features[:, 0])).float()
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The classifier and its backbone."""
-        return load_bundle(self.folder / BUNDLE)
-
-    @cached_property
-    def predictions(self) -> list[dict[str, str]]:
-        """The rows of predictions.csv, one for each of ``files``."""
-        return read_table(self.folder / PREDICTIONS)
-
-    @cached_property
-    def held_out(self) -> list[dict[str, str]]:
-        """The rows of held_out.csv: file, label, predicted, probability of every labelled image."""
-        return read_table(self.folder / HELD_OUT)
-
-    def image(self, row: int) -> Image.Image:
-        """The image ``row`` upright in RGB, large ones reduced."""
-        return Image.fromarray(read_image(self.root / self.files[row]).permute(1, 2, 0).numpy())
+    def headline(self) -> Figure:
+        """Its accuracy on test labels where there are any, else on the labelled images."""
+        return self.score.accuracy if self.score.test.value is None else self.score.test
 
 
-def load_fit(folder: str | Path) -> FitRun:
-    """The fit in a folder.
+def describe(figure: Figure) -> str:
+    """What a figure was measured on, e.g. "100 labelled images, by models that did not see their labels"."""
+    return f"{figure.count:,} {IMAGES[figure.images]}{PROVENANCE[figure.provenance]}"
+
+
+def accuracy_sentence(record: FitRecord) -> str:
+    """The accuracy of the method in use: on test labels where there are any, else on the labelled images."""
+    figure = record.headline
+    return "no accuracy can be stated" if figure.value is None else f"{figure.value:.1%} right on {describe(figure)}"
+
+
+def verdict(record: FitRecord, titles: dict[str, str]) -> str:
+    """Why the method in use is used, in one sentence; ``titles`` by method."""
+    title = titles[record.chosen]
+    if record.finetuned:
+        return f"{title}, and the whole network trained on with all labels."
+    if record.labels_changed:
+        return f"{title} was chosen before labels were changed."
+    if record.settings.get("model", "auto") != "auto":
+        return f"{title} was asked for."
+    own = record.score.accuracy
+    best = max(record.scores, key=lambda row: row.accuracy.value or 0.0)
+    if own.value is None or best.accuracy.value is None:
+        agree = record.view_agreement.value
+        how = "" if agree is None else f" ({agree:.0%} do)"
+        return (
+            "Every class has a single label, so none can be held out to compare the methods; "
+            f"{title}'s heads were chosen by how well two views of an image agree{how}."
+        )
+    right = f"{title} names {own.value:.1%} of {own.count} held-out labels rightly"
+    if record.chosen != "paws":
+        ours = next(row.accuracy.value or 0.0 for row in record.scores if row.method == "paws")
+        return f"{right}, {titles['paws']} {ours:.1%}."
+    if best.accuracy.value > own.value:
+        return f"{right}, {titles[best.method]} {best.accuracy.value:.1%}: no more apart than by chance."
+    return f"{right}, and no baseline more."
+
+
+def notes(record: FitRecord) -> list[str]:
+    """What a reader must know before trusting the figures of a record."""
+    found = []
+    if record.score.accuracy.value is None and record.score.test.value is None:
+        found.append("Every class has a single label, so none could be held out and no accuracy can be stated.")
+    if record.finetuned:
+        found.append("The whole network was trained with all labels, so nothing but test labels can show how good it is.")
+    if record.labels_changed:
+        found.append(f"{record.labels_changed} labels were changed since training. Measured before: {_outdated(record)}.")
+    if record.unreadable:
+        found.append(f"{len(record.unreadable)} files of the folder could not be read and were left out.")
+    return found
+
+
+def _outdated(record: FitRecord) -> str:
+    """The figures that were measured before labels were changed."""
+    own = record.score
+    parts = {
+        "accuracy": [own.accuracy],
+        "test accuracy": [own.test],
+        "calibration": [record.calibration.error, record.test_calibration.error],
+        "threshold": [record.threshold],
+        "views": [record.view_agreement],
+        "the other methods": [figure for row in record.scores if row != own for figure in (row.accuracy, row.test)],
+    }
+    outdated = [part for part, figures in parts.items() if any(f.provenance == "before_relabelling" for f in figures)]
+    return ", ".join(outdated) or "nothing"
+
+
+def read_record(folder: Path) -> FitRecord:
+    """The record of a fit.
 
     Raises:
-        InputError: the folder holds no finished fit.
+        InputError: there is none, it is damaged, or another version of paws wrote it.
     """
-    folder = Path(folder)
+    path = folder / RECORD
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        files = json.loads((folder / FILES).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: holds no finished fit (no {Path(str(error.filename)).name}); run paws fit") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: its record cannot be read: {error}") from None
-    if not (folder / PREDICTIONS).is_file():
-        raise InputError(f"{folder}: its fit did not come to an end (no {PREDICTIONS}); run the same paws fit again")
-    return FitRun(folder, record, tuple(files["names"]), torch.tensor(files["labels"], dtype=torch.int64))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        version = found.get("version", 1)
+    except FileNotFoundError:
+        raise InputError(f"{folder}: holds no finished fit (no {RECORD}); run paws fit") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read as the record of a fit ({error}); run the same paws fit again") from None
+    if version != VERSION:
+        raise InputError(
+            f"{path}: is of format {version}, and this version of paws reads {VERSION}; "
+            "run the same paws fit again, which keeps the features"
+        )
+    try:
+        return FitRecord.model_validate_json(json.dumps(found), strict=True)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()[:3])
+        raise InputError(f"{path}: damaged ({wrong}); run the same paws fit again") from None
 
 
-def write_held_out(folder: Path, files: FileSet, fitted: Fitted) -> None:
-    """held_out.csv: every labelled image with what models that did not see its label predict."""
-    rows = (files.labels >= 0).nonzero().flatten().tolist()
-    confidence, predicted = fitted.held_out.max(1)
-    text = io.StringIO()
-    write_rows(
-        text,
-        (
-            {"file": files.names[row], "label": files.classes[int(y)], "predicted": files.classes[p], "probability": f"{c:.4f}"}
-            for row, y, p, c in zip(rows, files.labels[rows], predicted.tolist(), confidence.tolist(), strict=True)
-        ),
-        ("file", "label", "predicted", "probability"),
-    )
-    write_text(folder / HELD_OUT, text.getvalue())
-
-
-def write_metrics(folder: Path, fitted: Fitted) -> None:
-    """metrics.jsonl and metrics.csv: the training of the head."""
-    metrics = Metrics(folder)
-    for row in fitted.curves:
-        metrics.write(row)
-    metrics.close()
-
-
-def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> int:
-    """predictions.csv, whole or not at all, with the label ``given`` to each image, "" where there is none.
-
-    Returns how many images the classifier abstains from.
-    """
-    abstained = 0
-    with writing(folder / PREDICTIONS, text=True) as file:
-        write_rows(file, [], FIT_COLUMNS)
-        for prediction, label in zip(predictions, given, strict=True):
-            abstained += prediction.abstain
-            write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
-    return abstained
-
-
-def write_record(folder: Path, *, files: FileSet, fitted: Fitted, about: dict[str, Any]) -> None:
-    """files.json, then fit.json: with it the fit is there."""
-    write_text(folder / FILES, json.dumps({"names": list(files.names), "labels": files.labels.tolist()}))
-    labels = files.labels[files.labels >= 0]
-    confidence, predicted = fitted.held_out.max(1)
-    scores = [{**asdict(s), "accuracy": None if math.isnan(s.accuracy) else s.accuracy} for s in fitted.scores]
-    whole = {
-        **about,
-        "classes": list(files.classes),
-        "image_count": len(files),
-        "label_count": len(labels),
-        "scores": scores,
-        "chosen": fitted.chosen,
-        "reason": fitted.reason,
-        "agreement": fitted.agreement,
-        "head": fitted.settings,
-        "threshold": round(float(fitted.classifier.threshold), DIGITS),
-        "calibration": {
-            "measured_on": "labelled images, by models that did not see their labels",
-            "error": calibration_error(confidence, predicted == labels),
-            "bins": [asdict(found) for found in reliability(confidence, predicted == labels)],
-        },
-        "versions": {name: version(name) for name in ("paws-ssl", "torch", "timm", "onnxruntime", "scikit-learn")},
-    }
-    write_text(folder / RECORD, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+def write_record(folder: Path, record: FitRecord) -> None:
+    """Write fit.json, whole or not at all: with it the fit is there."""
+    write_text(folder / RECORD, json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from paws.bundle.bundle import Bundle
-from paws.fit.record import FitRun
+from paws.fit.run import FitRun
 from paws.voting import soft_vote
 
 TEMPERATURE = 0.1  # of the vote of the other labelled images
@@ -92,9 +92,9 @@ def suspicious(source: FitRun | Bundle) -> list[Doubt]:
 def _held_out(run: FitRun, files: Sequence[str], classes: Sequence[str]) -> Tensor:
     """Held-out probabilities (S, C) as far as the run has kept them: the predicted class's, the rest shared by the others.
 
-    A label that came after the fit has a row of nan.
+    A row of nan where models have seen the label.
     """
-    kept = {row["file"]: row for row in run.held_out}
+    kept = {row["file"]: row for row in run.held_out if row["provenance"] == "cross_validated"}
     found = torch.full((len(files), len(classes)), torch.nan)
     for i, file in enumerate(files):
         if file in kept and kept[file]["predicted"] in classes:

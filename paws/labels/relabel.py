@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,9 @@ from paws.classifiers.classifier import Classifier
 from paws.data.labels import LabelRow, listed, match_rows, read_labels
 from paws.errors import InputError
 from paws.fit import record
-from paws.fit.record import FitRun
+from paws.fit import run as files_of_run
+from paws.fit.run import FitRun
+from paws.labels.recompute import held_out, revised
 from paws.runs.files import write_text
 from paws.runs.lock import run_lock
 from paws.runs.temporary import remove
@@ -149,34 +150,35 @@ def save(folder: Path, bundle: Bundle, done: Relabelled) -> None:
     save_bundle(folder, done.classifier, bundle.frozen, done.files, {**kept, "labels_changed": done.changed})
 
 
-def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> None:
-    """Put the bundle, the predictions and the labels of ``done`` in place of those of a fit.
+def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> record.FitRecord:
+    """Put the bundle, the predictions, the labels and the figures of ``done`` in place of those of a fit.
 
     The former bundle is kept as ``bundle.previous``, and all labels are written to ``labels.csv``, to fit with them again. Each
-    file is replaced as a whole, and fit.json, last, says that labels were changed; its key is taken out, so that a later
-    ``paws fit`` into this folder trains again.
+    file is replaced as a whole, and fit.json, last, with its figures measured again as far as that needs no training; its key
+    is taken out, so that a later ``paws fit`` into this folder trains again. Returns the new record.
     """
     folder, classes = run.folder, done.classifier.classes
     bundle, previous, new = (folder / name for name in (record.BUNDLE, record.PREVIOUS, f".{record.BUNDLE}.changed"))
+    label_of = dict(zip(done.files, done.classifier.support_labels.tolist(), strict=True))
+    labels = [label_of.get(file, -1) for file in run.files]
+    given = [classes[y] if y >= 0 else "" for y in labels]
+    found = held_out(run, done.classifier, done.files)
+    revision = revised(run, done.classifier, torch.tensor(labels), found, done.changed)
     with run_lock(folder):
         remove(new)
         save(new, run.bundle, done)
         remove(previous)
         bundle.rename(previous)
         new.rename(bundle)
-        label_of = dict(zip(done.files, done.classifier.support_labels.tolist(), strict=True))
-        labels = [label_of.get(file, -1) for file in run.files]
-        given = [classes[y] if y >= 0 else "" for y in labels]
-        record.write_predictions(folder, after, given)
+        files_of_run.write_predictions(folder, after, given)
         pairs = [{"file": file, "label": label} for file, label in zip(run.files, given, strict=True) if label]
         table = io.StringIO()
         write_rows(table, pairs, ("file", "label"))
         write_text(folder / record.LABELS, table.getvalue())
-        write_text(folder / record.FILES, json.dumps({"names": list(run.files), "labels": labels}))
-        counts = {name: given.count(name) for name in classes}
-        changed = {"key": None, "classes": list(classes), "counts": counts, "label_count": len(done.files)}
-        changed |= {"labels_changed": run.record.get("labels_changed", 0) + done.changed}
-        write_text(folder / record.RECORD, json.dumps({**run.record, **changed}, indent=1, ensure_ascii=False) + "\n")
+        files_of_run.write_held_out(folder, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
+        files_of_run.write_files(folder, run.files, labels, run.folds)
+        record.write_record(folder, revision)
+    return revision
 
 
 def _bundle_of(bundle: Bundle, done: Relabelled) -> Bundle:

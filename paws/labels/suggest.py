@@ -25,7 +25,7 @@ from paws.errors import InputError
 from paws.seeds import generator
 
 if TYPE_CHECKING:
-    from paws.fit.record import FitRun
+    from paws.fit.run import FitRun
     from paws.models.frozen import Frozen
 
 MOST_COVERED = 5_000  # images whose coverage is counted; of more, a random part stands for all

@@ -6,48 +6,57 @@ leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from paws.metrics import Bin
+
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The one figure the page opens with: a share in [0, 1], its 95 % interval, and what it says."""
+    """The one figure the page opens with: a share in [0, 1], its 95 % interval, and the text that goes on from it."""
 
     value: float
     interval: Interval | None
-    says: str
+    text: str
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A method in the comparison: share right in [0, 1] with its 95 % interval; ``test`` on labels given for testing."""
+class MethodBar:
+    """A method in the comparison: share right in [0, 1] with its 95 % interval; ``test`` on labels given for testing.
+
+    ``note`` says what its accuracy was measured on where that is not what the others' was.
+    """
 
     method: str
     accuracy: float
     interval: Interval | None
     chosen: bool = False
     test: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Predictions held against labels that the model did not see.
+class Evaluated:
+    """Predictions held against labels.
 
     ``truth`` and ``predicted`` int64 (M,) class ids, ``confidence`` (M,) probability of the predicted class; ``on`` names
     the images, e.g. "450 images of the test split".
+    ``calibration_error`` and the ``bins`` of the reliability diagram are measured on the same.
     """
 
     truth: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
     on: str
+    calibration_error: float
+    bins: Sequence[Bin]
 
 
 @dataclass(frozen=True)
@@ -96,11 +105,11 @@ class Contents:
     headline: Headline | None = None
     facts: tuple[tuple[str, str], ...] = ()  # figure and what it counts, beside the headline
     notes: tuple[str, ...] = ()  # what a reader must know before trusting a figure
-    bars: tuple[Bar, ...] = ()
+    bars: tuple[MethodBar, ...] = ()
     measured_on: str = ""  # what the bars' accuracy was measured on
     verdict: str = ""  # why the method in use was chosen
     curves: tuple[dict[str, Any], ...] = ()  # metrics rows
-    judged: Judged | None = None
+    evaluated: Evaluated | None = None
     threshold: float | None = None  # probability below which the model abstains
     labelled: np.ndarray | None = None  # (C,) labelled images of each class
     shares: np.ndarray | None = None  # (C,) share of each class among the predictions

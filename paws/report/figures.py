@@ -14,14 +14,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from paws import metrics
-from paws.report.contents import Bar, Judged
+from paws.metrics import Bin
+from paws.report.contents import Evaluated, MethodBar
 
 # Stand-ins drawn by matplotlib -> what the page paints them with. Matplotlib never uses these greys by itself.
 INK, SOFT, LINE, ACCENT, PAPER, SECOND = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
@@ -71,7 +70,7 @@ def curve(rows: Sequence[dict[str, Any]], names: Sequence[str], *, log: bool = F
     return _svg(figure)
 
 
-def comparison(bars: Sequence[Bar]) -> str:
+def comparison(bars: Sequence[MethodBar]) -> str:
     """Each method's share right as a dot on a line, with its 95 % interval; the one in use in the accent colour."""
     figure, axes = _axes(4.4, 0.55 + 0.36 * len(bars))
     for y, bar in enumerate(reversed(bars)):
@@ -91,13 +90,13 @@ def comparison(bars: Sequence[Bar]) -> str:
     return _svg(figure)
 
 
-def reliability(judged: Judged, threshold: float | None = None) -> tuple[str, float]:
-    """How often predictions of each confidence are right, and the expected calibration error of these bins."""
-    confidence, right = torch.as_tensor(judged.confidence), torch.as_tensor(judged.truth == judged.predicted)
+def reliability(bins: Sequence[Bin], threshold: float | None = None) -> str:
+    """How often predictions of each confidence are right, a bar for each bin."""
+    total = sum(b.count for b in bins)
     figure, axes = _axes(4.4, 3.3)
     axes.plot([0, 1], [0, 1], color=LINE, linewidth=1, linestyle="--")
-    for b in metrics.reliability(confidence, right):
-        alpha = 0.25 + 0.75 * min(1, 2 * b.count / len(right))
+    for b in bins:
+        alpha = 0.25 + 0.75 * min(1, 2 * b.count / total)
         axes.bar((b.low + b.high) / 2, b.accuracy, 0.9 * (b.high - b.low), color=ACCENT, alpha=alpha)
         axes.plot([b.confidence, b.confidence], [b.confidence, b.accuracy], color=INK, linewidth=1)
     if threshold is not None and threshold <= 1:
@@ -105,12 +104,12 @@ def reliability(judged: Judged, threshold: float | None = None) -> tuple[str, fl
         axes.text(threshold - 0.015, 1.03, "abstains below", ha="right", fontsize=8, color=SOFT)
     axes.set(xlim=(0, 1), ylim=(0, 1.08), xlabel="probability the model states", ylabel="share that is right")
     axes.grid(axis="y")
-    return _svg(figure), metrics.calibration_error(confidence, right)
+    return _svg(figure)
 
 
-def confusion_matrix(judged: Judged, num_classes: int) -> np.ndarray:
+def confusion_matrix(evaluated: Evaluated, num_classes: int) -> np.ndarray:
     """Counts (C, C): rows are the true classes, columns the predicted ones."""
-    cells = judged.truth * num_classes + judged.predicted
+    cells = evaluated.truth * num_classes + evaluated.predicted
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from paws.classifiers import predictor
-from paws.data.labels import read_labels
 from paws.errors import InputError
-from paws.fit.record import FitRun, load_fit
-from paws.metrics import wilson_interval
-from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
+from paws.fit.record import FitRecord, describe, notes, verdict
+from paws.fit.run import FitRun, load_fit, titles
+from paws.metrics import Bin
+from paws.report.contents import Contents, Evaluated, Gallery, Headline, MethodBar, written
 from paws.report.label_work import suggested, suspected
 from paws.report.thumbnails import open_file
 from paws.runs.log import read_metrics
@@ -27,35 +26,27 @@ def fit_contents(folder: Path) -> Contents:
     """Read a run folder of ``paws fit``. Raises InputError for a folder without a finished fit."""
     fit = load_fit(folder)
     table = _Table(fit)
-    record, classes, notes = fit.record, table.classes, []
+    record, classes, remarks = fit.record, fit.record.classes, notes(fit.record)
     truth = np.full(len(fit.files), -1)
-    if record["settings"].get("test"):
-        try:
-            truth = _test_labels(fit, classes)
-        except InputError as error:
-            notes.append(f"The test labels cannot be read any more, so the figures are of held-out labels ({error}).")
-    judged = _judged_on_test(table, truth) if (truth >= 0).any() else _judged_held_out(fit, classes)
-    if judged is None:
-        notes.append(
-            "Every class has a single label, so none could be held out and no accuracy can be stated. "
-            f"Of {record['agreement']:.0%} of the images a second view gets the same prediction."
-        )
-    if record["unreadable"]:
-        notes.append(f"{len(record['unreadable'])} files of the folder could not be read and were left out.")
+    try:
+        truth = fit.test_labels(classes, fit.labels).numpy()
+    except InputError as error:
+        remarks.append(f"The test labels cannot be read any more ({error}).")
+    title = titles()
     return Contents(
         title=folder.resolve().name,
-        summary=f"{len(fit.files):,} images of the folder “{fit.root.name}”, {record['label_count']:,} of them labelled, in "
-        f"{len(classes)} classes; features of {record['backbone']['name']}. In use is {predictor(record['chosen']).title}.",
+        summary=f"{len(fit.files):,} images of the folder “{fit.root.name}”, {record.label_count:,} of them labelled, in "
+        f"{len(classes)} classes; features of {record.backbone['name']}. In use is {title[record.chosen]}.",
         classes=classes,
-        headline=None if judged is None else _headline(judged),
+        headline=_headline(record),
         facts=_facts(fit, table),
-        notes=tuple(notes),
-        bars=_bars(record),
-        measured_on="labelled images, by models that did not see their labels",
-        verdict=_sentence(record["reason"]),
+        notes=tuple(remarks),
+        bars=_bars(record, title),
+        measured_on=describe(record.score.accuracy),
+        verdict=verdict(record, title),
         curves=tuple(read_metrics(folder)),
-        judged=judged,
-        threshold=record["threshold"] if 0 < record["threshold"] <= 1 else None,
+        evaluated=_evaluated(fit, table, truth),
+        threshold=record.threshold.value if 0 < (record.threshold.value or 0) <= 1 else None,
         labelled=np.bincount(fit.labels[fit.labels >= 0].numpy(), minlength=len(classes)),
         shares=np.bincount(table.predicted, minlength=len(classes)) / len(fit.files),
         gallery=_gallery(fit, table, truth),
@@ -69,8 +60,7 @@ class _Table:
     """predictions.csv as arrays over the N images of the fit."""
 
     def __init__(self, fit: FitRun) -> None:
-        self.classes: tuple[str, ...] = tuple(fit.record["classes"])
-        ids = {name: c for c, name in enumerate(self.classes)}
+        ids = {name: c for c, name in enumerate(fit.record.classes)}
         rows = fit.predictions
         self.predicted = np.array([ids[row["label"]] for row in rows])
         self.probability = np.array([float(row["probability"]) for row in rows])
@@ -82,64 +72,56 @@ class _Table:
         self.weights = np.array([[float(row[f"weight_{i}"] or 0) for i in range(1, k + 1)] for row in rows])  # (N, k)
 
 
-def _test_labels(fit: FitRun, classes: tuple[str, ...]) -> np.ndarray:
-    """(N,) class ids of the images that the test labels name, -1 elsewhere."""
-    row_of = {name: i for i, name in enumerate(fit.files)}
-    ids = {name: c for c, name in enumerate(classes)}
-    truth = np.full(len(fit.files), -1)
-    for row in read_labels(fit.record["settings"]["test"]):
-        if row.file in row_of and row.label in ids:
-            truth[row_of[row.file]] = ids[row.label]
-    return truth
-
-
-def _judged_on_test(table: _Table, truth: np.ndarray) -> Judged:
-    rows = np.flatnonzero(truth >= 0)
-    return Judged(truth[rows], table.predicted[rows], table.probability[rows], f"{len(rows):,} images with test labels")
-
-
-def _judged_held_out(fit: FitRun, classes: tuple[str, ...]) -> Judged | None:
-    """Labelled images by models that did not see their label; None when no class has two labels."""
-    ids = {name: c for c, name in enumerate(classes)}
-    counts = np.bincount(fit.labels[fit.labels >= 0].numpy(), minlength=len(classes))
-    rows = [row for row in fit.held_out if counts[ids[row["label"]]] > 1]
-    if not rows:
+def _evaluated(fit: FitRun, table: _Table, truth: np.ndarray) -> Evaluated | None:
+    """Predictions held against the test labels ``truth`` (N,) where there are any, else against the labels that were given."""
+    record, rows = fit.record, np.flatnonzero(truth >= 0)
+    measured = record.test_calibration if len(rows) else record.calibration
+    if measured.error.value is None or measured.error.provenance == "before_relabelling":
         return None
-    truth, predicted = (np.array([ids[row[column]] for row in rows]) for column in ("label", "predicted"))
-    confidence = np.array([float(row["probability"]) for row in rows])
-    return Judged(truth, predicted, confidence, f"{len(rows):,} labelled images, by models that did not see their labels")
+    if len(rows):
+        arrays = truth[rows], table.predicted[rows], table.probability[rows]
+    else:
+        ids = {name: c for c, name in enumerate(record.classes)}
+        counts = np.bincount(fit.labels[fit.labels >= 0].numpy(), minlength=len(ids))
+        wanted = measured.error.provenance
+        kept = [row for row in fit.held_out if row["provenance"] == wanted and counts[ids[row["label"]]] > 1]
+        labels, predicted = (np.array([ids[row[column]] for row in kept], int) for column in ("label", "predicted"))
+        arrays = labels, predicted, np.array([float(row["probability"]) for row in kept])
+    bins = [Bin(**found.model_dump()) for found in measured.bins]
+    return Evaluated(*arrays, describe(measured.error), measured.error.value, bins)
 
 
-def _headline(judged: Judged) -> Headline:
-    right, count = int((judged.truth == judged.predicted).sum()), len(judged.truth)
-    return Headline(right / count, wilson_interval(right, count), f"of {judged.on.replace(', by', ' are named rightly by')}.")
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+def _headline(record: FitRecord) -> Headline | None:
+    figure = record.headline
+    return None if figure.value is None else Headline(figure.value, figure.interval, f"right on {describe(figure)}.")
 
 
 def _facts(fit: FitRun, table: _Table) -> tuple[tuple[str, str], ...]:
-    return (
+    agreement = fit.record.view_agreement
+    facts = [
         (f"{len(fit.files):,}", "images predicted"),
-        (f"{fit.record['label_count']:,}", "of them labelled by you"),
+        (f"{fit.record.label_count:,}", "of them labelled by you"),
         (f"{1 - table.abstains.mean():.0%}", "sure enough to be used as they are"),
-        (f"{fit.record['agreement']:.0%}", "predicted alike from another view"),
-    )
+    ]
+    if agreement.value is not None and fit.record.chosen == "paws":
+        facts.append((f"{agreement.value:.0%}", f"get the same class from another view, of {describe(agreement)}"))
+    return tuple(facts)
 
 
-def _bars(record: dict[str, Any]) -> tuple[Bar, ...]:
+def _bars(record: FitRecord, title: dict[str, str]) -> tuple[MethodBar, ...]:
     """The methods in the order of the record, best first; none where nothing could be held out."""
+    wanted = record.score.accuracy.provenance
     return tuple(
-        Bar(
-            predictor(row["method"]).title,
-            row["accuracy"],
-            (row["low"], row["high"]),
-            row["method"] == record["chosen"],
-            row["test"],
+        MethodBar(
+            title[row.method],
+            row.accuracy.value,
+            row.accuracy.interval,
+            row.method == record.chosen,
+            row.test.value,
+            "" if row.accuracy.provenance == wanted else describe(row.accuracy),
         )
-        for row in record["scores"]
-        if row["accuracy"] is not None
+        for row in record.scores
+        if row.accuracy.value is not None
     )
 
 
@@ -181,7 +163,7 @@ def _gallery(fit: FitRun, table: _Table, truth: np.ndarray) -> Gallery:
         abstains=table.abstains[rows],
         unfamiliar=table.unfamiliar[rows],
         neighbours=np.where(given[:, None] < 0, position[table.neighbours[rows]], -1),
-        weights=table.weights[rows] if predictor(fit.record["chosen"]).votes else None,
+        weights=table.weights[rows] if predictor(fit.record.chosen).votes else None,
         of=len(fit.files),
     )
 
@@ -189,9 +171,9 @@ def _gallery(fit: FitRun, table: _Table, truth: np.ndarray) -> Gallery:
 def _about(fit: FitRun) -> dict[str, dict[str, str]]:
     """Settings, backbone, seconds of each step and versions, as recorded."""
     record = fit.record
-    run = {"folder": str(fit.folder), "images": str(fit.root), "labels": record["labels"] or "sub-folders"}
-    groups = {"run": run, "settings": record["settings"], "backbone": record["backbone"], "head": record["head"]}
-    groups |= {"seconds": record["seconds"], "versions": record["versions"]}
+    run = {"folder": str(fit.folder), "images": str(fit.root), "labels": record.labels or "sub-folders"}
+    groups = {"run": run, "settings": record.settings, "backbone": record.backbone, "head": record.head}
+    groups |= {"seconds": record.seconds, "versions": record.versions}
     return {
         group: {key: written(value) for key, value in values.items() if value is not None} for group, values in groups.items()
     }

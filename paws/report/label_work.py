@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from paws.fit.record import FitRun
+from paws.fit.run import FitRun
 from paws.labels.issues import suspicious
 from paws.labels.suggest import suggest
 from paws.report.contents import Listed

@@ -45,9 +45,8 @@ def render(contents: Contents) -> str:
     if gallery is not None:
         thumbnails = fitting([partial(gallery.open, i) for i in range(len(gallery))], GALLERY_BYTES)
         pictures = gallery_data(gallery, contents.classes, thumbnails)
-    judged = contents.judged
-    counts = None if judged is None else figures.confusion_matrix(judged, len(contents.classes))
-    calibration = None if judged is None else figures.reliability(judged, contents.threshold)
+    evaluated = contents.evaluated
+    counts = None if evaluated is None else figures.confusion_matrix(evaluated, len(contents.classes))
     return environment.get_template("template.html").render(
         contents=contents,
         style=Markup(_asset("style.css")),
@@ -57,8 +56,7 @@ def render(contents: Contents) -> str:
         confusion=None if counts is None else Markup(figures.confusion(counts, contents.classes)),
         confused=[] if counts is None else confused(counts, contents.classes),
         matrix_classes=figures.MATRIX_CLASSES,
-        reliability=None if calibration is None else Markup(calibration[0]),
-        calibration_error=None if calibration is None else calibration[1],
+        reliability=None if evaluated is None else Markup(figures.reliability(evaluated.bins, contents.threshold)),
         table=class_table(contents, counts),
         pictures=pictures,
         has_truth=gallery is not None and bool(((gallery.truth >= 0) & (gallery.given < 0)).any()),
@@ -118,9 +116,9 @@ def class_table(contents: Contents, counts: np.ndarray | None) -> list[dict[str,
         if contents.shares is not None:
             row["share"] = float(contents.shares[c])
         if counts is not None:
-            true, said = int(counts[c].sum()), int(counts[:, c].sum())
+            true, named = int(counts[c].sum()), int(counts[:, c].sum())
             row["recall"] = counts[c, c] / true if true else None
-            row["precision"] = counts[c, c] / said if said else None
+            row["precision"] = counts[c, c] / named if named else None
         rows.append(row)
     return rows
 

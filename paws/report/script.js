@@ -47,7 +47,7 @@ class Pictures {
       : make("span", { class: "gone", role: "img", "aria-label": `${alt}: the file cannot be opened` }, "no image");
   }
 
-  told(i) {
+  caption(i) {
     if (this.given[i] >= 0) return `${this.names[i]}, labelled ${this.classes[this.given[i]]}`;
     return `${this.names[i]}, predicted ${this.classes[this.predicted[i]]}, ${percent(this.probability[i])}`;
   }
@@ -63,8 +63,8 @@ class Pictures {
   body(i) {
     const labelled = this.given[i] >= 0;
     const name = this.classes[labelled ? this.given[i] : this.predicted[i]];
-    const said = make("div", { class: "said" }, make("span", { title: name }, name), make("span", { class: "n" }, labelled ? "label" : percent(this.probability[i])));
-    const body = make("div", { class: "body" }, said);
+    const nameLine = make("div", { class: "name" }, make("span", { title: name }, name), make("span", { class: "n" }, labelled ? "label" : percent(this.probability[i])));
+    const body = make("div", { class: "body" }, nameLine);
     if (!labelled) body.append(make("div", { class: "sure", style: `--v:${this.probability[i]}` }));
     const flags = this.flags(i);
     if (flags) body.append(make("div", { class: "flags" }, flags));
@@ -97,7 +97,7 @@ function wall(pictures) {
   let found = [], shown = 0;
 
   function append() {
-    cards.append(...found.slice(shown, shown + PAGE).map((i) => make("li", { "data-row": i }, pictures.image(i, pictures.told(i)), pictures.body(i))));
+    cards.append(...found.slice(shown, shown + PAGE).map((i) => make("li", { "data-row": i }, pictures.image(i, pictures.caption(i)), pictures.body(i))));
     shown = Math.min(found.length, shown + PAGE);
     more.hidden = shown === found.length;
     $("#count").textContent = found.length ? `${found.length} of ${all.length} images, ${shown} shown` : `None of ${all.length} images`;
@@ -146,7 +146,7 @@ function map(pictures) {
     const point = document.createElementNS(space, "circle");
     const labelled = pictures.given[i] >= 0;
     const attributes = { r: labelled ? radius + 1.5 : radius, fill: pictures.colours[group(i)],
-      role: "img", tabindex: -1, "aria-label": pictures.told(i), "data-row": i };
+      role: "img", tabindex: -1, "aria-label": pictures.caption(i), "data-row": i };
     for (const [name, value] of Object.entries(attributes)) point.setAttribute(name, value);
     if (labelled) point.classList.add("labelled");
     return point;
@@ -178,7 +178,7 @@ function map(pictures) {
   }
 
   function show(i) {
-    tip.replaceChildren(pictures.image(i, pictures.told(i)), pictures.body(i));
+    tip.replaceChildren(pictures.image(i, pictures.caption(i)), pictures.body(i));
     tip.hidden = false;
     const frame = svg.getBoundingClientRect(), at = points[i].getBoundingClientRect();
     const left = at.left - frame.left, top = at.top - frame.top;

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from paws.data.datasets import ImageSet
 from paws.data.task import Task
-from paws.metrics import wilson_interval
-from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, written
+from paws.metrics import calibration_error, reliability, wilson_interval
+from paws.report.contents import Contents, Evaluated, Gallery, Headline, MethodBar, written
 from paws.report.network import Images, Judge, select
 from paws.report.thumbnails import open_file
 from paws.runs.log import read_metrics
@@ -40,7 +40,7 @@ def training_contents(folder: Path) -> Contents:
     if task.test is None:  # then only the labelled images can be judged, each by the others
         images, on, shown_from = (
             select(task.train, task.labelled),
-            "labelled images, each named by the others,",
+            "labelled images, each by the vote of the others",
             _unlabelled(task),
         )
     else:
@@ -48,20 +48,28 @@ def training_contents(folder: Path) -> Contents:
         on, shown_from = "images of the held-out split", images
     embedded = judge.embed(images)
     probabilities = judge.probabilities(images, embedded, leave_out=task.test is None)
-    confidence, predicted = (part.numpy() for part in probabilities.max(1))
-    judged = Judged(images.labels.numpy(), predicted, confidence, f"{len(images):,} {on}".rstrip(","))
-    right, count = int((judged.truth == predicted).sum()), len(images)
+    confidence, predicted = probabilities.max(1)[0], probabilities.argmax(1).numpy()
+    correct = torch.from_numpy(images.labels.numpy() == predicted)
+    right, count = int(correct.sum()), len(images)
+    evaluated = Evaluated(
+        images.labels.numpy(),
+        predicted,
+        confidence.numpy(),
+        f"{count:,} {on}",
+        calibration_error(confidence, correct),
+        reliability(confidence, correct),
+    )
     classes = len(task.classes)
     return Contents(
         title=folder.resolve().name,
         summary=f"{NAMES[config.recipe.name]} on {config.data.dataset}: {len(task.train):,} training images, "
         f"{len(task.labelled):,} of them labelled, {classes} classes; {config.model.name} after {state['step']:,} steps.",
         classes=task.classes,
-        headline=Headline(right / count, wilson_interval(right, count), f"of {count:,} {on} are named rightly."),
+        headline=Headline(right / count, wilson_interval(right, count), f"right on {evaluated.on}."),
         bars=_bars(folder, right, count, NAMES[config.recipe.name]) if task.test is not None else (),
-        measured_on=judged.on,
+        measured_on=evaluated.on,
         curves=tuple(read_metrics(folder)),
-        judged=judged,
+        evaluated=evaluated,
         labelled=np.bincount(judge.labels.numpy(), minlength=classes),
         shares=np.bincount(predicted, minlength=classes) / count,
         gallery=_gallery(judge, _some(shown_from, SHOWN), len(shown_from)),
@@ -82,12 +90,12 @@ def _unlabelled(task: Task) -> Images:
     return select(task.train, rows.nonzero()[:, 0]) if bool(rows.any()) else task.train
 
 
-def _bars(folder: Path, right: int, count: int, name: str) -> tuple[Bar, ...]:
+def _bars(folder: Path, right: int, count: int, name: str) -> tuple[MethodBar, ...]:
     """The run beside the baselines that ``paws train --compare`` measured on the same images, the best first."""
     path = folder / "baselines.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    own = Bar(f"{name}, this run", right / count, wilson_interval(right, count), chosen=True)
-    others = [Bar(other, top1, wilson_interval(round(top1 * count), count)) for other, top1 in found.items()]
+    own = MethodBar(f"{name}, this run", right / count, wilson_interval(right, count), chosen=True)
+    others = [MethodBar(other, top1, wilson_interval(round(top1 * count), count)) for other, top1 in found.items()]
     return tuple(sorted([own, *others], key=lambda bar: -bar.accuracy)) if others else ()
 
 

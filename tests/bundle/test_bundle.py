@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import paws
 from paws.bundle.bundle import Bundle, save_bundle
 from paws.errors import InputError
-from paws.fit.record import load_fit
+from paws.fit.run import load_fit
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paws.fit.record import load_fit
+from paws.fit.run import load_fit
 from tests.commands import Command
 from tests.conftest import TINY, write_patterns
 from tests.fit.test_pipeline import call, options
@@ -62,7 +62,7 @@ def test_unreadable_images(command: Command, folder: Path, tiny_weights: Path) -
     refused(command, folder, tiny_weights, "2 of 8 images cannot be read", "dü-2.png", "rü-2.png", "--skip-broken")
     out = call(command, folder, tiny_weights, "--skip-broken")
     assert "2 cannot be read and are left out" in out
-    assert set(load_fit(folder / "run").record["unreadable"]) == {"dü-2.png", "rü-2.png"}
+    assert set(load_fit(folder / "run").record.unreadable) == {"dü-2.png", "rü-2.png"}
 
 
 def test_more_than_half_unreadable(command: Command, folder: Path, tiny_weights: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from paws.bundle.table import FIT_COLUMNS
 from paws.errors import InputError
-from paws.fit.record import load_fit
+from paws.fit.run import load_fit
 from tests.commands import Command
 from tests.conftest import TINY, draw, write_patterns
 from tests.digits_runs import paws, wait_until
@@ -41,11 +41,12 @@ def test_the_folder_of_a_fit(fitted_run: Path) -> None:
     fit = load_fit(fitted_run)
     assert len(fit.files) == 36
     assert fit.features.shape == (36, 3, 256)
-    assert fit.record["counts"] == {"dots": 4, "rows": 4, "slope": 4}
-    assert {row["method"] for row in fit.record["scores"]} >= {"paws", "logistic_regression", "label_spreading"}
-    assert fit.record["chosen"] == fit.bundle.classifier.predictor.name
-    assert 0 <= fit.record["calibration"]["error"] <= 1
-    assert sum(part["count"] for part in fit.record["calibration"]["bins"]) == 12
+    assert fit.record.counts == {"dots": 4, "rows": 4, "slope": 4}
+    assert {row.method for row in fit.record.scores} >= {"paws", "logistic_regression", "label_spreading"}
+    assert fit.record.chosen == fit.bundle.classifier.predictor.name
+    assert {row.accuracy.provenance for row in fit.record.scores} == {"cross_validated"}
+    assert {row.accuracy.count for row in fit.record.scores} == {12}
+    assert sum(part.count for part in fit.record.calibration.bins) == 12
     assert list(fit.predictions[0]) == list(FIT_COLUMNS)
     assert [row["file"] for row in fit.predictions] == list(fit.files)
     assert [row["given"] for row in fit.predictions] == [fit.bundle.classes[y] if y >= 0 else "" for y in fit.labels.tolist()]
@@ -54,7 +55,7 @@ def test_the_folder_of_a_fit(fitted_run: Path) -> None:
     assert np.mean(right) > 0.8
     for row in fit.predictions:
         assert 1 / 3 <= float(row["probability"]) <= 1
-        assert (row["abstain"] == "yes") == (float(row["probability"]) < fit.record["threshold"])
+        assert (row["abstain"] == "yes") == (float(row["probability"]) < fit.record.threshold.value)
         assert fit.labels[fit.files.index(row["nearest_1"])] >= 0
     assert len(fit.held_out) == 12
     assert json.loads((fitted_run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 30
@@ -98,8 +99,8 @@ def test_labels_to_test_on_are_reported(command: Command, copied: Path, tiny_wei
     out = call(command, copied, tiny_weights, "--test", str(copied / "test.csv"), "--model", "paws")
     assert "test" in out
     fit = load_fit(copied / "run")
-    assert all(row["test"] in (0, 1 / 3, 2 / 3, 1) for row in fit.record["scores"])
-    assert fit.record["chosen"] == "paws"
+    assert all(row.test.value in (0, 1 / 3, 2 / 3, 1) and row.test.count == 3 for row in fit.record.scores)
+    assert fit.record.chosen == "paws"
     assert len(fit.predictions) == 36
 
 
@@ -107,7 +108,7 @@ def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights:
     write_patterns(tmp_path, per_class=4, labelled=1)
     out = call(command, tmp_path, tiny_weights)
     assert "only one label for dots, rows, slope" in out
-    assert load_fit(tmp_path / "run").record["chosen"] == "paws"
+    assert load_fit(tmp_path / "run").record.chosen == "paws"
     assert "–" in out
 
 
@@ -118,7 +119,7 @@ def test_class_folders_are_labels(command: Command, tmp_path: Path, tiny_weights
             draw(pattern, i).save(tmp_path / "images" / pattern / f"{i}.png")
             draw(pattern, i + 3).save(tmp_path / "images" / f"{pattern}{i}.png")
     command("fit", tmp_path / "images", "-o", tmp_path / "run", *options(tiny_weights))
-    assert load_fit(tmp_path / "run").record["label_count"] == 6
+    assert load_fit(tmp_path / "run").record.label_count == 6
 
 
 def test_killed_and_restarted_it_ends_as_if_nothing_had_been(tmp_path: Path, tiny_weights: Path) -> None:

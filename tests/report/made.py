@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from PIL import Image
 
 from paws.errors import InputError
-from paws.report.contents import Bar, Contents, Gallery, Headline, Judged, Listed
+from paws.metrics import calibration_error, reliability
+from paws.report.contents import Contents, Evaluated, Gallery, Headline, Listed, MethodBar
 
 STRANGE = "a folder/<b>&'\"</script> ü 图片.png"
 
@@ -51,6 +53,12 @@ def gallery(classes: int, labelled: int, unlabelled: int, missing: tuple[int, ..
     )
 
 
+def evaluated(truth: np.ndarray, predicted: np.ndarray, confidence: np.ndarray, on: str = "") -> Evaluated:
+    """Predictions with their calibration."""
+    measured = torch.from_numpy(confidence), torch.from_numpy(truth == predicted)
+    return Evaluated(truth, predicted, confidence, on, calibration_error(*measured), reliability(*measured))
+
+
 def contents(classes: int = 5, labelled: int = 20, unlabelled: int = 120, missing: tuple[int, ...] = ()) -> Contents:
     """A page with every part filled."""
     draws = np.random.default_rng(1)
@@ -67,14 +75,17 @@ def contents(classes: int = 5, labelled: int = 20, unlabelled: int = 120, missin
         title="made up",
         summary="A page that a test made up.",
         classes=names,
-        headline=Headline(0.812, (0.77, 0.85), "of 400 held-out images are named rightly."),
+        headline=Headline(0.812, (0.77, 0.85), "right on 400 held-out images."),
         facts=(("1,400", "images"), ("20", "labelled"), ("12 %", "left to a person"), ("3", "unreadable files")),
         notes=("Each class has one label: nothing could be held out.",),
-        bars=(Bar("PAWS", 0.812, (0.77, 0.85), True, 0.79), Bar("logistic regression", 0.7, (0.65, 0.75), False, 0.71)),
+        bars=(
+            MethodBar("PAWS", 0.812, (0.77, 0.85), True, 0.79),
+            MethodBar("logistic regression", 0.7, (0.65, 0.75), False, 0.71),
+        ),
         measured_on="400 held-out images",
         verdict="PAWS is best on the labelled images.",
         curves=tuple(rows),
-        judged=Judged(truth, predicted, confidence, "400 held-out images"),
+        evaluated=evaluated(truth, predicted, confidence, "400 held-out images"),
         threshold=0.6,
         labelled=np.bincount(np.arange(labelled) % classes, minlength=classes),
         shares=np.bincount(predicted, minlength=classes) / 400,

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from paws.report import figures
-from paws.report.contents import Bar, Judged
+from paws.report.contents import MethodBar
 from paws.report.projection import project
-from tests.report.made import contents
+from tests.report.made import contents, evaluated
 
 
 def drawings() -> dict[str, str]:
     page = contents(classes=4)
-    assert page.judged is not None
-    counts = figures.confusion_matrix(page.judged, 4)
+    assert page.evaluated is not None
+    counts = figures.confusion_matrix(page.evaluated, 4)
     return {
         "curve": figures.curve(page.curves, ["loss", "cross_entropy"]),
         "comparison": figures.comparison(page.bars),
-        "reliability": figures.reliability(page.judged, 0.6)[0],
+        "reliability": figures.reliability(page.evaluated.bins, 0.6),
         "confusion": figures.confusion(counts, page.classes),
     }
 
@@ -48,11 +48,11 @@ def test_ids_of_different_figures_differ() -> None:
 
 
 def test_confusion_counts_each_pair() -> None:
-    judged = Judged(np.array([0, 0, 1, 2, 2]), np.array([0, 1, 1, 0, 2]), np.ones(5), "")
+    found = evaluated(np.array([0, 0, 1, 2, 2]), np.array([0, 1, 1, 0, 2]), np.ones(5))
     expected = np.zeros((3, 3), int)
-    for true, said in zip(judged.truth, judged.predicted, strict=True):
-        expected[true, said] += 1
-    assert np.array_equal(figures.confusion_matrix(judged, 3), expected)
+    for true, named in zip(found.truth, found.predicted, strict=True):
+        expected[true, named] += 1
+    assert np.array_equal(figures.confusion_matrix(found, 3), expected)
 
 
 def test_confusion_of_many_classes_shows_those_with_most_mistakes() -> None:
@@ -65,7 +65,7 @@ def test_confusion_of_many_classes_shows_those_with_most_mistakes() -> None:
 
 
 def test_names_in_figures_are_escaped() -> None:
-    svg = figures.comparison([Bar("<script>&", 0.5, None)])
+    svg = figures.comparison([MethodBar("<script>&", 0.5, None)])
     assert "<script" not in svg
     ElementTree.fromstring(svg)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 from collections.abc import Callable
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paws.classifiers import predictor
-from paws.fit.record import load_fit
+from paws.fit.record import describe, notes
+from paws.fit.run import load_fit, titles
 from paws.report import write_report
-from paws.report.figures import reliability
 from paws.report.fit_run import fit_contents
 from tests.conftest import draw
+from tests.report.kinds import KINDS, change
 
 
 def changed(run: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -42,7 +43,7 @@ def test_figures_are_those_of_the_run(fitted_run: Path) -> None:
     right = sum(row["label"] == row["predicted"] for row in held_out)
     assert contents.headline.value == pytest.approx(right / len(held_out))
     record = json.loads((fitted_run / "fit.json").read_text(encoding="utf-8"))
-    assert [bar.method for bar in contents.bars if bar.chosen] == [predictor(record["chosen"]).title]
+    assert [bar.method for bar in contents.bars if bar.chosen] == [titles()[record["chosen"]]]
     assert contents.labelled is not None
     assert contents.labelled.tolist() == [4, 4, 4]
     gallery = contents.gallery
@@ -75,43 +76,82 @@ def test_missing_files_are_placeholders_and_counted(fitted_run: Path, tmp_path: 
     assert "dü-2.png" in page
 
 
-def test_one_label_a_class_states_no_accuracy(fitted_run: Path, tmp_path: Path) -> None:
-    def single(record: dict[str, Any]) -> None:
-        for score in record["scores"]:
-            score["accuracy"] = None
-
-    run = changed(fitted_run, tmp_path, single)
-    files = json.loads((run / "files.json").read_text(encoding="utf-8"))
-    labels = np.array(files["labels"])
-    for c in range(3):
-        labels[np.flatnonzero(labels == c)[1:]] = -1
-    (run / "files.json").write_text(json.dumps(files | {"labels": labels.tolist()}), encoding="utf-8")
-    kept = {name for name, label in zip(files["names"], labels, strict=True) if label >= 0}
-    rows = (run / "held_out.csv").read_text(encoding="utf-8").splitlines()
-    (run / "held_out.csv").write_text(
-        "\n".join([rows[0], *(row for row in rows[1:] if row.split(",")[0] in kept)]), encoding="utf-8"
-    )
-    contents = fit_contents(run)
-    assert (contents.headline, contents.judged, contents.bars) == (None, None, ())
-    assert "Every class has a single label" in contents.notes[0]
-    assert "Confusion matrix" not in write_report(run).read_text(encoding="utf-8")
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest, fitted_run: Path, tiny_weights: Path, tmp_path_factory) -> tuple[str, Path]:
+    """A kind of fit and its run folder."""
+    return request.param, KINDS[request.param](fitted_run, tiny_weights, tmp_path_factory.mktemp(request.param))
 
 
-def test_test_labels_are_what_is_reported_on(fitted_run: Path, tmp_path: Path) -> None:
-    rows = [("sü-8.png", "slope"), ("dü-8.png", "rows"), ("rü-10.png", "rows")]
-    (tmp_path / "test.csv").write_text("file,label\n" + "".join(f"{file},{label}\n" for file, label in rows), encoding="utf-8")
-    run = changed(fitted_run, tmp_path, lambda record: record["settings"].update(test=str(tmp_path / "test.csv")))
+def test_the_page_of_each_kind_shows_the_figures_of_its_record(kind: tuple[str, Path], tmp_path: Path) -> None:
+    name, run = kind
+    record, contents = load_fit(run).record, fit_contents(run)
+    page = html.unescape(write_report(run, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert set(contents.classes) == set(record.classes) == set(load_fit(run).bundle.classes)
+    assert [(bar.accuracy, bar.interval, bar.test) for bar in contents.bars] == [
+        (row.accuracy.value, row.accuracy.interval, row.test.value) for row in record.scores if row.accuracy.value is not None
+    ]
+    for note in notes(record):
+        assert note in page
+    figure = record.headline
+    if figure.value is None:
+        assert contents.headline is None
+        assert contents.evaluated is None
+        assert "Confusion matrix" not in page
+        return
+    assert f"{100 * figure.value:.1f}<small> %" in page
+    assert describe(figure) in page
+    assert contents.evaluated is not None
+    assert (contents.evaluated.truth == contents.evaluated.predicted).mean() == pytest.approx(figure.value)
+    assert len(contents.evaluated.truth) == figure.count
+    measured = record.test_calibration if name == "tested" else record.calibration
+    assert f"Expected calibration error {measured.error.value:.3f}" in page
+    assert sum(b.count for b in measured.bins) == figure.count
+
+
+PROVENANCES = {  # of accuracy, and of the threshold
+    "plain": ("cross_validated", "cross_validated"),
+    "tested": ("cross_validated", "cross_validated"),
+    "finetuned": ("seen_in_training", "none"),
+    "single": ("none", "none"),
+    "relabelled": ("cross_validated", "before_relabelling"),
+    "removed": ("cross_validated", "before_relabelling"),
+    "renamed": ("cross_validated", "before_relabelling"),
+}
+
+
+def test_provenance_of_each_kind(kind: tuple[str, Path], tmp_path: Path) -> None:
+    name, run = kind
+    record = load_fit(run).record
+    accuracy, threshold = PROVENANCES[name]
+    assert (record.score.accuracy.provenance, record.threshold.provenance) == (accuracy, threshold)
+    assert record.calibration.error.provenance == accuracy
+    others = {row.accuracy.provenance for row in record.scores if row.method != record.chosen}
+    assert others <= {"before_relabelling" if record.labels_changed else accuracy}
+    page = write_report(run, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ("by models that did not see their labels" in page) == (accuracy == "cross_validated")
+
+
+def test_a_finetuned_network_claims_nothing_that_its_training_has_seen(
+    fitted_run: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    run = KINDS["finetuned"](fitted_run, tiny_weights, tmp_path)
+    record, page = load_fit(run).record, write_report(run).read_text(encoding="utf-8")
+    assert record.view_agreement.value is None
+    assert "another view" not in page
+    assert "12 labelled images, which training has seen" in page
+    assert {row["provenance"] for row in table(run / "held_out.csv")} == {"seen_in_training"}
+
+
+def test_test_labels_are_what_is_reported_on(fitted_run: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    run = KINDS["tested"](fitted_run, tiny_weights, tmp_path)
     predicted = {row["file"]: row["label"] for row in table(run / "predictions.csv")}
     contents = fit_contents(run)
+    wanted = {"sü-8.png": "slope", "dü-8.png": "rows", "rü-10.png": "rows"}
     assert contents.headline is not None
-    assert contents.headline.value == pytest.approx(sum(predicted[file] == label for file, label in rows) / 3)
+    assert contents.headline.value == pytest.approx(sum(predicted[file] == label for file, label in wanted.items()) / 3)
     assert contents.gallery is not None
     assert (contents.gallery.truth >= 0).sum() == 3
+    changed_run = change(run, tmp_path / "changed", {"dü-8.png": "dots", "sü-0.png": None})
+    assert load_fit(changed_run).record.score.test.count == 2, "an image whose label votes is no test image"
     (tmp_path / "test.csv").unlink()
-    assert "test labels cannot be read" in fit_contents(run).notes[0]
-
-
-def test_page_and_record_state_one_calibration_error(fitted_run: Path) -> None:
-    judged, record = fit_contents(fitted_run).judged, load_fit(fitted_run).record
-    assert judged is not None
-    assert reliability(judged)[1] == pytest.approx(record["calibration"]["error"], abs=1e-4)  # the table has four digits
+    assert "test labels cannot be read" in fit_contents(run).notes[-1]

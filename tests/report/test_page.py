@@ -83,7 +83,7 @@ def test_ids_are_unique_and_labels_lead_somewhere(page: str) -> None:
 PARTS = {
     "headline": None,
     "bars": (),
-    "judged": None,
+    "evaluated": None,
     "gallery": None,
     "suspicious": (),
     "suggestions": (),
@@ -93,7 +93,7 @@ PARTS = {
 }
 TITLES = {
     "bars": "Beside the baselines",
-    "judged": "What it confuses",
+    "evaluated": "What it confuses",
     "gallery": "Map of the images",
     "suspicious": "Look at these labels again",
     "suggestions": "Label these next",

@@ -42,8 +42,8 @@ def test_figures_are_those_of_evaluate(digits: Path) -> None:
     result = json.loads((digits / "summary.json").read_text())
     assert contents.headline is not None
     assert contents.headline.value == pytest.approx(result["top1"])
-    assert contents.judged is not None
-    assert len(contents.judged.truth) == result["test_images"]
+    assert contents.evaluated is not None
+    assert len(contents.evaluated.truth) == result["test_images"]
     assert {bar.method: bar.accuracy for bar in contents.bars}["logistic regression on pixels"] == 0.8
     assert contents.labelled is not None
     assert contents.labelled.tolist() == [4] * 10
@@ -103,8 +103,8 @@ def test_image_files_without_a_held_out_split(tmp_path: Path) -> None:
     (tmp_path / "card.yaml").write_text(yaml.safe_dump(card))
     train.train(load_config(tmp_path / "card.yaml"), quiet=True)
     contents = training_contents(tmp_path / "run")
-    assert contents.judged is not None
-    assert len(contents.judged.truth) == 6
+    assert contents.evaluated is not None
+    assert len(contents.evaluated.truth) == 6
     assert contents.gallery is not None
     assert (contents.gallery.given < 0).sum() == 6
     write_report(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""What a fit tells while it works: a bar for each step, and one line when it is done."""
+"""Progress of a command in steps: a bar for each, and one line when it is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from paws.runs.console import console, progress_bar
 
 
-class Steps:
+class StepProgress:
     """The steps of a fit and the seconds they took; ``quiet`` prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -20,7 +20,7 @@ class Steps:
 
     @contextmanager
     def step(self, name: str, images: int | None = None) -> Iterator[Callable[[float], None]]:
-        """Time a step under a bar; gives the function that tells how much more is done, in images or in percent."""
+        """Time a step under a bar; gives the function that adds what was done since, in images or in percent."""
         start = time.monotonic()
         with progress_bar(quiet=self.quiet) as bar:
             task = bar.add_task(name, total=100 if images is None else images, numbers="%" if images is None else "")
@@ -41,7 +41,7 @@ class Steps:
         yield
         self.seconds[name] = round(time.monotonic() - start, 2)
 
-    def tell(self, name: str, text: str) -> None:
-        """One line about a step, as it is to be read in a log."""
+    def log(self, name: str, text: str) -> None:
+        """Print one line about a step."""
         if not self.quiet:
             console.print(f"[bold]{name:<8}[/bold] {escape(text)}")

@@ -1,0 +1,84 @@
+"""What a fit has found, as its record and as the files of its labels."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from paws.bundle.table import DIGITS
+from paws.classifiers.paws_ensemble import SAMPLE
+from paws.data.folder import FileSet
+from paws.fit.choice import Score as Compared
+from paws.fit.evidence import calibration, can_be_left_out, share
+from paws.fit.fit import Fitted
+from paws.fit.record import Figure, FitRecord, Provenance, Score
+from paws.fit.run import write_files, write_held_out
+
+
+def record_of(
+    fitted: Fitted, files: FileSet, test: tuple[Tensor, Tensor], about: dict[str, Any], *, finetuned: bool = False
+) -> FitRecord:
+    """The record of a fit of ``files``.
+
+    Args:
+        test: features (T, D) of the images with test labels, and these (T,).
+        about: the fields of the record that are known before anything is fitted.
+        finetuned: training has seen every label, so held-out probabilities are none.
+    """
+    labels = files.labels[files.labels >= 0]
+    seen: Provenance = "seen_in_training" if finetuned else "cross_validated"
+    known = fitted.fold >= 0
+    if finetuned:  # measured on all labels, or on none where a class has a single one
+        known = can_be_left_out(labels).all().expand(len(labels))
+    held_out, count = fitted.held_out[known], int(known.sum())
+    two_views = about["settings"]["views"] > 0 and not finetuned
+    agreement = {"value": fitted.agreement, "provenance": "seen_in_training", "count": min(SAMPLE, len(files) - len(test[1]))}
+    tested = fitted.classifier.votes(test[0]).probabilities
+    return FitRecord(
+        **about,
+        head=fitted.settings,
+        finetuned=finetuned,
+        classes=files.classes,
+        image_count=len(files),
+        label_count=len(labels),
+        scores=tuple(_score(row, count, seen, len(test[1])) for row in fitted.scores),
+        chosen=fitted.chosen,
+        view_agreement=Figure(**agreement if two_views else {}, images="all"),
+        threshold=Figure(
+            value=round(float(fitted.classifier.threshold), DIGITS),
+            provenance="none" if finetuned or not count else "cross_validated",
+            count=0 if finetuned else count,
+        ),
+        calibration=calibration(held_out, labels[known], seen),
+        test_calibration=calibration(tested, test[1], "cross_validated", "test"),
+        versions={name: version(name) for name in ("paws-ssl", "torch", "timm", "onnxruntime", "scikit-learn")},
+    )
+
+
+def _score(row: Compared, count: int, provenance: Provenance, tested: int) -> Score:
+    return Score(
+        method=row.method,
+        accuracy=share(round(row.accuracy * count) if count else 0, count, provenance),
+        test=share(0 if row.test is None else round(row.test * tested), tested, "cross_validated", "test"),
+    )
+
+
+def write_labels(folder: Path, files: FileSet, fitted: Fitted) -> None:
+    """held_out.csv and files.json: labels, what is predicted of them without their label, and the folds of training."""
+    rows = (files.labels >= 0).nonzero().flatten().tolist()
+    labels = files.labels[rows]
+    confidence, predicted = fitted.held_out.max(1)
+    write_held_out(
+        folder,
+        [files.names[row] for row in rows],
+        [files.classes[y] for y in labels.tolist()],
+        [
+            (files.classes[c], p, "seen_in_training" if f < 0 else "cross_validated")
+            for c, p, f in zip(predicted.tolist(), confidence.tolist(), fitted.fold.tolist(), strict=True)
+        ],
+    )
+    fold_of = dict(zip(rows, fitted.fold.tolist(), strict=True))
+    write_files(folder, files.names, files.labels.tolist(), [fold_of.get(row) for row in range(len(files))])

@@ -1,0 +1,164 @@
+"""The folder of a fit: reading it back, and the tables that are written into it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from paws.bundle.bundle import Bundle, load_bundle
+from paws.bundle.table import FIT_COLUMNS, Prediction, read_table, write_rows
+from paws.classifiers import table
+from paws.data.images import read_image
+from paws.data.labels import read_labels
+from paws.errors import InputError
+from paws.fit.record import BUNDLE, FEATURES, FILES, HELD_OUT, PREDICTIONS, RECORD, STORE, FitRecord, read_record
+from paws.runs.files import write_text, writing
+from paws.runs.log import Metrics
+
+HELD_OUT_COLUMNS = ("file", "label", "predicted", "probability", "provenance")
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """A finished fit. N images of the folder, K random views, D features, S labelled images, C classes."""
+
+    folder: Path
+    record: FitRecord
+    files: tuple[str, ...]  # (N) names relative to ``root``, in the order of all rows
+    labels: Tensor  # (N,) int64 labels that the user gave, -1 elsewhere
+    folds: tuple[int | None, ...]  # (N) fold of training, -1 where every model saw the label, None where there was no label
+
+    @property
+    def root(self) -> Path:
+        """The folder of the images."""
+        return Path(self.record.images)
+
+    @cached_property
+    def features(self) -> np.memmap:
+        """(N, 1 + K, D) float16, view 0 is the plain one; read from disk as it is used."""
+        shape = json.loads((self.folder / FEATURES / STORE[2]).read_text(encoding="utf-8"))["shape"]
+        return np.memmap(self.folder / FEATURES / STORE[0], np.float16, "r", shape=tuple(shape))
+
+    @property
+    def plain(self) -> Tensor:
+        """(N, D) float32 features of the plain views."""
+        return torch.from_numpy(np.array(self.features[:, 0])).float()
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The classifier and its backbone."""
+        return load_bundle(self.folder / BUNDLE)
+
+    @cached_property
+    def predictions(self) -> list[dict[str, str]]:
+        """The rows of predictions.csv, one for each of ``files``."""
+        return read_table(self.folder / PREDICTIONS)
+
+    @cached_property
+    def held_out(self) -> list[dict[str, str]]:
+        """The rows of held_out.csv: every labelled image as the other labels have it."""
+        return read_table(self.folder / HELD_OUT)
+
+    def test_labels(self, classes: Sequence[str], labels: Tensor) -> Tensor:
+        """(N,) ids among ``classes`` of the images that ``--test`` labels and ``labels`` (N,) do not; -1 elsewhere.
+
+        Raises:
+            InputError: the file of the test labels cannot be read any more.
+        """
+        found = torch.full((len(self.files),), -1)
+        path = self.record.settings.get("test")
+        if path:
+            row_of = {name: row for row, name in enumerate(self.files)}
+            ids = {name: c for c, name in enumerate(classes)}
+            for line in read_labels(Path(path)):
+                row = row_of.get(line.file, -1)
+                if row >= 0 and labels[row] < 0:
+                    found[row] = ids.get(line.label, -1)
+        return found
+
+    def image(self, row: int) -> Image.Image:
+        """The image ``row`` upright in RGB, large ones reduced."""
+        return Image.fromarray(read_image(self.root / self.files[row]).permute(1, 2, 0).numpy())
+
+
+def titles() -> dict[str, str]:
+    """What pages and tables call each method, by its name."""
+    return {name: each.title for name, each in table().items()}
+
+
+def load_fit(folder: str | Path) -> FitRun:
+    """The fit in a folder.
+
+    Raises:
+        InputError: the folder holds no finished fit, or files that this version cannot read.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    try:
+        files = json.loads((folder / FILES).read_text(encoding="utf-8"))
+        names, labels, folds = tuple(files["names"]), torch.tensor(files["labels"], dtype=torch.int64), tuple(files["folds"])
+    except FileNotFoundError:
+        raise InputError(f"{folder}: holds no finished fit (no {FILES}); run paws fit") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / FILES}: cannot be read ({error!r}); run the same paws fit again") from None
+    if not (folder / PREDICTIONS).is_file():
+        raise InputError(f"{folder}: its fit did not come to an end (no {PREDICTIONS}); run the same paws fit again")
+    return FitRun(folder, record, names, labels, folds)
+
+
+def read_former(folder: Path) -> FitRecord | None:
+    """The record of a finished fit, None where there is none that this version can read."""
+    try:
+        return read_record(folder) if (folder / RECORD).is_file() else None
+    except InputError:
+        return None
+
+
+def write_files(folder: Path, names: Sequence[str], labels: Sequence[int], folds: Sequence[int | None]) -> None:
+    """files.json: all N images with their labels, and the folds of the labels that training has seen."""
+    write_text(folder / FILES, json.dumps({"names": list(names), "labels": list(labels), "folds": list(folds)}))
+
+
+def write_held_out(
+    folder: Path, files: Sequence[str], labels: Sequence[str], predicted: Sequence[tuple[str, float, str]]
+) -> None:
+    """held_out.csv: every labelled image with its label and what was ``predicted``: class, probability, provenance."""
+    text = io.StringIO()
+    rows = (
+        dict(zip(HELD_OUT_COLUMNS, (file, label, name, f"{probability:.4f}", provenance), strict=True))
+        for file, label, (name, probability, provenance) in zip(files, labels, predicted, strict=True)
+    )
+    write_rows(text, rows, HELD_OUT_COLUMNS)
+    write_text(folder / HELD_OUT, text.getvalue())
+
+
+def write_metrics(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """metrics.jsonl and metrics.csv: the training of the heads, or of the whole network."""
+    metrics = Metrics(folder)
+    for row in rows:
+        metrics.write(row)
+    metrics.close()
+
+
+def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> int:
+    """predictions.csv, whole or not at all, with the label ``given`` to each image, "" where there is none.
+
+    Returns how many images the classifier abstains from.
+    """
+    abstained = 0
+    with writing(folder / PREDICTIONS, text=True) as file:
+        write_rows(file, [], FIT_COLUMNS)
+        for prediction, label in zip(predictions, given, strict=True):
+            abstained += prediction.abstain
+            write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
+    return abstained

@@ -1,0 +1,103 @@
+"""fit.json: read back as it was written, and refused where it is not what this version wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paws.errors import InputError
+from paws.fit.record import RECORD, Figure, FitRecord, Score, describe, notes, read_record, verdict, write_record
+
+TITLES = {"paws": "Ours", "other": "Theirs"}
+
+
+def record(**more: Any) -> FitRecord:
+    fields: dict[str, Any] = {
+        "key": "k",
+        "images": "/images",
+        "labels": None,
+        "settings": {"seed": 0},
+        "backbone": {"name": "tiny"},
+        "head": {},
+        "classes": ("a", "b"),
+        "counts": {"a": 2, "b": 2},
+        "image_count": 9,
+        "label_count": 4,
+        "scores": (scored("paws", 0.75), scored("other", 0.5)),
+        "chosen": "paws",
+        "threshold": Figure(value=0.9, provenance="cross_validated", count=4),
+        "unreadable": {"ü.png": "no image"},
+        "versions": {},
+    }
+    return FitRecord(**fields | more)
+
+
+def scored(method: str, value: float | None) -> Score:
+    if value is None:
+        return Score(method=method)
+    return Score(method=method, accuracy=Figure(value=value, provenance="cross_validated", count=4, interval=(0.3, 0.95)))
+
+
+def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    write_record(tmp_path, record())
+    assert read_record(tmp_path) == record()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 7}, r"fit\.json: is of format 7, and this version of paws reads 2; run the same paws fit again"),
+        ({"version": None}, "is of format None"),
+        ({"chosen": 3}, r"damaged \(chosen: "),
+        ({"scores": [{"method": "paws", "accuracy": {"value": 2}}]}, r"damaged \(scores\.0\.accuracy\.value: "),
+        ({"unknown": 1}, r"damaged \(unknown: "),
+    ],
+)
+def test_another_version_and_damage_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    (tmp_path / RECORD).write_text(json.dumps(record().model_dump(mode="json") | change), encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read"), ("[]", "cannot be read"), ("{}", "is of format 1")])
+def test_what_is_no_record_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=r"no fit\.json"):
+        read_record(tmp_path)
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_record(tmp_path)
+
+
+def test_words_follow_the_provenance() -> None:
+    def words(**more: Any) -> str:
+        return describe(Figure(value=0.5, count=1200, **more))
+
+    assert words(provenance="cross_validated") == "1,200 labelled images, by models that did not see their labels"
+    assert words(provenance="seen_in_training") == "1,200 labelled images, which training has seen"
+    assert words(provenance="before_relabelling") == "1,200 labelled images, before labels were changed"
+    assert words(provenance="cross_validated", images="test").startswith("1,200 images with test labels")
+    assert Figure().before_relabelling() == Figure()
+
+
+def test_why_a_method_is_in_use() -> None:
+    assert verdict(record(), TITLES) == "Ours names 75.0% of 4 held-out labels rightly, and no baseline more."
+    better = (scored("other", 1.0), scored("paws", 0.75))
+    assert "Theirs 100.0%: no more apart than by chance" in verdict(record(scores=better), TITLES)
+    assert verdict(record(scores=better, chosen="other"), TITLES) == (
+        "Theirs names 100.0% of 4 held-out labels rightly, Ours 75.0%."
+    )
+    assert verdict(record(settings={"model": "paws"}), TITLES) == "Ours was asked for."
+    single = record(scores=(scored("paws", None), scored("other", None)))
+    assert "Every class has a single label" in verdict(single, TITLES)
+    assert any("no accuracy can be stated" in note for note in notes(single))
+
+
+def test_changed_labels_are_noted_with_what_was_measured_before() -> None:
+    former = record()
+    outdated = Score(method="other", accuracy=former.scores[1].accuracy.before_relabelling())
+    changed = record(labels_changed=2, scores=(former.scores[0], outdated), threshold=former.threshold.before_relabelling())
+    assert "2 labels were changed since training. Measured before: threshold, the other methods." in notes(changed)
+    assert verdict(changed, TITLES) == "Ours was chosen before labels were changed."

@@ -1,0 +1,61 @@
+"""Held-out predictions after labels were changed, against a vote that is counted out one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from paws.classifiers.paws_ensemble import PawsEnsemble
+from paws.fit.run import load_fit
+from paws.labels.recompute import held_out
+from paws.labels.relabel import relabel_run
+
+CHANGES = {"sü-0.png": "dots", "dü-6.png": "dots", "rü-2.png": None}
+
+
+@pytest.fixture(scope="module")
+def paws_run(fitted_run: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fit that surely uses PAWS."""
+    from paws.config.options import FitOptions
+    from paws.fit.pipeline import fit_folder
+    from tests.conftest import TINY, write_patterns
+
+    folder = tmp_path_factory.mktemp("paws")
+    images = write_patterns(folder)
+    options = FitOptions(backbone=TINY, weights=str(tiny_weights), image_size=32, views=2, steps=30, model="paws")
+    return fit_folder(images, folder / "labels.csv", folder / "run", options, workers=0, quiet=True).folder
+
+
+def test_each_image_is_voted_on_by_heads_that_did_not_see_its_label(paws_run: Path) -> None:
+    run = load_fit(paws_run)
+    done, _ = relabel_run(run, CHANGES)
+    found = held_out(run, done.classifier, done.files)
+    classifier, rule = done.classifier, done.classifier.predictor
+    assert isinstance(rule, PawsEnsemble)
+    x = (classifier.support - classifier.mean) / classifier.scale
+    count = 1 + max(fold for fold in run.folds if fold is not None)
+    assert len(rule.heads) % count == 0
+    wanted = []
+    for i, file in enumerate(done.files):
+        fold = run.folds[run.files.index(file)]
+        heads = [h for n, h in enumerate(rule.heads) if fold is None or n % count == fold]
+        others = [j for j in range(len(done.files)) if j != i]
+        labels = classifier.support_labels[others]
+        with torch.inference_mode():
+            wanted.append(
+                PawsEnsemble(len(classifier.classes), heads, rule.temperature, rule.project)(x[[i]], x[others], labels)[0][0]
+            )
+    logs = torch.stack(wanted).clamp_min(1e-6).log()
+    ratio = found.probabilities.log() - found.probabilities.log()[:, :1]
+    exponent = float(ratio.flatten() @ (logs - logs[:, :1]).flatten() / (logs - logs[:, :1]).flatten().square().sum())
+    assert torch.allclose(found.probabilities, (logs * exponent).softmax(1), atol=1e-3)
+    assert found.provenance == "cross_validated"
+    assert bool(found.measured.all())
+
+
+def test_before_any_change_the_same_images_are_measured(paws_run: Path) -> None:
+    run = load_fit(paws_run)
+    found = held_out(run, run.bundle.classifier, run.bundle.support_files)
+    assert int(found.measured.sum()) == run.record.score.accuracy.count
