@@ -18,7 +18,7 @@ SHOWN = 3  # neighbours named
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class LabelIssue:
     """A labelled image (its row among the labelled ones) whose label is in doubt.
 
     ``given`` and ``expected`` are class ids; ``score`` is the probability, in [0, 1], that the label is another one, and
@@ -32,7 +32,7 @@ class Suspicion:
     neighbours: tuple[int, ...]
 
 
-def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: Tensor | None = None) -> list[Suspicion]:
+def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: Tensor | None = None) -> list[LabelIssue]:
     """All labelled images that can be judged, the most doubtful label first.
 
     An image is judged by the vote of the other labelled images, soft nearest neighbours on ``embeddings`` (S, P) that no
@@ -48,7 +48,7 @@ def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: 
     nearest = similarity.topk(min(SHOWN, len(labels) - 1), dim=1).indices.tolist()
     order = score.argsort(descending=True, stable=True).tolist()
     return [
-        Suspicion(row, int(labels[row]), expected[row], float(score[row]), tuple(nearest[row]))
+        LabelIssue(row, int(labels[row]), expected[row], float(score[row]), tuple(nearest[row]))
         for row in order
         if counts[labels[row]] > 1
     ]
@@ -62,7 +62,7 @@ def _vote_of_others(embeddings: Tensor, labels: Tensor, num_classes: int) -> tup
 
 
 @dataclass(frozen=True)
-class Doubt:
+class NamedIssue:
     """A labelled image by name: its label, what it is more like, the probability of its label, the images most like it."""
 
     file: str
@@ -72,7 +72,7 @@ class Doubt:
     neighbours: tuple[str, ...]
 
 
-def suspicious(source: FitRun | Bundle) -> list[Doubt]:
+def suspicious(source: FitRun | Bundle) -> list[NamedIssue]:
     """The labels of a fit, or of a bundle, the most doubtful first.
 
     A fit has kept what models predicted that did not see the label; with a bundle alone only the other labelled images judge.
@@ -84,7 +84,7 @@ def suspicious(source: FitRun | Bundle) -> list[Doubt]:
     ranking = rank_labels(frozen, classifier.support_labels, len(classifier.classes), held_out)
     names = classifier.classes
     return [
-        Doubt(files[s.row], names[s.given], names[s.expected], 1 - s.score, tuple(files[row] for row in s.neighbours))
+        NamedIssue(files[s.row], names[s.given], names[s.expected], 1 - s.score, tuple(files[row] for row in s.neighbours))
         for s in ranking
     ]
 
