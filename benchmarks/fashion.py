@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +34,18 @@ class Pool:
     classes: tuple[str, ...]
 
 
-def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None = None) -> Pool:
-    """The features of the first ``pool`` training images and of the first ``test`` test images."""
+def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None = None, tune: bool = False) -> Pool:
+    """The features of the first ``pool`` training images and of the first ``test`` test images.
+
+    With ``tune`` training images that are not in the pool, the second 10,000 of them, stand in for the test images.
+    """
     images, held_out = (load_dataset("fashion_mnist", root, split) for split in ("train", "test"))
     assert isinstance(images, ImageSet) and isinstance(held_out, ImageSet)
     frozen = frozen_backbone(LITE, image_size=SIZE)
     views = stored(images.images[:POOL], VIEWS, frozen, "fashion-pool", pool)
-    plain = stored(held_out.images, 0, frozen, "fashion-test", test)
+    if tune:
+        held_out = replace(images, images=images.images[POOL : 2 * POOL], labels=images.labels[POOL : 2 * POOL])
+    plain = stored(held_out.images, 0, frozen, "fashion-tune" if tune else "fashion-test", test)
     return Pool(
         views[:pool],
         images.labels[:pool],

@@ -26,17 +26,17 @@ NOWHERE = "\uffff"  # a character that no font has: what it draws stands for all
 
 
 @cache
-def letter_features() -> Pool:
-    """The features of 10,000 letters, in views that are not mirrored, and of 5,000 others.
+def letter_features(tune: bool = False) -> Pool:
+    """The features of 10,000 letters, in views that are not mirrored, and of 5,000 others; with ``tune`` of all that are left.
 
     Raises:
         InputError: the fonts are not installed.
     """
     images, labels = letters()
     frozen = frozen_backbone(LITE, image_size=SIZE)
-    test = slice(POOL, POOL + HELD_OUT)
+    test = slice(POOL + HELD_OUT, None) if tune else slice(POOL, POOL + HELD_OUT)
     views = stored(images[:POOL], VIEWS, frozen, "letters-pool", POOL, mirror=False)
-    plain = stored(images[test], 0, frozen, "letters-test", HELD_OUT)
+    plain = stored(images[test], 0, frozen, "letters-tune" if tune else "letters-test", len(labels[test]))
     return Pool(views, labels[:POOL], torch.from_numpy(np.array(plain[:, 0])), labels[test], tuple(CHARACTERS))
 
 
