@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}  # of each format
 OUTPUTS = ("probabilities", "neighbours", "weights", "unfamiliar")
 NEAREST = 3  # labelled images named for each image
+BITS = 22  # of a weight's fraction, at most
 
 
 class Resize(nn.Module):
     """Images as they are stored, uint8 (B, H, W, 3) -> uint8 levels in float32 (B, 3, size, size), any H and W.
 
-    The plain view of `paws.data.stored_views`: the largest central square, resized with antialiasing, first across and then
-    down, each time to whole levels. It is written as two products with weights that depend on H and W, which every runtime
-    knows. ``interpolation`` is bilinear or bicubic.
+    The plain view of `paws.data.stored_views`: the largest central square, resized with antialiasing. It is written as two
+    products with weights that depend on H and W, which every runtime knows, in the arithmetic of torch's resizing of uint8
+    (and Pillow's): first across and then down, with weights rounded to fixed-point numbers of 16 bits, each time to whole
+    levels. ``interpolation`` is bilinear or bicubic.
     """
 
     def __init__(self, size: int, interpolation: str) -> None:
@@ -39,17 +41,19 @@ class Resize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) -> float32 (B, 3, size, size) with whole numbers in [0, 255]."""
         first = images[0, :, :, 0]  # (H, W)
-        height, width = (torch.ones_like(line, dtype=torch.float32).sum() for line in (first[:, 0], first[0]))
+        height, width = (torch.ones_like(line, dtype=torch.float64).sum() for line in (first[:, 0], first[0]))
         side = torch.minimum(height, width)
         pixels = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
-        pixels = _levels(pixels @ self._weights(images.shape[2], width, side).T)  # (B, 3, H, size)
-        return _levels(self._weights(images.shape[1], height, side) @ pixels)  # (B, 3, size, size)
+        across, one = self._weights(images.shape[2], width, side)  # (size, W)
+        pixels = _levels(pixels @ across.T, one)  # (B, 3, H, size)
+        down, one = self._weights(images.shape[1], height, side)  # (size, H)
+        return _levels(down @ pixels, one)  # (B, 3, size, size)
 
-    def _weights(self, count: int, length: Tensor, side: Tensor) -> Tensor:
-        """How much each of ``count`` pixels gives to each pixel of the result: (size, count), rows sum to 1."""
+    def _weights(self, count: int, length: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
+        """How much each of ``count`` pixels gives to each pixel of the result: whole numbers (size, count), and what 1 is."""
         scale, start = side / self.size, ((length - side) / 2).floor()
-        centre = (torch.arange(self.size) + 0.5) * scale + start  # (size,)
-        pixel = torch.arange(count) + 0.5  # (count,)
+        centre = (torch.arange(self.size, dtype=torch.float64) + 0.5) * scale  # (size,)
+        pixel = torch.arange(count, dtype=torch.float64) + 0.5 - start  # (count,) in the square
         distance = (pixel - centre[:, None]).abs() / scale.clamp(min=1.0)  # (size, count)
         if self.bicubic:  # Keys' kernel with a = -0.5
             near = (1.5 * distance - 2.5) * distance * distance + 1
@@ -57,12 +61,15 @@ class Resize(nn.Module):
             weights = torch.where(distance < 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
         else:
             weights = (1 - distance).clamp(min=0)
-        weights = weights * ((pixel > start) & (pixel < start + side))  # nothing from outside the square
-        return weights / weights.sum(1, keepdim=True)
+        weights = weights * ((pixel > 0) & (pixel < side))  # nothing from outside the square
+        weights = weights / weights.sum(1, keepdim=True)
+        powers = 2.0 ** torch.arange(1, BITS + 1, dtype=torch.float64)
+        one = 2.0 ** ((weights.amax((0, 1)) * powers + 0.5).floor() < 2**15).double().sum()  # the largest weight has 15 bits
+        return (weights.sign() * (weights.abs() * one + 0.5).floor()).float(), one.float()
 
 
-def _levels(pixels: Tensor) -> Tensor:
-    return (pixels + 0.5).floor().clamp(0, 255)
+def _levels(sums: Tensor, one: Tensor) -> Tensor:
+    return ((sums + one / 2) / one).floor().clamp(0, 255)
 
 
 class Deployed(nn.Module):
@@ -123,7 +130,8 @@ def description(bundle: Bundle) -> dict[str, str]:
         "threshold": float(classifier.threshold),
         "backbone": frozen.config(),
         "classifier": classifier.config(),
-        "preprocessing": f"uint8 RGB (batch, height, width, 3) of any size; its central square becomes {frozen.size} pixels",
+        "preprocessing": "uint8 RGB (batch, height, width, 3) of any size: upright, on white if transparent, grey of more "
+        f"than 8 bits as levels from `values` of the backbone; its central square becomes {frozen.size} pixels",
     }
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
