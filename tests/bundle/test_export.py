@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,13 +86,21 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("values", [None, (0, 4095)], ids=["each image's own bits", "the range of a folder"])
-def test_the_example_predicts_as_paws_does_without_it_in_every_mode(
-    bundle: Bundle, tmp_path: Path, files: list[Path], values: tuple[int, int] | None
-) -> None:
-    bundle = replace(bundle, frozen=replace(bundle.frozen, values=values))
-    export(bundle, tmp_path / "model.onnx")
-    command = [sys.executable, "-c", WITHOUT_PAWS, EXAMPLE, tmp_path / "model.onnx", *files]
+def test_the_example_predicts_as_paws_does_without_it_in_every_mode(bundle: Bundle, model: Path, files: list[Path]) -> None:
+    compare(bundle, model, files)
+
+
+def test_dark_images_are_read_in_the_range_of_the_folder(bundle: Bundle, tmp_path: Path, files: list[Path]) -> None:
+    ranged = replace(bundle, frozen=replace(bundle.frozen, values=(0, 4095)))
+    export(ranged, tmp_path / "model.onnx")
+    dark = [path for path in files if re.search("16|32.tif|deep", path.name)]
+    compare(ranged, tmp_path / "model.onnx", dark)
+    assert ranged.predict(dark) != bundle.predict(dark)
+
+
+def compare(bundle: Bundle, model: Path, files: list[Path]) -> None:
+    """The example with an exported bundle says what the bundle itself says."""
+    command = [sys.executable, "-c", WITHOUT_PAWS, EXAMPLE, model, *files]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for line, prediction in zip(done.stdout.splitlines(), bundle.predict(files), strict=True):
