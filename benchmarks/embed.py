@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from benchmarks.side_by_side import Figure, cost_ratio, cpu_seconds, finish
-from paws.models.frozen import frozen_backbone
 from paws.models.runtime import Runtime
+from paws.models.sources import frozen_backbone
 from paws.seeds import generator
 
 SIZE, USUAL = 64, 256

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from paws.data.datasets import ImageSet, load_dataset
 from paws.data.stored_views import VERSION, plain_view, random_views
-from paws.models.frozen import LITE, Frozen, frozen_backbone
+from paws.models.frozen import Frozen
 from paws.models.runtime import Runtime, cache_folder
+from paws.models.sources import LITE, frozen_backbone
 
 SIZE, POOL, VIEWS = 64, 10_000, 5
 CHUNK = 250  # images embedded at a time

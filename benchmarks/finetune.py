@@ -23,7 +23,7 @@ from paws.config.options import FitOptions
 from paws.data.datasets import load_dataset
 from paws.fit.pipeline import fit_folder
 from paws.fit.record import PREDICTIONS
-from paws.models.frozen import LITE
+from paws.models.sources import LITE
 
 
 def images_of(name: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.fashion import POOL, SIZE, VIEWS, Pool, stored
 from paws.errors import InputError
-from paws.models.frozen import LITE, frozen_backbone
+from paws.models.sources import LITE, frozen_backbone
 
 FONTS = Path("/usr/share/fonts/truetype/aenigma")
 CHARACTERS = string.ascii_uppercase + string.digits

@@ -16,14 +16,12 @@ from torch import Tensor
 
 from paws.classifiers.heads import HeadSettings
 from paws.config.options import FitOptions, argument_docs, fit_options
-from paws.data.images import as_pixels
-from paws.data.stored_views import plain_view, random_views, read_views
 from paws.errors import InputError
 from paws.fit.fit import fit_features
-from paws.models.frozen import Frozen, frozen_backbone
-from paws.models.runtime import Runtime
+from paws.models.embedding import Embedder
+from paws.models.frozen import Frozen
+from paws.models.sources import frozen_backbone
 
-BATCH = 64  # images embedded at a time
 CHUNK = 4096  # rows predicted at a time
 SHARED = ("model", "backbone", "weights", "image_size", "views", "mirror", "steps", "prior", "accuracy")  # with `paws fit`
 
@@ -104,7 +102,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         self.frozen_: Frozen | None = None
         if images:
             self.frozen_ = frozen_backbone(options.backbone, options.weights, options.image_size)
-            views = _embedded(X, self.frozen_, options.views, self.device, options.mirror)
+            views = Embedder(self.frozen_, self.device).features(X, options.views, mirror=options.mirror)
         else:
             views = _rows(X)[:, None]  # (N, 1, D)
         found = fit_features(
@@ -144,7 +142,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         if self.frozen_ is None:
             features = _rows(validate_data(self, X, reset=False))
         elif _are_images(X):
-            features = _embedded(X, self.frozen_, 0, self.device)[:, 0].double()
+            features = Embedder(self.frozen_, self.device).features(X)[:, 0].double()
         else:
             raise InputError("it was fitted to images: give paths, Pillow images or a uint8 array (M, H, W[, 3])")
         parts = [self.classifier_(part) for part in features.split(CHUNK)]
@@ -168,23 +166,3 @@ def _are_images(X: Any) -> bool:
 
 def _rows(X: Any) -> Tensor:
     return torch.from_numpy(np.array(X, np.float64))  # a copy: X may be read-only
-
-
-def _embedded(images: Sequence[Any], frozen: Frozen, count: int, device: str, mirror: bool = True) -> Tensor:
-    """Features (N, 1 + count, D) of the plain view and ``count`` random ones of each image."""
-    run, parts = Runtime(frozen, device), []
-    for start in range(0, len(images), BATCH):
-        rows = range(start, min(start + BATCH, len(images)))
-        views = torch.stack([_views(images[i], i, frozen, count, mirror) for i in rows])  # (B, 1 + count, 3, size, size)
-        parts.append(run(views.flatten(0, 1)).view(len(views), 1 + count, -1))
-    return torch.cat(parts)
-
-
-def _views(image: Any, number: int, frozen: Frozen, count: int, mirror: bool) -> Tensor:
-    if isinstance(image, str | Path):
-        return read_views(str(image), count, frozen.size, frozen.interpolation, mirror=mirror)
-    pixels = as_pixels(image)
-    plain = plain_view(pixels, frozen.size, frozen.interpolation)[None]
-    if not count:
-        return plain
-    return torch.cat([plain, random_views(pixels, count, frozen.size, frozen.interpolation, str(number), mirror=mirror)])

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -25,10 +25,9 @@ from torch import Tensor
 from paws.bundle import format_2
 from paws.bundle.table import DIGITS, NEAREST, Prediction
 from paws.classifiers.classifier import Classifier
-from paws.data.images import as_pixels
 from paws.errors import InputError
-from paws.models.frozen import Frozen
-from paws.models.runtime import BATCH, Runtime
+from paws.models.embedding import Embedder
+from paws.models.frozen import Backbone, Network, frozen_from
 from paws.runs.files import new_folder, write_bytes
 
 FORMAT = 3  # 2 had rules in place of predictors (`paws.bundle.format_2`); of 1 the vote was calibrated with its floor
@@ -41,7 +40,7 @@ class Bundle:
     """A classifier with its backbone, ready to predict."""
 
     classifier: Classifier
-    frozen: Frozen
+    frozen: Backbone
     support_files: tuple[str, ...]  # (S) the labelled images, as they were named when it was fitted
     about: dict[str, Any] = field(default_factory=dict)  # versions, and what else was noted when it was saved
     device: str = "cpu"
@@ -52,12 +51,9 @@ class Bundle:
         return self.classifier.classes
 
     @cached_property
-    def _runtime(self) -> Runtime:
-        return Runtime(self.frozen, self.device)
-
-    def runtime(self) -> Runtime:
-        """The backbone as a function of uint8 images (B, 3, size, size); made at the first call."""
-        return self._runtime
+    def embedder(self) -> Embedder:
+        """What computes the features of pictures."""
+        return Embedder(self.frozen, self.device)
 
     def predict(self, images: Sequence[str | Path | Image.Image | np.ndarray]) -> list[Prediction]:
         """Predictions of image files, Pillow images or uint8 arrays (H, W[, 3]), in order.
@@ -73,11 +69,7 @@ class Bundle:
         Raises:
             InputError: an image cannot be read.
         """
-        found = [torch.empty(0, self.frozen.feature_dim)]
-        for start in range(0, len(images), BATCH["cpu"]):
-            pixels = torch.stack([self._plain(image) for image in images[start : start + BATCH["cpu"]]])  # (B, 3, size, size)
-            found.append(self.runtime()(pixels))
-        return torch.cat(found)
+        return self.embedder.features(images)[:, 0]
 
     def predict_features(self, names: Sequence[str], features: Tensor) -> list[Prediction]:
         """Predictions of images whose features (N, D) are there already."""
@@ -101,16 +93,13 @@ class Bundle:
             )
         ]
 
-    def _plain(self, image: str | Path | Image.Image | np.ndarray) -> Tensor:
-        from paws.data.stored_views import plain_view, read_views  # only here, as torchvision takes long to import
-
-        if isinstance(image, str | Path):
-            return read_views(str(image), 0, self.frozen.size, self.frozen.interpolation, values=self.frozen.values)[0]
-        return plain_view(as_pixels(image, self.frozen.values), self.frozen.size, self.frozen.interpolation)
-
 
 def save_bundle(
-    folder: Path, classifier: Classifier, frozen: Frozen, files_of_supports: Sequence[str], extra: dict[str, Any] | None = None
+    folder: Path,
+    classifier: Classifier,
+    frozen: Backbone,
+    files_of_supports: Sequence[str],
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """Write a bundle; a former one in ``folder`` is replaced only when the new one is whole.
 
@@ -137,8 +126,8 @@ def save_bundle(
             write_bytes(new / name, data)
 
 
-def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:
-    """Read and verify a bundle. The backbone is built when it is first needed.
+def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[str, Network] = MappingProxyType({})) -> Bundle:
+    """Read and verify a bundle. The backbone is built when it is first needed; ``networks``: those from Python, by name.
 
     Raises:
         InputError: no bundle, one of another format, or files that are missing or were edited, all of them named.
@@ -171,7 +160,7 @@ def load_bundle(folder: str | Path, *, device: str = "cpu") -> Bundle:
         config, state = format_2.convert(config, state)
     classifier = Classifier.from_config(config)
     classifier.load_state_dict(state)
-    frozen = Frozen.from_config(about["backbone"], partial(load_file, folder / TENSORS[1]))
+    frozen = frozen_from(about["backbone"], partial(load_file, folder / TENSORS[1]), networks)
     return Bundle(classifier, frozen, tuple(about["support_files"]), about, device)
 
 

@@ -77,13 +77,15 @@ class Deployed(nn.Module):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        self.resize = Resize(bundle.frozen.size, bundle.frozen.interpolation)
-        self.backbone, self.classifier = bundle.frozen.model, bundle.classifier
+        parts = bundle.frozen.parts
+        self.backbones = nn.ModuleList(nn.Sequential(Resize(part.size, part.interpolation), part.model) for part in parts)
+        self.classifier = bundle.classifier
         self.k = min(NEAREST, len(bundle.support_files))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, their weights (B, k), unfamiliar (B,)."""
-        probabilities, weights, novelty = self.classifier(self.backbone(self.resize(images)))
+        features = torch.cat([backbone(images) for backbone in self.backbones], dim=1)  # (B, D)
+        probabilities, weights, novelty = self.classifier(features)
         top = weights.topk(self.k, dim=1)
         return probabilities, top.indices, top.values, novelty
 
@@ -121,6 +123,7 @@ def export(bundle: Bundle, path: Path) -> None:
 def description(bundle: Bundle) -> dict[str, str]:
     """What a program needs besides the numbers, each value as JSON: classes, labelled images, threshold, preprocessing."""
     classifier, frozen = bundle.classifier, bundle.frozen
+    sizes = " and ".join(str(size) for size in dict.fromkeys(part.size for part in frozen.parts))
     labels = classifier.support_labels.tolist()
     values: dict[str, Any] = {
         "classes": list(classifier.classes),
@@ -131,14 +134,14 @@ def description(bundle: Bundle) -> dict[str, str]:
         "backbone": frozen.config(),
         "classifier": classifier.config(),
         "preprocessing": "uint8 RGB (batch, height, width, 3) of any size: upright, on white if transparent, grey of more "
-        f"than 8 bits as levels from `values` of the backbone; its central square becomes {frozen.size} pixels",
+        f"than 8 bits as levels from `values` of the backbone; its central square becomes {sizes} pixels",
     }
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
 
 def _example(bundle: Bundle) -> tuple[Tensor, tuple[dict[int, Any]]]:
     """Two images to trace the network with, and which of their dimensions may change."""
-    size = bundle.frozen.size
+    size = max(part.size for part in bundle.frozen.parts)
     dim = torch.export.Dim
     free = {0: dim("batch"), 1: dim("height", min=2), 2: dim("width", min=2)}
     return torch.zeros(2, size + 8, size + 24, 3, dtype=torch.uint8), (free,)

@@ -12,12 +12,9 @@ from paws import distributed
 from paws.bundle.bundle import Bundle
 from paws.bundle.table import PREDICT_COLUMNS, Prediction, write_rows
 from paws.data.formats import find_images
-from paws.data.stored_views import view_batches
 from paws.errors import InputError
 from paws.runs.files import writing
 from paws.runs.temporary import temporary_name
-
-BATCH = 64
 
 
 def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str]]:
@@ -48,12 +45,11 @@ def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str]]:
 
 def predictions(bundle: Bundle, paths: Sequence[str], names: Sequence[str], *, workers: int = 0) -> Iterator[list[Prediction]]:
     """Predictions in order, a batch at a time; an image that cannot be read has its ``error``."""
-    frozen, start = bundle.frozen, 0
-    batches = view_batches(paths, 0, frozen.size, frozen.interpolation, batch_size=BATCH, workers=workers, values=frozen.values)
-    for views, faults in batches:
-        found = bundle.predict_features(names[start : start + len(views)], bundle.runtime()(views[:, 0]))
+    start = 0
+    for features, faults, _ in bundle.embedder.batches(paths, workers=workers):
+        found = bundle.predict_features(names[start : start + len(features)], features[:, 0])
         yield [Prediction(p.file, error=fault) if fault else p for p, fault in zip(found, faults, strict=True)]
-        start += len(views)
+        start += len(features)
 
 
 def predict_table(

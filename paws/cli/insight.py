@@ -143,16 +143,18 @@ def _first(source: Path, n: int, backbone: str | None, weights: Path | None, siz
     from paws.data.formats import find_images
     from paws.data.images import default_workers
     from paws.fit.progress import StepProgress
-    from paws.labels.suggest import embed_folder, suggest_first
-    from paws.models.frozen import DEFAULT, frozen_backbone
+    from paws.labels.suggest import suggest_first
+    from paws.models.embedding import Embedder
+    from paws.models.sources import DEFAULT, frozen_backbone
 
     names = find_images(source)
     if len(names) < n:
         raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
     frozen = frozen_backbone(backbone or DEFAULT, weights, size)
     with StepProgress().step("embed", len(names)) as advance:
-        features = embed_folder(source, names, frozen, device=device_of(device), workers=default_workers(), advance=advance)
-    return suggest_first(names, features, n)
+        embedder = Embedder(frozen, device_of(device))
+        features = embedder.features([source / name for name in names], workers=default_workers(), advance=advance)
+    return suggest_first(names, features[:, 0], n)
 
 
 def _refuse(output: Path | None) -> None:

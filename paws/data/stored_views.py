@@ -6,11 +6,13 @@ neither the order of the files nor their names nor the number of workers changes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode
@@ -18,7 +20,7 @@ from torchvision.transforms.v2 import functional
 
 from paws.data.colour import brightness
 from paws.data.geometry import crop_boxes
-from paws.data.images import ImageFile
+from paws.data.images import ImageFile, as_pixels
 from paws.data.levels import Range
 from paws.errors import InputError
 from paws.seeds import generator, uniform
@@ -29,7 +31,16 @@ SCALE = (0.35, 1.0)  # area of a random crop
 RATIO = (3 / 4, 4 / 3)  # its width / height
 BRIGHTNESS = (0.7, 1.3)  # factor
 
-Batch = tuple[Tensor, list[str | None]]  # views (B, 1+K, 3, size, size) uint8, and what is wrong with each file
+Picture = str | Path | Image.Image | np.ndarray  # a file, a Pillow image, or uint8 (H, W[, 3])
+Look = tuple[int, str]  # size of the views in pixels, and how they are interpolated
+
+
+class Views(NamedTuple):
+    """The views of B pictures."""
+
+    views: list[Tensor]  # for each look uint8 (B, 1+K, 3, size, size), the plain one first; zeros where there is a fault
+    faults: list[str | None]  # (B) what is wrong with each
+    contents: list[str]  # (B) names the bytes of each file, "" where it is none
 
 
 def plain_view(image: Tensor, size: int, interpolation: str) -> Tensor:
@@ -54,56 +65,65 @@ def random_views(image: Tensor, count: int, size: int, interpolation: str, key: 
     return brightness(views.float() / 255, factors).mul_(255).round_().byte()
 
 
-def read_views(
-    path: str, count: int, size: int, interpolation: str, *, mirror: bool = True, values: Range | None = None
-) -> Tensor:
-    """The plain view of a file and ``count`` random ones, (1 + count, 3, size, size) uint8.
-
-    ``values``: what becomes black and white of pixels of more than 8 bits, as in `paws.data.images.ImageFile.decode`.
-    A large JPEG is decoded at a reduced scale, of at least twice ``size``, so that the decoder's coarser scaling does not show.
-    Raises InputError naming a file that is not readable.
-    """
-    file = ImageFile(path)
-    image = file.decode(max_reduction=min(file.height, file.width) / (2 * size), values=values)
-    plain = plain_view(image, size, interpolation)[None]
-    if not count:
-        return plain
-    return torch.cat([plain, random_views(image, count, size, interpolation, file.content, mirror=mirror)])
-
-
 def view_batches(
-    paths: Sequence[str],
+    pictures: Sequence[Picture],
     count: int,
-    size: int,
-    interpolation: str,
+    looks: Sequence[Look],
     *,
     batch_size: int,
     workers: int = 0,
     mirror: bool = True,
     values: Range | None = None,
-) -> Iterator[Batch]:
-    """The views of files in order; a file that cannot be read has views of zeros and a message that names it."""
-    read = partial(read_views, count=count, size=size, interpolation=interpolation, mirror=mirror, values=values)
-    files: Dataset[Any] = _Files(paths, count, size, read)
-    yield from DataLoader(files, batch_size, num_workers=workers, collate_fn=_collate)
+) -> Iterator[Views]:
+    """The plain view and ``count`` random ones of pictures in order, in each of ``looks`` from one decode.
+
+    The random views of a file depend on its bytes, those of any other picture on its place among ``pictures``. ``values``: what
+    becomes black and white of pixels of more than 8 bits, as in `paws.data.images.ImageFile.decode`.
+    """
+    seen: Dataset[Any] = _Pictures(pictures, count, looks, mirror, values)
+    # a generator of its own: the loader would draw from the global one
+    yield from DataLoader(seen, batch_size, num_workers=workers, collate_fn=_collate, generator=torch.Generator())
 
 
-class _Files(Dataset[tuple[Tensor, str | None]]):
-    def __init__(self, paths: Sequence[str], count: int, size: int, read: Callable[[str], Tensor]) -> None:
-        self.paths, self.read, self.nothing = paths, read, torch.zeros(1 + count, 3, size, size, dtype=torch.uint8)
+class _Pictures(Dataset[tuple[list[Tensor], str | None, str]]):
+    def __init__(
+        self, pictures: Sequence[Picture], count: int, looks: Sequence[Look], mirror: bool, values: Range | None
+    ) -> None:
+        self.pictures, self.count, self.looks, self.mirror, self.values = pictures, count, looks, mirror, values
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.pictures)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, str | None]:
+    def __getitem__(self, index: int) -> tuple[list[Tensor], str | None, str]:
         try:
-            return self.read(self.paths[index]), None
+            image, content = _decoded(self.pictures[index], max(size for size, _ in self.looks), self.values)
+            key = content or str(index)
+            return [self._views(image, key, *look) for look in self.looks], None, content
         except InputError as error:
-            return self.nothing, str(error)
+            nothing = [torch.zeros(1 + self.count, 3, size, size, dtype=torch.uint8) for size, _ in self.looks]
+            return nothing, str(error), ""
+
+    def _views(self, image: Tensor, key: str, size: int, interpolation: str) -> Tensor:
+        plain = plain_view(image, size, interpolation)[None]
+        if not self.count:
+            return plain
+        return torch.cat([plain, random_views(image, self.count, size, interpolation, key, mirror=self.mirror)])
 
 
-def _collate(rows: list[tuple[Tensor, str | None]]) -> Batch:
-    return torch.stack([views for views, _ in rows]), [message for _, message in rows]
+def _decoded(picture: Picture, size: int, values: Range | None) -> tuple[Tensor, str]:
+    """uint8 (3, H, W) and a name of the file's bytes.
+
+    A large JPEG is decoded at a reduced scale, of at least twice ``size``, so that the decoder's coarser scaling does not show.
+    """
+    if not isinstance(picture, str | Path):
+        return as_pixels(picture, values), ""
+    file = ImageFile(picture)
+    return file.decode(max_reduction=min(file.height, file.width) / (2 * size), values=values), file.content
+
+
+def _collate(rows: list[tuple[list[Tensor], str | None, str]]) -> Views:
+    views, faults, contents = zip(*rows, strict=True)
+    return Views([torch.stack(look) for look in zip(*views, strict=True)], list(faults), list(contents))
 
 
 def _resized(image: Tensor, box: list[int], size: int, interpolation: str) -> Tensor:

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from paws.data.folder import FileSet
-from paws.data.stored_views import VERSION, view_batches
+from paws.data.stored_views import VERSION
 from paws.errors import InputError
 from paws.fit.record import STORE
-from paws.models.frozen import Frozen
-from paws.models.runtime import Runtime
+from paws.models.embedding import Embedder
+from paws.models.frozen import Backbone
 from paws.runs.files import write_text
 
 RECORDED = 64  # images after which the rows are recorded as done
@@ -52,7 +52,7 @@ class FeatureStore:
         mirror: whether half of the random views are mirrored.
     """
 
-    def __init__(self, folder: Path, files: FileSet, frozen: Frozen, views: int, *, mirror: bool = True) -> None:
+    def __init__(self, folder: Path, files: FileSet, frozen: Backbone, views: int, *, mirror: bool = True) -> None:
         self.folder, self.files, self.frozen, self.views, self.mirror = folder, files, frozen, views, mirror
         self.shape = (len(files), 1 + views, frozen.feature_dim)
         self.settings = {"version": VERSION, "views": views, "mirror": mirror, "backbone": frozen.config()}
@@ -71,37 +71,27 @@ class FeatureStore:
         """
         pending = np.flatnonzero(self.done == 0)
         if len(pending):
-            self._embed(pending, Runtime(self.frozen, device), workers, advance)
+            self._embed(pending, Embedder(self.frozen, device), workers, advance)
         return np.memmap(self.folder / STORE[0], np.float16, "r", shape=self.shape)
 
-    def _embed(self, pending: np.ndarray, run: Runtime, workers: int, advance: Callable[[int], None]) -> None:
+    def _embed(self, pending: np.ndarray, embedder: Embedder, workers: int, advance: Callable[[int], None]) -> None:
         features = np.memmap(self.folder / STORE[0], np.float16, "r+", shape=self.shape)
         done = np.memmap(self.folder / STORE[1], np.uint8, "r+", shape=(len(self.files),))
         paths = [self.files.paths[int(row)] for row in pending]
-        batches = view_batches(
-            paths,
-            self.views,
-            self.frozen.size,
-            self.frozen.interpolation,
-            batch_size=RECORDED,
-            workers=workers,
-            mirror=self.mirror,
-            values=self.frozen.values,
-        )
+        batches = embedder.batches(paths, self.views, mirror=self.mirror, workers=workers, batch_size=RECORDED)
         start = 0
-        for views, faults in batches:  # (B, 1+K, 3, size, size)
+        for found, faults, _ in batches:  # (B, 1+K, D)
             if any(faults):
                 raise InputError("\n".join(fault for fault in faults if fault))
-            chunk = pending[start : start + len(views)]
-            found = run(views.flatten(0, 1)).view(len(views), *self.shape[1:])  # (B, 1+K, D)
+            chunk = pending[start : start + len(found)]
             if float(found.abs().max()) > np.finfo(np.float16).max:
                 raise InputError(f"{self.frozen.name}: its features are too large to be stored in half precision")
             features[chunk] = found.to(torch.float16).numpy()
             features.flush()
             done[chunk] = 1  # only now: a row that is marked is there, whatever ends this process
             done.flush()
-            start += len(views)
-            advance(len(views))
+            start += len(found)
+            advance(len(found))
         self.done = np.array(done)
 
     def _open(self, files: list[Stamp]) -> None:

@@ -32,7 +32,8 @@ from paws.fit.progress import StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
 from paws.fit.run import FitRun, load_fit, read_former, titles
-from paws.models.frozen import Frozen, frozen_backbone
+from paws.models.frozen import Frozen
+from paws.models.sources import frozen_backbone
 from paws.runs.lock import run_lock
 
 CHUNK = 4096  # images predicted at a time
@@ -79,7 +80,7 @@ def fit_folder(
     for line in (checked.summary(), *checked.notes()):
         progress.log("check", line)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
-    frozen = replace(frozen_backbone(options.backbone, options.weights, options.image_size), values=checked.values)
+    frozen = frozen_backbone(options.backbone, options.weights, options.image_size).with_values(checked.values)
     with run_lock(run):
         if overwrite:
             clear(run)

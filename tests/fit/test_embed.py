@@ -12,10 +12,11 @@ from torch.nn.functional import cosine_similarity
 
 from paws.data.folder import FileSet, Paths
 from paws.data.formats import find_images
-from paws.data.stored_views import read_views
+from paws.data.stored_views import view_batches
 from paws.errors import InputError
 from paws.fit.embed import RECORDED, FeatureStore
-from paws.models.frozen import Frozen, frozen_backbone
+from paws.models.frozen import Frozen
+from paws.models.sources import frozen_backbone
 from tests.conftest import TINY, draw
 
 
@@ -38,6 +39,11 @@ def files_of(folder: Path) -> FileSet:
     return FileSet(Paths.of(folder, names), torch.full((len(names),), -1), ())
 
 
+def views_of(path: Path, count: int, frozen: Frozen) -> torch.Tensor:
+    (batch,) = view_batches([path], count, [(frozen.size, frozen.interpolation)], batch_size=1)
+    return batch.views[0][0]
+
+
 class Counted:
     """Counts the images that a store embeds."""
 
@@ -58,7 +64,7 @@ def test_a_row_holds_the_features_of_its_file_in_all_views(tiny: Frozen, images:
     features, count = fill(tmp_path / "store", images, tiny)
     assert (features.shape, features.dtype, count) == ((6, 3, tiny.feature_dim), np.float16, 6)
     for row, name in enumerate(find_images(images)):
-        expected = tiny.model(read_views(str(images / name), 2, 32, tiny.interpolation))
+        expected = tiny.model(views_of(images / name, 2, tiny))
         assert cosine_similarity(torch.from_numpy(features[row]).float(), expected).min() > 1 - 1e-3
 
 

