@@ -38,6 +38,7 @@ class Problem:
     heads: HeadSettings | None = None  # how predictors that train do so; None: as by default
     device: str = "cpu"  # ... and where
     tell: Callable[[float], None] = lambda share: None  # told the share of training that is done
+    groups: Tensor | None = None  # (N,) the same number for copies of one image, which are held out together
     _shared: dict[Any, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -70,12 +71,16 @@ class Problem:
     @cached_property
     def fold_count(self) -> int:
         """Folds of the labelled images; 0 where every class has a single one."""
-        return fold_count(self.support_labels)
+        return fold_count(self.support_labels, groups=self._support_groups)
 
     @cached_property
     def fold(self) -> Tensor:
         """(S,) the fold of each labelled image, -1 where it cannot be held out."""
-        return folds(self.support_labels, max(1, self.fold_count), self.seed)
+        return folds(self.support_labels, max(1, self.fold_count), self.seed, self._support_groups)
+
+    @property
+    def _support_groups(self) -> Tensor | None:
+        return None if self.groups is None else self.groups[self.labelled]
 
     @cached_property
     def held(self) -> Tensor:
@@ -110,7 +115,7 @@ def problem_of(
     seed: int = 0,
     **training: Any,
 ) -> Problem:
-    """Check the input, fit the space and project the views. ``training``: the fields ``heads``, ``device`` and ``tell``.
+    """Check the input, fit the space and project the views. ``training``: the fields from ``heads`` on.
 
     Raises:
         InputError: fewer than two classes, a class without a label, labels that do not fit the views, a bad prior.

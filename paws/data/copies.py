@@ -44,7 +44,7 @@ def told_copies(names: Sequence[str], labels: Tensor, test: Tensor, groups: Tens
         ]
     told = []
     if extra:
-        told.append(_few(f"{extra} labelled images are copies of others", among))
+        told.append(_few(f"{extra} labelled images are copies of others; copies are held out together", among))
     if across:
         told.append(_few(f"{len(across)} test images are copies of labelled ones: the test figure is too good", across))
     if contradictions:

@@ -52,6 +52,7 @@ def fit_features(
     test: tuple[Tensor, Tensor] | None = None,
     settings: HeadSettings = HeadSettings(),
     device: str = "cpu",
+    groups: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
     """Fit a classifier of C ``classes`` on cached views (N, V, D) with labels (N,), -1 where unlabelled.
@@ -63,6 +64,7 @@ def fit_features(
         accuracy: what predictions above the classifier's threshold should reach.
         settings: of the heads that PAWS trains; what is left at its default may be suited to the labels and views.
         test: features (T, D) and labels (T,) to report on; nothing is chosen by them.
+        groups: (N,) the same number for copies of one image: none of them judges what has seen another.
         progress: called with what is being done and the share of all that is done.
 
     Raises:
@@ -71,7 +73,12 @@ def fit_features(
     requested = predictor_named(model)
     tell = progress or (lambda what, share: None)
     tell("standardising features", 0.0)
-    training = {"heads": settings, "device": device, "tell": lambda share: tell("training heads", 0.05 + 0.75 * share)}
+    training = {
+        "heads": settings,
+        "device": device,
+        "groups": groups,
+        "tell": lambda share: tell("training heads", 0.05 + 0.75 * share),
+    }
     problem = problem_of(views, labels, classes, width=WIDTH, prior=prior, seed=seed, **training)
     fitted = {name: each.cross_fit(problem) for name, each in classifiers.table().items()}
     tell("comparing", 0.8)

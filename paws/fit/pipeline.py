@@ -181,10 +181,10 @@ class _Work:
         """`fit_features` on all images but those of the test labels, which are only reported on."""
         options, labels, held = self.options, self.checked.files.labels, self.checked.test >= 0
         views: Any = features
-        tested = None
+        groups, tested = self.checked.groups, None
         if bool(held.any()):
             tested = self._tested(features)
-            views, labels = features[~held.numpy()], labels[~held]
+            views, labels, groups = features[~held.numpy()], labels[~held], groups[~held]
         return fit_features(
             views,
             labels,
@@ -196,6 +196,7 @@ class _Work:
             test=tested,
             settings=HeadSettings(steps=options.steps),
             device=self.device,
+            groups=groups,
             progress=progress,
         )
 

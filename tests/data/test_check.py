@@ -131,7 +131,7 @@ def test_copies_among_labels_test_labels_and_the_rest_are_named(folder: Path) ->
     checked = check_folder(folder, labels(folder), test=test)
     assert checked.groups.tolist() == [0, 0, 0, 0, 0, 1]
     assert checked.notes() == [
-        "2 labelled images are copies of others (db.png is da.png, ra.png is da.png)",
+        "2 labelled images are copies of others; copies are held out together (db.png is da.png, ra.png is da.png)",
         "1 test images are copies of labelled ones: the test figure is too good (rb.png is da.png)",
         "1 copies have another label than their first:\n  da.png is 'dots', its copy ra.png is 'rows'",
         "1 images without a label are copies of labelled ones",

@@ -72,3 +72,14 @@ def test_one_view_of_every_image_is_enough():
     fitted = fit_features(views.float().numpy(), some_labels(truth, 6), CLASSES, settings=SHORT, model="paws")
     assert fitted.settings["dropout"] > 0
     assert (fitted.classifier.votes(views[:, 0]).probabilities.argmax(1) == truth).float().mean() > 0.8
+
+
+def test_copies_do_not_make_random_labels_look_right():
+    generator = torch.Generator().manual_seed(0)
+    views = torch.randn(24, 1, 16, generator=generator).repeat(2, 1, 1)  # every image twice
+    labels = torch.randint(0, 2, (24,), generator=generator).repeat(2)
+    copies = torch.arange(24).repeat(2)
+    apart = fit_features(views, labels, ("a", "b"), settings=SHORT)
+    together = fit_features(views, labels, ("a", "b"), settings=SHORT, groups=copies)
+    best = [max(score.accuracy for score in fitted.scores) for fitted in (apart, together)]
+    assert best[0] > 0.8 and best[1] < 0.7
