@@ -16,13 +16,10 @@ from torch import Tensor, nn
 
 from benchmarks.side_by_side import Figure, finish
 from paws.config.cards import load_config
-from paws.config.schema import PawsRecipe
-from paws.methods import paws
-from paws.metrics import accuracy
-from paws.train.results import embeddings
+from paws.methods.build import task_of
+from paws.methods.paws import Paws
+from paws.train.evaluation import evaluate_network
 from paws.train.run import Run
-from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start, task_of
-from paws.voting import soft_vote
 
 MOMENTA = (0.99, 0.1, 0.01)
 
@@ -60,21 +57,18 @@ def measure(seed: int, steps: int, batch_size: int) -> dict[float, float]:
         f"optim={{epochs: 1, steps_per_epoch: {steps}, batch_size: {batch_size}, warmup_epochs: 0.1}}",
     ]
     config, device = load_config(Path("configs/digits.yaml"), overrides), torch.device("cpu")
-    assert isinstance(config.recipe, PawsRecipe)
     task = task_of(config)
-    encoder = encoder_of(config, task, device)
-    norm = encoder.backbone.bn1
+    method = Paws.build(config, task, device)
+    encoder, norm = method.encoder, method.encoder.get_submodule("backbone.bn1")
     assert isinstance(norm, nn.BatchNorm2d)
     kept = [Statistics(norm, momentum) for momentum in MOMENTA]
-    source = source_of(config, task, device, views=multi_crop(config, task), support_view=large_view(config, task))
     with Run(device, quiet=True) as run:
-        paws.train(run, start(run, encoder, source, config.optim), source, config.recipe)
+        run.start(method, config.optim)
+        run.train()
     found = {}
     for statistics in kept:
         statistics.put_into(norm)
-        support, labels = embeddings(encoder, config, task, "labelled", device)
-        query, truth = embeddings(encoder, config, task, "test", device)
-        found[statistics.momentum] = accuracy(soft_vote(query, support, labels, len(task.classes)), truth)
+        found[statistics.momentum] = evaluate_network(encoder, config, task, device)["top1"]
     print(f"seed {seed}: " + ", ".join(f"{momentum:g}: {100 * top1:.1f}" for momentum, top1 in found.items()), flush=True)
     return found
 

@@ -19,10 +19,10 @@ from benchmarks.side_by_side import Figure, finish
 from paws.config.cards import load_config
 from paws.data.views import MultiCrop
 from paws.losses import nt_xent
+from paws.methods.build import encoder_of, large_view, task_of
 from paws.models.weights import load_weights
 from paws.seeds import generator
 from paws.train import train
-from paws.train.setup import encoder_of, large_view, task_of
 
 CARD = Path(__file__).parents[1] / "configs/digits.yaml"
 BATCHES, BATCH = 10, 256

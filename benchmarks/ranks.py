@@ -83,9 +83,12 @@ def exchange(rounds: int) -> tuple[float, float, float]:
 class _Ready:
     """A source of the same digits-sized batch again and again."""
 
+    steps_per_epoch, smoothing, num_classes = 10**9, 0.1, 10
+    per_step = {"images_per_step": 256, "supports_per_step": 40}  # noqa: RUF012
+
     def __init__(self) -> None:
         ranks = distributed.world_size()
-        self.labels = support_labels(10, 4, 1, world_size=ranks, smoothing=0.1)
+        self.labels = support_labels(10, 4, 1, world_size=ranks)
         views = [torch.randn(256, 1, 8, 8) for _ in range(2)]
         self.batch = Batch(views, [torch.randn(40, 1, 8, 8)], torch.arange(256), torch.arange(10))
 
@@ -96,19 +99,16 @@ class _Ready:
 
 def step_seconds(steps: int) -> tuple[float, float]:
     """Median CPU-seconds (of one rank, all its threads) and seconds of a PAWS step on 256 images per rank, digits card."""
-    from paws.config.schema import Optim, PawsRecipe
-    from paws.methods import paws
-    from paws.optim import build_optimizer, parameter_groups
+    from paws.config.schema import Optim
+    from paws.methods.paws import Paws, PawsSettings
 
     encoder = convert_sync_batchnorm(build_encoder("small_cnn", output_dim=128, in_channels=1))
-    optim = Optim(name="adamw", lr=1e-3)
-    optimizer = build_optimizer(optim.name, parameter_groups(encoder, 0.0, optim.groups), lr=optim.lr)
     run, source, costs, seconds = Run(torch.device("cpu"), quiet=True), _Ready(), [], []
-    model = run.start(encoder, optimizer, lambda step: optim.lr, total_steps=2, steps_per_epoch=10**9)
+    run.start(Paws(encoder, source, PawsSettings()), Optim(name="adamw", lr=1e-3, weight_decay=0.0))  # type: ignore[arg-type]
     for _ in range(steps):
         run.total_steps = run.step + 2
         begin = time.perf_counter()
-        costs.append(cpu_seconds(lambda: paws.train(run, model, source, PawsRecipe())) / 2)  # type: ignore[arg-type]
+        costs.append(cpu_seconds(run.train) / 2)
         seconds.append((time.perf_counter() - begin) / 2)
     return median(costs), median(seconds)
 

@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from benchmarks.side_by_side import Figure, Ratio, cost_ratio, finish
 from paws.config.cards import load_config
-from paws.config.schema import Config, PawsRecipe
-from paws.data.datasets import DATASETS, ImageSet
+from paws.config.schema import Config
+from paws.data.datasets import DATASETS
 from paws.data.source import Batch, Source
+from paws.data.store import ImageSet
 from paws.data.task import Task
-from paws.methods import paws
+from paws.methods.build import large_view, multi_crop, source_of
+from paws.methods.paws import Paws, PawsSettings
 from paws.models import build_encoder
 from paws.train.run import Run
-from paws.train.setup import large_view, multi_crop, source_of, start
 
 CARD = Path(__file__).parents[1] / "configs/cifar10_paws.yaml"
 FEW = ("optim.batch_size=4", "support.images_per_class=1")  # of the step alone
@@ -50,8 +51,8 @@ class Repeated:
 
     def __init__(self, source: Source) -> None:
         self.batch = next(source.batches(range(1)))
-        self.labels, self.per_step, self.steps_per_epoch = source.labels, source.per_step, source.steps_per_epoch
-        self.world_size = 1
+        self.labels, self.num_classes, self.smoothing = source.labels, source.num_classes, source.smoothing
+        self.per_step, self.steps_per_epoch = source.per_step, source.steps_per_epoch
 
     def batches(self, steps: range):
         for _ in steps:
@@ -77,13 +78,13 @@ def over_network(config: Config, encoder: nn.Module, source: Source | Repeated, 
     """A step of the recipe's loop with ``encoder``, over forward and backward of the card's network on ``views``."""
     network = build_encoder(config.model.name, output_dim=config.model.output_dim)
     cotangent = torch.randn(sum(map(len, views)), config.model.output_dim)
-    assert isinstance(config.recipe, PawsRecipe)
+    assert isinstance(config.recipe, PawsSettings)
     with Run(torch.device("cpu"), quiet=True) as run:
-        model = start(run, encoder, source, config.optim)  # type: ignore[arg-type]
+        run.start(Paws(encoder, source, config.recipe, epochs=config.optim.epochs), config.optim)  # type: ignore[arg-type]
 
         def step() -> None:
             run.total_steps = run.step + 1
-            paws.train(run, model, source, config.recipe)  # type: ignore[arg-type]
+            run.train()
 
         def bare() -> None:
             network(views)[1].backward(cotangent)

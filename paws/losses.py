@@ -47,28 +47,27 @@ def _similarity(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
     return normalize(queries, dim=1) @ normalize(keys, dim=1).T / temperature  # (N, D), (S, D) -> (N, S)
 
 
-def _log_vote(log_weights: Tensor, labels: Tensor) -> Tensor:
-    """log(exp(log_weights) @ labels) for (N, S) and (S, C) -> (N, C), exact where the product itself would underflow.
+def _log_vote(log_weights: Tensor, labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """log(exp(log_weights) @ label rows) (N, C) of log weights (N, S) that sum to one, exact where exp would underflow.
 
-    Each row of ``labels`` is split into what every row gives (the smoothing), what it adds to its own class, and the rest
-    (zero for smoothed one-hot rows). The votes for the own classes are summed class by class relative to each class's largest.
+    The weights of each class are summed relative to the largest of them; the smoothing is what every class gets besides.
     """
-    everyones = labels.amin(0)  # (C,)
-    own, classes = (labels - everyones).max(1)  # (S,), (S,)
-    rest = labels - everyones - one_hot(classes, labels.shape[1]) * own[:, None]  # (S, C)
-    index = classes.expand_as(log_weights)  # (N, S)
-    votes = log_weights + own.log()  # (N, S)
-    largest = votes.new_full((len(votes), labels.shape[1]), -torch.inf)  # (N, C)
+    index = labels.expand_as(log_weights)  # (N, S)
+    votes = log_weights + log_weights.new_full((), 1 - smoothing).log()  # (N, S)
+    largest = votes.new_full((len(votes), num_classes), -torch.inf)  # (N, C)
     largest = largest.scatter_reduce(1, index, votes.detach(), "amax")
-    # A class without votes, or whose votes are all exp(-inf), keeps -inf; zero in its place avoids inf - inf.
+    # A class without votes, or whose votes are all exp(-inf), keeps -inf; the smallest number in its place avoids inf - inf.
     shift = largest.clamp_min(torch.finfo(votes.dtype).min)
     summed = torch.zeros_like(largest).scatter_add(1, index, (votes - shift.gather(1, index)).exp())  # (N, C) in [1, S] or 0
-    linear = log_weights.exp() @ rest + everyones  # (N, C)
-    return torch.logaddexp(shift + summed.log(), linear.clamp_min(0).log())  # (N, C)
+    log_p = shift + summed.log()  # (N, C)
+    return torch.logaddexp(log_p, log_p.new_full((), smoothing / num_classes).log()) if smoothing else log_p
 
 
-def _log_soft_nn(queries: Tensor, support: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    return _log_vote(_similarity(queries, support, temperature).log_softmax(1), labels.to(queries.dtype))  # (N, C)
+def _log_soft_nn(
+    queries: Tensor, support: Tensor, labels: Tensor, num_classes: int, smoothing: float, temperature: float
+) -> Tensor:
+    log_weights = _similarity(queries, support, temperature).log_softmax(1)  # (N, S)
+    return _log_vote(log_weights, labels, num_classes, smoothing)  # (N, C)
 
 
 @_full_precision
@@ -112,7 +111,9 @@ def paws_loss(
     targets: Tensor,
     target_support: Tensor,
     labels: Tensor,
+    num_classes: int,
     *,
+    smoothing: float = 0.0,
     temperature: float = 0.1,
     sharpening: float = 0.25,
     prior: Tensor | None = None,
@@ -125,7 +126,9 @@ def paws_loss(
         anchor_support: (S, D) support embeddings the anchors vote with; gradients flow.
         targets: (2B, D) embeddings that say what view 1 and view 2 should predict: the other view. No gradient is taken.
         target_support: (S, D) support embeddings the targets vote with. No gradient is taken.
-        labels: (S, C) label rows of the support samples.
+        labels: (S,) int64 class ids in [0, C) of the support samples.
+        num_classes: C.
+        smoothing: of the labels, in [0, 1); see `smoothed_one_hot`.
         temperature: of the similarities, > 0.
         sharpening: temperature of the sharpening, in (0, 1].
         prior: (C,) expected class frequencies for me-max; uniform when absent.
@@ -134,13 +137,14 @@ def paws_loss(
     Returns:
         cross-entropy (mean over anchors) and me-max, scalars of the inputs' precision, to be added.
     """
+    vote = functools.partial(_log_soft_nn, labels=labels, num_classes=num_classes, smoothing=smoothing, temperature=temperature)
     with torch.no_grad():
-        target = (_log_soft_nn(targets, target_support, labels, temperature) / sharpening).softmax(1)  # (2B, C)
+        target = (vote(targets, target_support) / sharpening).softmax(1)  # (2B, C)
         if len(anchors) > len(targets):  # each small view predicts the mean of both targets, not sharpened again
             small = (target[: len(target) // 2] + target[len(target) // 2 :]) / 2  # (B, C)
             target = torch.cat([target, small.repeat(len(anchors) // len(small) - 2, 1)])  # ((2+n)B, C)
         target = target.masked_fill(target < TARGET_FLOOR, 0)
-    log_p = _log_soft_nn(anchors, anchor_support, labels, temperature)  # ((2+n)B, C)
+    log_p = vote(anchors, anchor_support)  # ((2+n)B, C)
     cross_entropy = _cross_entropy(log_p, target)
     return cross_entropy, me_max((log_p / sharpening).softmax(1), prior, mean_over_ranks)
 
@@ -170,19 +174,26 @@ def nt_xent(
 
 @_full_precision
 def suncet(
-    supports: Tensor, labels: Tensor, temperature: float = 0.1, *, keys: Tensor | None = None, offset: int = 0
+    supports: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    temperature: float = 0.1,
+    *,
+    smoothing: float = 0.0,
+    keys: Tensor | None = None,
+    offset: int = 0,
 ) -> Tensor:
     """Supervised noise-contrastive estimation of supports (S, D), mean over the local rows (arXiv 2006.10803, eq. 1).
 
     Each row's class is predicted by the soft vote of all other rows: keys (K, D) of all ranks (default: the supports) with
-    ``labels`` (K, C); the local rows begin at ``offset``. Each class needs two rows, else its loss is infinite.
+    class ids ``labels`` (K,) in [0, C); the local rows begin at ``offset``. A class with one row makes the loss infinite.
     """
     keys = supports if keys is None else keys
     rows = torch.arange(len(supports), device=supports.device) + offset  # (S,)
     logits = _similarity(supports, keys, temperature)  # (S, K)
     log_weights = logits.masked_fill(_own(logits, rows), -torch.inf).log_softmax(1)  # (S, K)
-    labels = labels.to(supports.dtype)
-    return _cross_entropy(_log_vote(log_weights, labels), labels[rows])
+    target = smoothed_one_hot(labels[rows], num_classes, smoothing, supports.dtype)  # (S, C)
+    return _cross_entropy(_log_vote(log_weights, labels, num_classes, smoothing), target)
 
 
 def _own(logits: Tensor, rows: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from paws.config.schema import Optim
 from paws.errors import InputError
 
 Groups = list[dict[str, Any]]
@@ -189,6 +191,29 @@ def warmup_cosine(step: int, *, start_lr: float, lr: float, final_lr: float, war
         return start_lr + step / warmup_steps * (lr - start_lr)
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return max(final_lr, final_lr + (lr - final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def optimizer_and_rate(
+    model: nn.Module, settings: Optim, steps_per_epoch: int
+) -> tuple[torch.optim.Optimizer, Callable[[int], float]]:
+    """The optimiser of a config's ``optim`` over the trainable parameters, and the learning rate as a function of the step."""
+    optimizer = build_optimizer(
+        settings.name,
+        parameter_groups(model, settings.weight_decay, settings.groups),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        trust_coefficient=settings.trust_coefficient,
+    )
+    rate = partial(
+        warmup_cosine,
+        start_lr=settings.start_lr,
+        lr=settings.lr,
+        final_lr=settings.final_lr,
+        warmup_steps=round(settings.warmup_epochs * steps_per_epoch),
+        total_steps=settings.epochs * steps_per_epoch,
+    )
+    return optimizer, rate
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -26,9 +26,7 @@ context.set_forkserver_preload(
         "timm.layers",
         "torch.distributed",
         "torch.nn.parallel",
-        "paws.train.setup",
-        "paws.methods.paws",
-        "paws.methods.finetune",
+        "paws.train",
     ]
 )
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from paws.evaluate import embed, frozen_baselines
+from paws.evaluate import frozen_baselines
 from paws.metrics import accuracy
-from paws.models import build_encoder
+from paws.models import build_encoder, embed
 
 
 def test_embedding_uses_eval_mode_and_puts_every_mode_back():

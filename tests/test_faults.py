@@ -20,7 +20,7 @@ from paws.config.schema import Config
 from paws.errors import InputError
 from paws.runs.checkpoint import load_latest
 from paws.train import train
-from paws.train.means import Diverged
+from paws.train.running_means import Diverged
 from tests.digits_runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
 from tests.ranks import environment
 

@@ -25,6 +25,13 @@ def golden():
     return {group: np.load(GOLDEN / f"{group}.npz") for group in ("a_paws_loss", "b_contrastive")}
 
 
+def ids_of(rows: np.ndarray) -> tuple[torch.Tensor, int, float]:
+    """Class ids, number of classes and smoothing of smoothed one-hot rows (S, C)."""
+    found = torch.tensor(rows.argmax(1)), rows.shape[1], rows.shape[1] * float(rows.min())
+    assert np.allclose(smoothed_one_hot(*found, torch.float64).numpy(), rows, rtol=0, atol=1e-15)
+    return found
+
+
 def agree(ours: torch.Tensor, theirs: np.ndarray, tolerance: float) -> None:
     # A loss near zero is the log of a number near one, which float32 resolves to 6e-8.
     floor = 1.2e-7 if theirs.dtype == np.float32 else 1e-15
@@ -35,12 +42,21 @@ def agree(ours: torch.Tensor, theirs: np.ndarray, tolerance: float) -> None:
 @pytest.mark.parametrize("case", cases("a_paws_loss"), ids=lambda c: c["name"])
 def test_paws_loss_and_gradients_equal_the_published_ones(golden, case, precision):
     arrays, name = golden["a_paws_loss"], case["name"]
-    z, h, labels = (torch.tensor(arrays[f"{name}/{x}"], dtype=DTYPES[precision]) for x in ("z", "h", "labels"))
+    z, h = (torch.tensor(arrays[f"{name}/{x}"], dtype=DTYPES[precision]) for x in ("z", "h"))
+    labels, classes, smoothing = ids_of(arrays[f"{name}/labels"])
     z.requires_grad_()
     supports, batch = case["num_support"], case["u_batch"]
     targets = torch.cat([h[supports + batch : supports + 2 * batch], h[supports : supports + batch]])
     cross_entropy, entropy = paws_loss(
-        z[supports:], z[:supports], targets, h[:supports], labels, temperature=case["tau"], sharpening=case["T"]
+        z[supports:],
+        z[:supports],
+        targets,
+        h[:supports],
+        labels,
+        classes,
+        smoothing=smoothing,
+        temperature=case["tau"],
+        sharpening=case["T"],
     )
     for part, loss in (("loss", cross_entropy), ("total", cross_entropy + (entropy if case["me_max"] else 0))):
         (grad,) = torch.autograd.grad(loss, z, retain_graph=True)
@@ -59,7 +75,8 @@ def test_contrastive_losses_and_gradients_equal_the_published_ones(golden, case,
     if case["kind"] == "ntxent":
         loss = nt_xent(z, case["temperature"])
     else:
-        loss = suncet(z, torch.tensor(arrays[f"{name}/labels"]), case["temperature"])
+        labels, classes, smoothing = ids_of(arrays[f"{name}/labels"])
+        loss = suncet(z, labels, classes, case["temperature"], smoothing=smoothing)
     (grad,) = torch.autograd.grad(loss, z)
     if abs(arrays[f"{name}/loss_f64"]) > 1e-9:
         agree(loss, arrays[f"{name}/loss_{precision}"], LOSS_TOLERANCE[precision])
@@ -88,11 +105,12 @@ def sharper(p, temperature):
 def small():
     draws = torch.Generator().manual_seed(1)
     z, h = (torch.randn(6 + 4 * 3, 5, generator=draws, dtype=torch.float64) for _ in range(2))
-    return z, h, smoothed_one_hot(torch.arange(6) % 3, 3, 0.1, torch.float64)
+    return z, h, torch.arange(6) % 3
 
 
 def test_paws_loss_equals_a_loop_over_algorithm_1(small):
-    z, h, labels = small
+    z, h, ids = small
+    labels = smoothed_one_hot(ids, 3, 0.1, torch.float64)
     batch, supports = 3, 6  # two large and two small views of three images
     target = [sharper(vote(h[supports + i], h[:supports], labels, 0.2), 0.25) for i in range(2 * batch)]
     expected, rows = 0.0, []
@@ -105,7 +123,7 @@ def test_paws_loss_equals_a_loop_over_algorithm_1(small):
             rows.append(sharper(p, 0.25))
     mean = np.mean(rows, axis=0)
     targets = torch.cat([h[9:12], h[6:9]])
-    cross_entropy, entropy = paws_loss(z[6:], z[:6], targets, h[:6], labels, temperature=0.2, sharpening=0.25)
+    cross_entropy, entropy = paws_loss(z[6:], z[:6], targets, h[:6], ids, 3, smoothing=0.1, temperature=0.2, sharpening=0.25)
     assert cross_entropy.item() == pytest.approx(expected, rel=1e-12)
     assert entropy.item() == pytest.approx(float((mean * np.log(mean)).sum()), rel=1e-12)
 
@@ -128,13 +146,13 @@ def test_full_gradient_of_nt_xent_is_about_twice_the_detached_one(small):
 
 
 def test_suncet_equals_a_loop(small):
-    z, labels = small[0][:6], small[2]
+    z, labels = small[0][:6], smoothed_one_hot(small[2], 3, 0.1, torch.float64)
     expected = 0.0
     for i in range(6):
         others = [j for j in range(6) if j != i]
         p = vote(z[i], z[others], labels[others], 0.3)
         expected -= sum(float(t) * math.log(q) for t, q in zip(labels[i], p, strict=True)) / 6
-    assert suncet(z, labels, 0.3).item() == pytest.approx(expected, rel=1e-12)
+    assert suncet(z, small[2], 3, 0.3, smoothing=0.1).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_soft_nn_takes_any_label_rows_and_rows_sum_to_one(small):
@@ -144,36 +162,44 @@ def test_soft_nn_takes_any_label_rows_and_rows_sum_to_one(small):
     p = soft_nn(z[6:], z[:6], labels, 0.2)
     torch.testing.assert_close(p, torch.tensor([vote(q, z[:6], labels, 0.2) for q in z[6:]], dtype=torch.float64))
     torch.testing.assert_close(p.sum(1), torch.ones(12, dtype=torch.float64))
-    targets = torch.cat([z[9:12], z[6:9]])
-    loss, _ = paws_loss(z[6:12], z[:6], targets, z[:6], labels, temperature=0.2)
-    t = sharpen(soft_nn(targets, z[:6], labels, 0.2))
-    expected = -(t.masked_fill(t < 1e-4, 0) * p[:6].log()).sum(1).mean()
-    torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_small_temperatures_give_finite_losses_and_gradients_under_autocast(smoothing, dtype):
     z = torch.randn(40, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    labels = smoothed_one_hot(torch.arange(12) % 4, 4, smoothing)
+    labels = torch.arange(12) % 4
     with torch.autocast("cpu", dtype=torch.bfloat16):
         x = z.to(dtype)
         targets = torch.cat([x[19:26], x[12:19]]).detach()
         losses = [
-            *paws_loss(x[12:], x[:12], targets, x[:12].detach(), labels, temperature=0.005),
+            *paws_loss(x[12:], x[:12], targets, x[:12].detach(), labels, 4, smoothing=smoothing, temperature=0.005),
             nt_xent(x[12:], 0.005),
-            suncet(x[:12], labels, 0.005),
+            suncet(x[:12], labels, 4, 0.005, smoothing=smoothing),
         ]
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses)
     (grad,) = torch.autograd.grad(sum(losses), z)
     assert grad.isfinite().all() and grad.abs().max() > 0
 
 
+def test_a_class_without_a_vote_gets_the_smoothing_alone():
+    z = torch.randn(10, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64).requires_grad_()
+    ids = torch.tensor([0, 2, 0, 2])  # of three classes
+    loss, entropy = paws_loss(z[4:], z[:4], z[4:].roll(3, 0), z[:4], ids, 3, smoothing=0.3, temperature=0.5)
+    p = soft_nn(z[4:], z[:4], smoothed_one_hot(ids, 3, 0.3, torch.float64), 0.5)
+    torch.testing.assert_close(p[:, 1], torch.full((6,), 0.1, dtype=torch.float64))
+    torch.testing.assert_close(loss, -(sharpen(p).detach().roll(3, 0) * p.log()).sum(1).mean())
+    hard, _ = paws_loss(z[4:], z[:4], z[4:].roll(3, 0), z[:4], ids, 3, temperature=0.5)
+    for value in (loss + entropy, hard):
+        (grad,) = torch.autograd.grad(value, z, retain_graph=True)
+        assert grad.isfinite().all()
+
+
 def test_small_temperature_agrees_with_float64():
     z = torch.randn(26, 8, generator=torch.Generator().manual_seed(3))
-    labels = smoothed_one_hot(torch.arange(12) % 4, 4)
+    labels = torch.arange(12) % 4
     single, double = (
-        paws_loss(x[12:], x[:12], x[12:].roll(7, 0), x[:12], labels.to(x.dtype), temperature=0.005)[0] for x in (z, z.double())
+        paws_loss(x[12:], x[:12], x[12:].roll(7, 0), x[:12], labels, 4, temperature=0.005)[0] for x in (z, z.double())
     )
     assert single.item() == pytest.approx(double.item(), rel=1e-4)
 
@@ -190,3 +216,4 @@ def test_me_max_is_minus_entropy_and_a_divergence_from_a_prior():
 def test_smoothed_one_hot():
     expected = torch.tensor([[0.05, 0.05, 0.05, 0.85], [0.85, 0.05, 0.05, 0.05]])
     torch.testing.assert_close(smoothed_one_hot(torch.tensor([3, 0]), 4, 0.2), expected)
+    torch.testing.assert_close(smoothed_one_hot(torch.arange(6) % 3, 3, 0.1).sum(1), torch.ones(6))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,15 +13,15 @@ from torch import Tensor, nn
 from paws.classifiers.paws_ensemble import head
 from paws.classifiers.problem import Problem
 from paws.config.options import FitOptions
-from paws.config.schema import PawsRecipe
+from paws.config.schema import Optim
 from paws.data.features import FeatureBank
 from paws.data.source import Source
 from paws.data.support import SupportSampler
-from paws.methods.paws import train
+from paws.methods.paws import Paws, PawsSettings
 from paws.models.encoder import Encoder
-from paws.optim import build_optimizer, parameter_groups, warmup_cosine
 from paws.seeds import seed_of
-from paws.train.run import Rhythm, Run
+from paws.train.intervals import Intervals
+from paws.train.run import Run
 from paws.voting import floor
 
 
@@ -45,6 +44,12 @@ class HeadSettings:
     me_max: float = 1.0
     dropout: float = 0.0
     noise: float = 0.0
+
+    @property
+    def optim(self) -> Optim:
+        """AdamW in one epoch of all steps, after a twentieth of warm-up."""
+        warmup = (self.steps // 20) / self.steps
+        return Optim(name="adamw", lr=self.lr, weight_decay=self.weight_decay, epochs=1, warmup_epochs=warmup)
 
 
 def settings_for(problem: Problem) -> HeadSettings:
@@ -105,20 +110,12 @@ def train_head(
         sampler=sampler,
         smoothing=settings.smoothing,
         seed=seed,
+        steps_per_epoch=settings.steps,
     )
-    recipe = PawsRecipe(temperature=settings.temperature, sharpening=settings.sharpening, me_max=settings.me_max)
-    with Run(device, rhythm=Rhythm(log=50), quiet=True, listener=listener) as run:
-        optimizer = build_optimizer("adamw", parameter_groups(encoder, settings.weight_decay), lr=settings.lr)
-        rate = partial(
-            warmup_cosine,
-            start_lr=0.0,
-            lr=settings.lr,
-            final_lr=0.0,
-            warmup_steps=settings.steps // 20,
-            total_steps=settings.steps,
-        )
-        model = run.start(encoder, optimizer, rate, total_steps=settings.steps, steps_per_epoch=settings.steps)
-        train(run, model, source, recipe, problem.class_prior)
+    recipe = PawsSettings(temperature=settings.temperature, sharpening=settings.sharpening, me_max=settings.me_max)
+    with Run(device, intervals=Intervals(log=50), quiet=True, listener=listener) as run:
+        run.start(Paws(encoder, source, recipe, prior=problem.class_prior), settings.optim)
+        run.train()
     return network.eval().requires_grad_(False).cpu()
 
 

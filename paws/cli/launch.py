@@ -39,6 +39,7 @@ def launch(
     dry_run: Annotated[bool, typer.Option(help="show what would be submitted")] = False,
 ) -> None:
     """Train one or more configs as SLURM jobs that survive preemption and the end of their time."""
+    import paws.methods  # noqa: F401, their settings are part of a card
     from paws.cli.slurm import Resources, jobs_of, read_list, submit
     from paws.suncet import load_card
 

@@ -61,7 +61,7 @@ def _draw(
     seed: int,
     validation: int | None,
 ) -> None:
-    from paws.data.datasets import FileSet, load_dataset
+    from paws.data.datasets import load_dataset
     from paws.data.splits import draw_validation, labelled, write_split
 
     file = file.expanduser()
@@ -70,11 +70,10 @@ def _draw(
         if path.exists():
             raise InputError(f"{path}: exists already; remove it or choose another name")
     train = load_dataset(dataset, root, "train")
-    names = train.names if isinstance(train, FileSet) else None
     chosen = labelled(train.labels, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
     parts = {file: chosen}
     if validation:
         parts[held_out_file] = draw_validation(train.labels, chosen, validation, seed=seed, classes=train.classes)
     for path, rows in parts.items():
-        write_split(path, rows, names)
+        write_split(path, rows, train.names)
         print(f"{path}: {len(rows)} of {len(train)} training images, {len(train.classes)} classes")

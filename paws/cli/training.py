@@ -50,7 +50,7 @@ def train(
     from paws.runs.files import write_text
     from paws.suncet import load_card, without_gpu
     from paws.train.compare import baselines, check_comparable
-    from paws.train.means import Diverged
+    from paws.train.running_means import Diverged
     from paws.train.signals import Interrupted
 
     main = place().rank == 0
@@ -98,7 +98,8 @@ def evaluate(
 ) -> None:
     """Evaluate a training run, or a published checkpoint, on the held-out split."""
     if suncet_checkpoint is not None:
-        from paws.suncet import evaluate_checkpoint, load_card
+        from paws.suncet import load_card
+        from paws.train.published import evaluate_checkpoint
 
         network = {"model.name": arch, "model.output_dim": output_dim, "model.prediction_head": pred_head}
         given = [f"{key}={value}" for key, value in network.items() if value is not None]
@@ -126,6 +127,7 @@ def convert(
     ] = None,
 ) -> None:
     """Write a config of the published code as a card; what has no meaning here is named in its comments."""
+    import paws.methods  # noqa: F401, their settings are part of a card
     from paws.config.cards import from_mapping, read_yaml
     from paws.runs.files import write_text
     from paws.suncet import card_text, convert_config, is_suncet_config
@@ -148,11 +150,12 @@ def schema(
     ] = False,
 ) -> None:
     """Print the JSON schema of the configs, for editors."""
+    import paws.methods  # noqa: F401, their settings are part of it
     from paws.config.page import options_page
-    from paws.config.schema import RECIPES, Config
+    from paws.config.schema import Config, Recipe
 
     if markdown:
-        print(options_page(RECIPES))
+        print(options_page(Recipe.known))
         return
     print(json.dumps(Config.model_json_schema(), indent=1))
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from paws.config.schema import RECIPES, Config
+from paws.config.schema import DEFAULT_RECIPE, Config, Recipe
 from paws.errors import InputError
 
 
@@ -61,21 +61,21 @@ def merge_overrides(values: dict[str, Any], overrides: list[str] | tuple[str, ..
 
 
 def from_mapping(values: dict[str, Any], source: str = "config") -> Config:
-    """A checked config from a mapping; ``source`` names it in errors."""
-    recipe = values.get("recipe")
-    if isinstance(recipe, dict) and "name" not in recipe:
-        values = {**values, "recipe": {"name": "paws", **recipe}}
+    """A checked config from a mapping; ``source`` names it in errors.
+
+    Its recipe must be known: ``paws.methods`` is imported first.
+    """
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{source}: {_explain(fault)}" for fault in error.errors())) from error
+        raise InputError("\n".join(f"{source}: {_explain(fault, values)}" for fault in error.errors())) from error
 
 
-def _explain(fault: Any) -> str:
-    where = [str(part) for part in fault["loc"] if part not in RECIPES]
+def _explain(fault: Any, values: dict[str, Any]) -> str:
+    where = [str(part) for part in fault["loc"]]
     key = ".".join(where)
     if fault["type"] == "extra_forbidden":
-        known = _keys(where[:-1], fault["loc"])
+        known = _keys(where[:-1], values)
         near = difflib.get_close_matches(where[-1], known, 1)
         hint = f"did you mean {'.'.join([*where[:-1], near[0]])}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {key}; {hint}"
@@ -83,11 +83,11 @@ def _explain(fault: Any) -> str:
     return f"{key}: {fault['msg']}{given}"
 
 
-def _keys(section: list[str], location: tuple[Any, ...]) -> list[str]:
+def _keys(section: list[str], values: dict[str, Any]) -> list[str]:
+    """The keys that a section has; of a recipe those of the one that ``values`` name."""
     model: Any = Config
     for part in section:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if part == "recipe":
-            annotation = RECIPES.get(next((p for p in location if p in RECIPES), "paws"))
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else Config
+        model = model.model_fields[part].annotation
+        if model is Recipe:
+            model = Recipe.known[values["recipe"].get("name", DEFAULT_RECIPE)]
     return sorted(model.model_fields)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Union, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError, core_schema
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+
+DEFAULT_RECIPE = "paws"
 
 
 class Section(BaseModel):
@@ -102,49 +105,54 @@ class Optim(Section):
     groups: Literal["module", "suncet"] = Field("module", description="how norm parameters are found")
 
 
-class PawsRecipe(Section):
-    """PAWS pre-training (arXiv 2104.13963)."""
+class Recipe(Section):
+    """Settings of a training method. A subclass is known from its definition on, by its ``name: Literal[...]`` with a default.
 
-    name: Literal["paws"] = "paws"
-    temperature: Positive = Field(0.1, description="by which the cosines of the vote are divided")
-    sharpening: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="temperature that sharpens the targets")
-    me_max: NonNegative = Field(1.0, description="weight of mean-entropy maximisation; 0 turns it off")
-    sharpening_warmup: NonNegative = Field(0.0, description="epochs in which sharpening goes from 1 to its value")
-    nt_xent: NonNegative = Field(0.0, description="weight of NT-Xent on the two large views; 0, the paper's method, without it")
-    nt_xent_temperature: Positive = Field(0.1, description="by which NT-Xent's cosines are divided")
-    nt_xent_alone: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="first share of steps with NT-Xent alone")
+    The subclasses stand in the methods' files (paws.methods), which whoever reads cards imports first.
+    """
 
-    @model_validator(mode="after")
-    def _alone_with_something(self) -> PawsRecipe:
-        if self.nt_xent_alone and not self.nt_xent:
-            raise ValueError("nt_xent_alone needs a weight nt_xent above 0")
-        return self
+    known: ClassVar[dict[str, type[Recipe]]] = {}
 
+    name: str
 
-class SimclrCtRecipe(Section):
-    """SimCLR with SuNCEt on the support batch for the first epochs (arXiv 2006.10803)."""
-
-    name: Literal["simclr_ct"]
-    temperature: Positive = Field(0.1, description="by which the cosines of the losses are divided")
-    supervised_epochs: Count = Field(100, description="epochs with the SuNCEt term")
-    key_gradient: bool = Field(False, description="take NT-Xent's gradient through the keys too")
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Enter the subclass by its name; ValueError for a name that another class has."""
+        name = cls.model_fields["name"].default
+        former = Recipe.known.setdefault(name, cls)
+        if (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"recipe {name!r} is {former.__module__}.{former.__qualname__} already")
+        Recipe.known[name] = cls
 
 
-class SnnFinetuneRecipe(Section):
-    """SuNCEt fine-tuning of a pre-trained encoder on the labelled images."""
+class _OfItsName:
+    """A recipe from a mapping: validated, and described in the JSON schema, by the class that its ``name`` stands for."""
 
-    name: Literal["snn_finetune"]
-    temperature: Positive = Field(0.1, description="by which the cosines of the losses are divided")
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        serialise = core_schema.plain_serializer_function_ser_schema(
+            lambda recipe, info: recipe.model_dump(mode=info.mode), info_arg=True
+        )
+        return core_schema.no_info_plain_validator_function(_recipe, serialization=serialise)
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"oneOf": [handler(recipe.__pydantic_core_schema__) for recipe in Recipe.known.values()]}
 
 
-class FinetuneRecipe(Section):
-    """Cross-entropy fine-tuning of a classifier on the labelled images."""
+def _dumped(recipe: Recipe, info: core_schema.SerializationInfo) -> dict[str, Any]:
+    return recipe.model_dump(mode=info.mode)
 
-    name: Literal["finetune"]
-    classifier: Literal["projection", "backbone"] = Field("projection", description="what the classifier stands on")
-    probe: bool = Field(False, description="train the classifier alone on a frozen network")
-    zero_init: bool = Field(True, description="start the classifier's last layer at zero")
-    augmentation: Literal["light", "full"] = Field("light", description="crop and flip, or that of pre-training")
+
+def _recipe(value: Any) -> Recipe:
+    """``value``, or the recipe that a mapping describes; without a name PAWS."""
+    if isinstance(value, Recipe):
+        return value
+    if not isinstance(value, dict):
+        raise PydanticCustomError("recipe", "must be a mapping with a name")
+    name = value.get("name", DEFAULT_RECIPE)
+    if name not in Recipe.known:
+        known = ", ".join(map(repr, sorted(Recipe.known))) or "none: import paws.methods first"
+        raise PydanticCustomError("recipe", "name '{name}' is not one of {known}", {"name": name, "known": known})
+    return Recipe.known[name].model_validate(value)
 
 
 class Evaluate(Section):
@@ -183,18 +191,12 @@ class Log(Section):
     tensorboard: bool = Field(False, description="also write TensorBoard events (extra `tracking`)")
 
 
-Recipe = Annotated[
-    Union[PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe, FinetuneRecipe],  # noqa: UP007
-    Field(discriminator="name"),
-]
-
-
 class Config(Section):
     """A run: two top-level keys, and sections named by role."""
 
     seed: int = Field(0, description="from which all random draws follow")
     run_dir: Path = Field(Path("runs/paws"), description="folder that the run is written into")
-    recipe: Recipe = PawsRecipe()
+    recipe: Annotated[Recipe, _OfItsName()] = Field(default_factory=lambda: _recipe({}))
     data: Data = Data()
     views: Views = Views()
     support: Support = Support()
@@ -208,9 +210,3 @@ class Config(Section):
     def to_yaml(self) -> str:
         """The whole config as YAML, every default written out."""
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
-
-
-RECIPES: dict[str, type[Section]] = {
-    get_args(recipe.model_fields["name"].annotation)[0]: recipe
-    for recipe in (PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe, FinetuneRecipe)
-}

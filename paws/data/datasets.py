@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from paws.data.cifar import read_batch, read_class_names
 from paws.data.folder import FileSet, class_names, index_folder
 from paws.data.idx import find_idx, read_idx
+from paws.data.store import Images, ImageSet
 from paws.errors import InputError
 
 SPLITS = ("train", "test")
@@ -32,18 +32,6 @@ FASHION_CLASSES = (
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """Images in memory: ``images`` uint8 (N, C, H, W), ``labels`` int64 (N,), ``classes`` (names)."""
-
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass(frozen=True)
 class DatasetInfo:
     """What is known of a dataset before it is loaded. ``mean`` and ``std``: per channel, of images scaled to [0, 1]."""
 
@@ -53,10 +41,10 @@ class DatasetInfo:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     num_classes: int | None  # None: as many as there are class folders
-    loader: Callable[[Path | None, str, Path | None], ImageSet | FileSet]
+    loader: Callable[[Path | None, str, Path | None], Images]
 
 
-def load_dataset(name: str, root: str | Path | None, split: str, *, cache_dir: str | Path | None = None) -> ImageSet | FileSet:
+def load_dataset(name: str, root: str | Path | None, split: str, *, cache_dir: str | Path | None = None) -> Images:
     """The ``train`` or ``test`` images of a dataset of the table: in memory, or as files for ``folder``.
 
     ``root`` is the folder with its files (None: where the dataset's package puts them). ``cache_dir`` keeps the

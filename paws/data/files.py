@@ -79,10 +79,10 @@ class FileBank:
 
 
 def plain_batches(
-    paths: Sequence[str], rows: Sequence[int], view: EvalView, *, batch_size: int, device: torch.device, workers: int = 0
+    paths: Sequence[str], view: EvalView, *, batch_size: int, device: torch.device, workers: int = 0
 ) -> Iterator[Tensor]:
-    """Normalised evaluation views (B, 3, size, size) of the files ``rows``, in order."""
-    images: Dataset[Tensor] = _PlainImages(paths, rows, view)
+    """Normalised evaluation views (B, 3, size, size) of the files, in order."""
+    images: Dataset[Tensor] = _PlainImages(paths, view)
     loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
     for batch in loader:
         yield colour.normalise(batch.to(device, non_blocking=True).float() / 255, view.mean, view.std)
@@ -138,14 +138,14 @@ def _finish(images: Tensor, view: View, draws: Generator) -> Tensor:
 class _PlainImages(Dataset[Tensor]):
     """Short side to ``resize``, then the central ``size`` pixels, as the published evaluations do."""
 
-    def __init__(self, paths: Sequence[str], rows: Sequence[int], view: EvalView) -> None:
-        self.paths, self.rows, self.view = paths, rows, view
+    def __init__(self, paths: Sequence[str], view: EvalView) -> None:
+        self.paths, self.view = paths, view
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.paths)
 
     def __getitem__(self, i: int) -> Tensor:
-        file = ImageFile(self.paths[self.rows[i]])
+        file = ImageFile(self.paths[i])
         # half of what would do, so that the decoder's coarser scaling does not show
         image = file.decode(max_reduction=min(file.height, file.width) / (2 * self.view.resize))
         image = functional.resize(image, [self.view.resize], antialias=True)

@@ -10,15 +10,21 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from paws.data.formats import scan_images
+from paws.data.images import open_image
 from paws.errors import InputError
 from paws.runs.files import writing
+
+if TYPE_CHECKING:
+    from paws.data.files import FileBank
+    from paws.data.views import EvalView, MultiCrop, View
 
 CACHE_VERSION = 2
 
@@ -87,6 +93,28 @@ class FileSet:
         names = [self.names[i] for i in rows.tolist()]
         paths = Paths.of(self.paths.root, names) if isinstance(self.paths, Paths) else names
         return FileSet(paths, self.labels[rows], self.classes)
+
+    def batches(self, view: EvalView, *, batch_size: int, device: torch.device, workers: int = 0) -> Iterator[Tensor]:
+        """Normalised evaluation views (B, 3, size, size), decoded by ``workers`` processes."""
+        from paws.data.files import plain_batches
+
+        return plain_batches(self.paths, view, batch_size=batch_size, device=device, workers=workers)
+
+    def bank(self, views: MultiCrop | None, support_view: View | None, support_views: int, *, device: torch.device) -> FileBank:
+        """Files decoded and cropped by loader workers, their colours drawn on the device."""
+        from paws.data.files import FileBank
+
+        return FileBank(self.paths, views, support_view, support_views, device=device)
+
+    def open(self, i: int, side: int) -> Image.Image:
+        """The picture in file ``i``, a large JPEG at a reduced scale. Raises InputError when it cannot be read."""
+        return open_image(self.paths[i], side)
+
+    def readable(self, *, skip: bool, cache_dir: str | Path | None, workers: int) -> tuple[FileSet, Tensor]:
+        """The set without files that cannot be decoded (see ``paws.data.broken``): all ranks must call this."""
+        from paws.data.broken import without_broken
+
+        return without_broken(self, skip=skip, cache_dir=cache_dir, workers=workers)
 
 
 def index_folder(root: str | Path, cache_dir: str | Path | None = None, classes: tuple[str, ...] | None = None) -> FileSet:

@@ -217,3 +217,13 @@ def _to_mode(image: Image.Image, mode: str, limits: Range | None) -> Image.Image
         white.alpha_composite(image)
         image = white
     return image if image.mode == mode else image.convert(mode)
+
+
+def open_image(path: str | Path, side: int) -> Image.Image:
+    """The picture in a file, a large JPEG decoded at a reduced scale, whose shorter side is ``side`` pixels or more.
+
+    Raises InputError when it cannot be read.
+    """
+    file = ImageFile(path)
+    pixels = file.decode(max_reduction=min(file.height, file.width) / side)
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())

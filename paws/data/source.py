@@ -26,7 +26,8 @@ class Batch:
     views: list[Tensor]  # [(B, ...)] * n, large views first; empty when only a support set is asked for
     support: list[Tensor]  # [(S, ...)] * V; empty without a sampler
     indices: Tensor  # (B,) int64 which images the views are of
-    classes: Tensor  # (classes per batch,) int64 the class ids that the columns of the label matrix stand for
+    classes: Tensor  # (classes per batch,) int64 the classes that the ids of ``Source.labels`` stand for on this rank
+    step: int = 0  # from 0
 
 
 class Bank(Protocol):
@@ -103,15 +104,18 @@ class Source:
         self.seed, self.rank, self.world_size, self.workers = seed, rank, world_size, workers
         self.pass_length = max(1, len(self.pool) // (batch_size * world_size)) if batch_size else 1
         self.steps_per_epoch = steps_per_epoch or self.pass_length
-        self.labels: Tensor | None = None  # (world_size * V * S, C) label rows of the supports of all ranks
+        self.smoothing = smoothing
+        self.labels = torch.empty(0, dtype=torch.int64)  # (world_size * V * S,) class ids of the supports of all ranks
+        self.num_classes = 0  # that the ids count
         if sampler is not None:
+            unique = sampler.unique_classes
+            self.num_classes = sampler.classes_per_batch * (world_size if unique else 1)
             self.labels = support_labels(
                 sampler.classes_per_batch,
                 sampler.images_per_class,
                 support_views,
                 world_size=world_size,
-                unique_classes=sampler.unique_classes,
-                smoothing=smoothing,
+                unique_classes=unique,
             )
         self._order: tuple[int, Tensor] = (-1, self.pool)
 
@@ -120,7 +124,7 @@ class Source:
         """The effective batch: images and support samples (each view counts) of all ranks in a step."""
         return {
             "images_per_step": self.batch_size * self.world_size,
-            "supports_per_step": 0 if self.labels is None else len(self.labels),
+            "supports_per_step": len(self.labels),
         }
 
     def indices(self, step: int) -> Tensor:
@@ -144,7 +148,7 @@ class Source:
         """The batches of ``steps``, made as they are asked for (read ahead when there are workers)."""
         for step, (indices, classes, read) in zip(steps, self._read(steps), strict=True):
             views, support = self.bank.views(read, (self.seed, step, self.rank))
-            yield Batch(views, support, indices, classes)
+            yield Batch(views, support, indices, classes, step)
 
     def _read(self, steps: Sequence[int]) -> Iterator[Any]:
         if not self.workers:

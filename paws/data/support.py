@@ -1,4 +1,4 @@
-"""Class-balanced support sets (arXiv 2104.13963, section 3): the labelled images of a step, and their label matrix."""
+"""Class-balanced support sets (arXiv 2104.13963, section 3): the labelled images of a step, and their class ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from paws.errors import InputError
-from paws.losses import smoothed_one_hot
 from paws.seeds import python_random
 
 
@@ -88,25 +87,16 @@ class SupportSampler:
 
 
 def support_labels(
-    classes_per_batch: int,
-    images_per_class: int,
-    views: int = 1,
-    *,
-    world_size: int = 1,
-    unique_classes: bool = False,
-    smoothing: float = 0.0,
-    dtype: torch.dtype = torch.float32,
+    classes_per_batch: int, images_per_class: int, views: int = 1, *, world_size: int = 1, unique_classes: bool = False
 ) -> Tensor:
-    """The label rows (world_size * views * S, C) of the support sets of all ranks; they are the same in every step.
+    """The class ids (world_size * views * S,) int64 of the support sets of all ranks; they are the same in every step.
 
-    Rows: rank by rank, within it view by view, within it position by position. Columns stand for places in the windows
-    of classes: C = classes_per_batch when the ranks share them, world_size * classes_per_batch when they do not.
-    Each row sums to 1.
+    Rank by rank, within it view by view, within it position by position. An id is a place in the ranks' windows of classes:
+    one of classes_per_batch when the ranks share the window, of world_size * classes_per_batch when they do not.
     """
     place = torch.arange(classes_per_batch).repeat(images_per_class * views)  # (views * S,)
     first = torch.arange(world_size)[:, None] * (classes_per_batch if unique_classes else 0)
-    num_columns = classes_per_batch * (world_size if unique_classes else 1)
-    return smoothed_one_hot((first + place).flatten(), num_columns, smoothing, dtype)
+    return (first + place).flatten()
 
 
 def check_every_class(labels: Tensor, num_classes: int, names: Sequence[str] | None = None) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paws.data.broken import without_broken
-from paws.data.datasets import DATASETS, DatasetInfo, FileSet, ImageSet, has_test, load_dataset
+from paws.data.datasets import DATASETS, DatasetInfo, has_test, load_dataset
 from paws.data.splits import check_disjoint, labelled, only_labelled, read_split
+from paws.data.store import Images
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Task:
     """What a recipe trains and is evaluated on."""
 
     info: DatasetInfo
-    train: ImageSet | FileSet
+    train: Images
     labelled: Tensor  # (M,) int64 indices into train
     validation: Tensor  # (V,) int64 indices into train, held out; empty without a validation split
-    test: ImageSet | FileSet | None  # None where the dataset has no held-out split
+    test: Images | None  # None where the dataset has no held-out split
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,17 +56,16 @@ def load_task(
     """
     train = load_dataset(dataset, root, "train", cache_dir=cache_dir)
     test = load_dataset(dataset, root, "test", cache_dir=cache_dir) if has_test(dataset, root) else None
-    names = train.names if isinstance(train, FileSet) else None
     draw = partial(labelled, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
-    chosen = draw(train.labels, file=file, names=names)
-    held_out = read_split(validation, len(train), names) if validation is not None else torch.empty(0, dtype=torch.int64)
-    if isinstance(train, FileSet):
-        readable = partial(without_broken, skip=skip_broken, cache_dir=cache_dir, workers=workers)
-        train, position = readable(train)
-        test = readable(test)[0] if isinstance(test, FileSet) else test
-        # split files count all images, draws only the readable ones
-        chosen = draw(train.labels) if file is None else _moved(chosen, position)
-        held_out = _moved(held_out, position)
+    chosen = draw(train.labels, file=file, names=train.names)
+    empty = torch.empty(0, dtype=torch.int64)
+    held_out = empty if validation is None else read_split(validation, len(train), train.names)
+    train, position = train.readable(skip=skip_broken, cache_dir=cache_dir, workers=workers)
+    if test is not None:
+        test, _ = test.readable(skip=skip_broken, cache_dir=cache_dir, workers=workers)
+    # split files count all images, draws only the readable ones
+    chosen = draw(train.labels) if file is None else _moved(chosen, position)
+    held_out = _moved(held_out, position)
     if validation is not None:
         check_disjoint(chosen, held_out, validation)
     return Task(DATASETS[dataset], train, chosen, held_out, test)

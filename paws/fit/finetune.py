@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from paws.classifiers.calibration import inverse_temperature_for
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble
-from paws.config.schema import PawsRecipe
+from paws.config.schema import Optim
 from paws.data.files import FileBank
 from paws.data.folder import FileSet
 from paws.data.source import Source
@@ -29,14 +28,14 @@ from paws.data.views import MultiCrop, View
 from paws.errors import InputError
 from paws.fit.choice import score
 from paws.fit.fit import Fitted
-from paws.methods.paws import train
+from paws.methods.paws import Paws, PawsSettings
 from paws.models.encoder import Encoder
 from paws.models.frozen import Frozen
-from paws.optim import build_optimizer, parameter_groups, warmup_cosine
 from paws.runs.files import write_text
 from paws.runs.log import read_metrics
 from paws.runs.temporary import remove
-from paws.train.run import Rhythm, Run
+from paws.train.intervals import Intervals
+from paws.train.run import Run
 
 BATCH = 32  # unlabelled images a step, in two views each
 SUPPORT = 64  # labelled images a step, at most, unless there are more classes
@@ -100,15 +99,14 @@ def finetune(
     backbone = copy.deepcopy(frozen.model.backbone).requires_grad_(True)
     encoder = Encoder(backbone, head).to(device)
     source = _source(files, pool, frozen, mirror, seed, device, workers)
-    steps, total = source.steps_per_epoch, epochs * source.steps_per_epoch
     folder.mkdir(parents=True, exist_ok=True)
     write_text(marker, key)
-    run = Run(torch.device(device), folder=folder / "run", rhythm=Rhythm(log=5), quiet=quiet, resume=True)
-    with run:
-        optimizer = build_optimizer("adamw", parameter_groups(encoder, HeadSettings.weight_decay), lr=LR)
-        rate = partial(warmup_cosine, start_lr=0.0, lr=LR, final_lr=0.0, warmup_steps=total // 10, total_steps=total)
-        model = run.start(encoder, optimizer, rate, total_steps=total, steps_per_epoch=steps)
-        train(run, model, source, PawsRecipe(temperature=head.predictor.temperature, sharpening=HeadSettings.sharpening))
+    settings = PawsSettings(temperature=head.predictor.temperature, sharpening=HeadSettings.sharpening)
+    warmup = epochs * source.steps_per_epoch // 10 / source.steps_per_epoch
+    optim = Optim(name="adamw", lr=LR, weight_decay=HeadSettings.weight_decay, epochs=epochs, warmup_epochs=warmup)
+    with Run(torch.device(device), folder=folder / "run", intervals=Intervals(log=5), quiet=quiet, resume=True) as run:
+        run.start(Paws(encoder, source, settings), optim)
+        run.train()
     encoder.eval().requires_grad_(False).cpu()
     return frozen.with_weights(backbone.state_dict()), head.predictor, read_metrics(folder / "run")
 

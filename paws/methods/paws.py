@@ -2,70 +2,98 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from paws.config.schema import Config, PawsRecipe
-from paws.data.source import Source
+from paws.config.schema import Config, NonNegative, Positive, Recipe
+from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import gather, mean, rank
 from paws.losses import nt_xent, paws_loss
-from paws.train.results import judge_pretraining, soft_nn_result
-from paws.train.run import Run
-from paws.train.setup import encoder_of, large_view, multi_crop, source_of, start
+from paws.methods.base import Method
+from paws.methods.build import large_view, multi_crop, source_of
 
 
-def train(run: Run, encoder: nn.Module, source: Source, recipe: PawsRecipe, prior: Tensor | None = None) -> None:
-    """All steps of a PAWS run; every step draws a fresh class-balanced support set.
+class PawsSettings(Recipe):
+    """PAWS pre-training (arXiv 2104.13963)."""
 
-    B unlabelled images, n small views, S support images in V views, W ranks, C classes, D embedding. ``prior`` (C,) are the
-    class frequencies that me-max expects; uniform when absent.
-    """
-    assert source.labels is not None
-    labels = source.labels.to(run.device)  # (W*V*S, C)
-    for batch in run.batches(source):
-        voted = (run.step - recipe.nt_xent_alone * run.total_steps) / run.steps_per_epoch  # epochs; < 0: NT-Xent alone
-        with run.autocast():
-            h, z = encoder([*batch.support, *batch.views])  # before / after the prediction head, (V*S + (2+n)B, D)
-        h = h.detach()
-        supports = sum(map(len, batch.support))
+    name: Literal["paws"] = "paws"
+    temperature: Positive = Field(0.1, description="by which the cosines of the vote are divided")
+    sharpening: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="temperature that sharpens the targets")
+    me_max: NonNegative = Field(1.0, description="weight of mean-entropy maximisation; 0 turns it off")
+    sharpening_warmup: NonNegative = Field(0.0, description="epochs in which sharpening goes from 1 to its value")
+    nt_xent: NonNegative = Field(0.0, description="weight of NT-Xent on the two large views; 0, the paper's method, without it")
+    nt_xent_temperature: Positive = Field(0.1, description="by which NT-Xent's cosines are divided")
+    nt_xent_alone: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="first share of steps with NT-Xent alone")
+
+    @model_validator(mode="after")
+    def _alone_with_something(self) -> PawsSettings:
+        if self.nt_xent_alone and not self.nt_xent:
+            raise ValueError("nt_xent_alone needs a weight nt_xent above 0")
+        return self
+
+
+class Paws(Method):
+    """B unlabelled images, n small views, S support images in V views, W ranks, C classes, D embedding."""
+
+    title, Settings = "PAWS", PawsSettings
+
+    def __init__(
+        self, encoder: nn.Module, source: Source, settings: PawsSettings, *, epochs: int = 1, prior: Tensor | None = None
+    ) -> None:
+        """``prior`` (C,) are the class frequencies that me-max expects; uniform when absent."""
+        self.encoder, self.source, self.settings, self.prior = encoder, source, settings, prior
+        self.vote_begins = settings.nt_xent_alone * (epochs * source.steps_per_epoch)  # step
+        self.loss_settles = settings.nt_xent_alone * epochs + settings.sharpening_warmup
+
+    @classmethod
+    def build(cls, config: Config, task: Task, device: torch.device) -> Self:
+        """Pre-train the config's encoder on all its images."""
+        assert isinstance(config.recipe, PawsSettings)
+        source = source_of(config, task, device, views=multi_crop(config, task), support_view=large_view(config, task))
+        return cls(cls.network(config, task, device), source, config.recipe, epochs=config.optim.epochs)
+
+    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each view predicts the vote of the other view over a fresh class-balanced support set."""
+        h, z = self.encoder([*batch.support, *batch.views])  # before / after the prediction head, (V*S + (2+n)B, D)
+        supports, h = sum(map(len, batch.support)), h.detach()
         view1, view2 = h[supports:].split(len(batch.indices))[:2]
         cross_entropy, me_max = paws_loss(
             anchors=z[supports:],  # ((2+n)B, D)
             anchor_support=gather(z[:supports]),  # (W*V*S, D)
             targets=torch.cat([view2, view1]),  # each large view predicts the other one
             target_support=gather(h[:supports]),
-            labels=labels,
-            temperature=recipe.temperature,
-            sharpening=sharpening_at(recipe, voted),
-            prior=prior,
+            labels=self.source.labels.to(h.device),  # (W*V*S,)
+            num_classes=self.source.num_classes,
+            smoothing=self.source.smoothing,
+            temperature=self.settings.temperature,
+            sharpening=self.sharpening(batch.step),
+            prior=self.prior,
             mean_over_ranks=mean,
         )
-        loss, metrics = cross_entropy + recipe.me_max * me_max, {"cross_entropy": cross_entropy, "me_max": me_max}
-        if recipe.nt_xent:
-            large = z[supports : supports + 2 * len(batch.indices)]  # (2B, D)
-            contrastive = nt_xent(large, recipe.nt_xent_temperature, keys=gather(large), offset=rank() * len(large))
-            loss, metrics["nt_xent"] = float(voted >= 0) * loss + recipe.nt_xent * contrastive, contrastive
-        run.update(loss, **metrics)
+        loss = cross_entropy + self.settings.me_max * me_max
+        return self.with_nt_xent(
+            loss,
+            {"cross_entropy": cross_entropy, "me_max": me_max},
+            z[supports : supports + 2 * len(batch.indices)],
+            batch.step,
+        )
 
+    def sharpening(self, step: int) -> float:
+        """The sharpening temperature: from 1, where votes begin, to its value in ``sharpening_warmup`` epochs."""
+        target, warmup = self.settings.sharpening, self.settings.sharpening_warmup
+        epochs = max(0.0, (step - self.vote_begins) / self.source.steps_per_epoch)
+        return target if epochs >= warmup else 1 - (1 - target) * epochs / warmup
 
-def sharpening_at(recipe: PawsRecipe, voted: float) -> float:
-    """The sharpening temperature after ``voted`` epochs with votes: from 1 to its value in ``sharpening_warmup`` epochs."""
-    voted = max(0.0, voted)
-    if voted >= recipe.sharpening_warmup:
-        return recipe.sharpening
-    return 1 - (1 - recipe.sharpening) * voted / recipe.sharpening_warmup
-
-
-def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
-    """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours."""
-    assert isinstance(config.recipe, PawsRecipe)
-    encoder = encoder_of(config, task, run.device)
-    source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
-    changing = config.recipe.nt_xent_alone * config.optim.epochs + config.recipe.sharpening_warmup
-    run.judge = partial(judge_pretraining, run, encoder, config, task, changing_epochs=changing)
-    train(run, start(run, encoder, source, config.optim), source, config.recipe)
-    return soft_nn_result(encoder, config, task, run.device)
+    def with_nt_xent(
+        self, loss: Tensor, metrics: dict[str, Tensor], large: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """``loss``, which counts from where votes begin, plus NT-Xent of the large views (2B, D); beyond the paper."""
+        if not self.settings.nt_xent:
+            return loss, metrics
+        contrastive = nt_xent(large, self.settings.nt_xent_temperature, keys=gather(large), offset=rank() * len(large))
+        loss = float(step >= self.vote_begins) * loss + self.settings.nt_xent * contrastive
+        return loss, {**metrics, "nt_xent": contrastive}

@@ -2,54 +2,69 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import Literal, Self
 
-from torch import nn
+import torch
+from pydantic import Field
+from torch import Tensor, nn
 
-from paws.config.schema import Config, SimclrCtRecipe
-from paws.data.source import Source
+from paws.config.schema import Config, Count, Positive, Recipe
+from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import gather, rank
 from paws.errors import InputError
 from paws.losses import nt_xent, suncet
-from paws.train.results import judge_pretraining, soft_nn_result
-from paws.train.run import Run
-from paws.train.setup import check_positives, encoder_of, large_view, multi_crop, source_of, start
+from paws.methods.base import Method
+from paws.methods.build import check_positives, large_view, multi_crop, source_of
 
 
-def train(run: Run, encoder: nn.Module, source: Source, recipe: SimclrCtRecipe) -> None:
-    """All steps; B unlabelled images in two views, S support images in V views, W ranks, D embedding."""
-    assert source.labels is not None
-    labels = source.labels.to(run.device)  # (W*V*S, C)
-    for batch in run.batches(source):
-        with run.autocast():
-            _, z = encoder([*batch.views, *batch.support])  # (2B + V*S, D)
+class SimclrCtSettings(Recipe):
+    """SimCLR with SuNCEt on the support batch for the first epochs (arXiv 2006.10803)."""
+
+    name: Literal["simclr_ct"] = "simclr_ct"
+    temperature: Positive = Field(0.1, description="by which the cosines of both losses are divided")
+    supervised_epochs: Count = Field(100, description="epochs with the SuNCEt term")
+    key_gradient: bool = Field(False, description="take NT-Xent's gradient through the keys too")
+
+
+class SimclrCt(Method):
+    """B unlabelled images in two views, S support images in V views, W ranks, C classes, D embedding."""
+
+    title, Settings = "SimCLR+CT", SimclrCtSettings
+
+    def __init__(self, encoder: nn.Module, source: Source, settings: SimclrCtSettings) -> None:
+        self.encoder, self.source, self.settings = encoder, source, settings
+        self.loss_settles = settings.supervised_epochs
+
+    @classmethod
+    def build(cls, config: Config, task: Task, device: torch.device) -> Self:
+        """Pre-train the config's encoder; InputError for small views, or too few of the support images."""
+        assert isinstance(config.recipe, SimclrCtSettings)
+        if config.views.small:
+            raise InputError(f"views.small={config.views.small}: simclr_ct compares two large views; set views.small=0")
+        check_positives(config)
+        source = source_of(config, task, device, views=multi_crop(config, task), support_view=large_view(config, task))
+        return cls(cls.network(config, task, device), source, config.recipe)
+
+    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """NT-Xent on all images, and in the first epochs SuNCEt; supports always pass through the batch norms."""
+        _, z = self.encoder([*batch.views, *batch.support])  # (2B + V*S, D)
         unlabelled, supports = z.split([2 * len(batch.indices), len(z) - 2 * len(batch.indices)])
         contrastive = nt_xent(
             unlabelled,
-            recipe.temperature,
+            self.settings.temperature,
             keys=gather(unlabelled),  # (W*2B, D)
             offset=rank() * len(unlabelled),
-            key_gradient=recipe.key_gradient,
+            key_gradient=self.settings.key_gradient,
         )
-        supervised = suncet(supports, labels, recipe.temperature, keys=gather(supports), offset=rank() * len(supports))
-        with_labels = float(run.epoch < recipe.supervised_epochs)  # supports always pass through the batch norms
-        run.update(contrastive + with_labels * supervised, nt_xent=contrastive, suncet=supervised)
-
-
-def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
-    """Pre-train an encoder on the config's images, then evaluate it by soft nearest neighbours.
-
-    Raises InputError if small views are asked for, or too few of the support images.
-    """
-    assert isinstance(config.recipe, SimclrCtRecipe)
-    if config.views.small:
-        raise InputError(f"views.small={config.views.small}: simclr_ct compares two large views; set views.small=0")
-    check_positives(config)
-    encoder = encoder_of(config, task, run.device)
-    source = source_of(config, task, run.device, views=multi_crop(config, task), support_view=large_view(config, task))
-    changing = config.recipe.supervised_epochs
-    run.judge = partial(judge_pretraining, run, encoder, config, task, changing_epochs=changing)
-    train(run, start(run, encoder, source, config.optim), source, config.recipe)
-    return soft_nn_result(encoder, config, task, run.device)
+        supervised = suncet(
+            supports,
+            self.source.labels.to(z.device),  # (W*V*S,)
+            self.source.num_classes,
+            self.settings.temperature,
+            smoothing=self.source.smoothing,
+            keys=gather(supports),
+            offset=rank() * len(supports),
+        )
+        with_labels = float(batch.step // self.source.steps_per_epoch < self.settings.supervised_epochs)
+        return contrastive + with_labels * supervised, {"nt_xent": contrastive, "suncet": supervised}

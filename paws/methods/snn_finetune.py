@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import Literal, Self
 
-from torch import nn
+import torch
+from pydantic import Field
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from paws.config.schema import Config, SnnFinetuneRecipe
-from paws.data.source import Source
+from paws.config.schema import Config, Positive, Recipe
+from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import gather, rank, world_size
 from paws.losses import suncet
-from paws.train.results import judge_pretraining, soft_nn_result
-from paws.train.run import Run
-from paws.train.setup import check_positives, encoder_of, light_view, source_of, start
+from paws.methods.base import Method
+from paws.methods.build import check_positives, encoder_of, light_view, source_of
+from paws.models import Encoder
 
 
-def freeze_statistics(model: nn.Module) -> nn.Module:
-    """Batch norms keep their running statistics (eval mode); their weights still train."""
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
-    return model
+class SnnFinetuneSettings(Recipe):
+    """SuNCEt fine-tuning of a pre-trained encoder on the labelled images."""
+
+    name: Literal["snn_finetune"] = "snn_finetune"
+    temperature: Positive = Field(0.1, description="by which the cosines are divided")
 
 
-def train(run: Run, encoder: nn.Module, source: Source, recipe: SnnFinetuneRecipe) -> None:
-    """All steps; S support images in V views, W ranks, D embedding. The last weights are the ones measured."""
-    assert source.labels is not None
-    labels = source.labels.to(run.device)  # (W*V*S, C)
-    freeze_statistics(encoder)
-    for batch in run.batches(source):
-        with run.autocast():
-            _, z = encoder(batch.support)  # (V*S, D)
-        loss = suncet(z, labels, recipe.temperature, keys=gather(z), offset=rank() * len(z))
-        run.update(loss, suncet=loss)
+class SnnFinetune(Method):
+    """S support images in V views, W ranks, C classes, D embedding. Batch norms keep their statistics; their weights train."""
 
+    title, Settings = "SuNCEt fine-tuning", SnnFinetuneSettings
 
-def recipe(run: Run, config: Config, task: Task) -> dict[str, Any]:
-    """Fine-tune ``model.init_from`` on the labelled images, then evaluate by soft nearest neighbours, once."""
-    assert isinstance(config.recipe, SnnFinetuneRecipe)
-    check_positives(config)
-    encoder = encoder_of(config, task, run.device, synchronise=False)
-    per_step = config.support.images_per_class * len(task.classes) * world_size()
-    source = source_of(
-        config,
-        task,
-        run.device,
-        support_view=light_view(config, task),
-        steps_per_epoch=max(1, len(task.labelled) // per_step),
-    )
-    run.judge = partial(judge_pretraining, run, encoder, config, task)
-    train(run, start(run, encoder, source, config.optim), source, config.recipe)
-    return soft_nn_result(encoder, config, task, run.device)
+    def __init__(self, encoder: nn.Module, source: Source, settings: SnnFinetuneSettings) -> None:
+        self.encoder, self.source, self.settings = encoder, source, settings
+        for module in encoder.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+    @classmethod
+    def network(cls, config: Config, task: Task, device: torch.device) -> Encoder:
+        """The config's encoder; its batch norms take no statistics that ranks would have to share."""
+        return encoder_of(config, task, device, synchronise=False)
+
+    @classmethod
+    def build(cls, config: Config, task: Task, device: torch.device) -> Self:
+        """Fine-tune ``model.init_from`` on the labelled images."""
+        assert isinstance(config.recipe, SnnFinetuneSettings)
+        check_positives(config)
+        per_step = config.support.images_per_class * len(task.classes) * world_size()
+        steps = max(1, len(task.labelled) // per_step)
+        source = source_of(config, task, device, support_view=light_view(config, task), steps_per_epoch=steps)
+        return cls(cls.network(config, task, device), source, config.recipe)
+
+    def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """SuNCEt on a class-balanced batch of labelled images."""
+        _, z = self.encoder(batch.support)  # (V*S, D)
+        loss = suncet(
+            z,
+            self.source.labels.to(z.device),  # (W*V*S,)
+            self.source.num_classes,
+            self.settings.temperature,
+            smoothing=self.source.smoothing,
+            keys=gather(z),
+            offset=rank() * len(z),
+        )
+        return loss, {"suncet": loss}

@@ -12,7 +12,7 @@ from torch import nn
 
 from paws.errors import InputError
 from paws.models import heads
-from paws.models.encoder import Encoder
+from paws.models.encoder import Encoder, embed
 from paws.models.heads import ProjectionClassifier, linear_classifier, prediction_head, projection_head
 from paws.models.resnet import resnet50, resnet50w2, resnet50w4, resnet101, resnet152, resnet200
 from paws.models.small_cnn import SmallCNN
@@ -27,6 +27,7 @@ __all__ = [
     "build_classifier",
     "build_encoder",
     "classifier_from",
+    "embed",
     "linear_classifier",
     "prediction_head",
     "projection_head",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import torch
@@ -48,3 +48,20 @@ class Encoder(nn.Module):
 
 def _join(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+@torch.inference_mode()
+def embed(encoder: nn.Module, batches: Iterable[Tensor], *, embedding: str = "z") -> Tensor:
+    """Embeddings (N, D) float32 on the CPU of batches (B, ch, H, W) of normalised views, in eval mode and fp32.
+
+    ``embedding``: z (after the prediction head where there is one), h (after the projection head), or backbone.
+    """
+    training = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    try:
+        if embedding == "backbone":
+            return torch.cat([encoder.backbone(batch).float().cpu() for batch in batches])  # type: ignore[operator]
+        return torch.cat([encoder(batch)[embedding == "z"].float().cpu() for batch in batches])  # (h, z)[1] is z
+    finally:
+        for module, was in training.items():  # one by one: batch norms may be frozen in a network that trains
+            module.training = was

@@ -8,6 +8,7 @@ from torch import nn
 
 from paws.errors import InputError
 from paws.runs.checkpoint import CheckpointFolder, load
+from paws.suncet import read_checkpoint
 
 
 def load_weights(encoder: nn.Module, source: Path, *, allow_partial: bool = False) -> list[str]:
@@ -24,8 +25,6 @@ def load_weights(encoder: nn.Module, source: Path, *, allow_partial: bool = Fals
         if state is None:
             raise InputError(f"model.init_from={source}: the run has no checkpoint")
     elif source.name.endswith((".pth.tar", ".pth")):
-        from paws.suncet import read_checkpoint
-
         state = {"model": read_checkpoint(source)}
     else:
         state = load(source)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from paws.data.images import ImageFile
+from paws.data.images import open_image
 from paws.errors import InputError
 
 SIDES = (112, 88, 72, 56, 40, 28)
@@ -62,7 +62,5 @@ def fitting(openers: Sequence[Callable[[], Image.Image]], budget: int) -> Thumbn
 
 
 def open_file(path: str | Path) -> Image.Image:
-    """The picture in a file, a large JPEG decoded at a reduced scale. Raises InputError when it cannot be read."""
-    file = ImageFile(path)
-    pixels = file.decode(max_reduction=min(file.height, file.width) / SIDES[0])
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    """The picture in a file, large enough for a thumbnail. Raises InputError when it cannot be read."""
+    return open_image(path, SIDES[0])

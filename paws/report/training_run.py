@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from paws.data.datasets import ImageSet
+from paws.data.store import Images
 from paws.data.task import Task
+from paws.methods import method
 from paws.metrics import calibration_error, reliability, wilson_interval
 from paws.report.contents import Contents, Evaluated, Gallery, Headline, MethodBar, written
-from paws.report.network import Images, Judge, select
-from paws.report.thumbnails import open_file
+from paws.report.network import TrainedNetwork
+from paws.report.thumbnails import SIDES
 from paws.runs.log import read_metrics
 from paws.seeds import generator
 from paws.train import load_run
@@ -25,29 +26,23 @@ from paws.train import load_run
 MOST_TESTED = 10_000  # held-out images; more say little more
 SHOWN, SHOWN_LABELLED = 900, 600  # images in the gallery
 NEIGHBOURS = 3
-NAMES = {
-    "paws": "PAWS",
-    "simclr_ct": "SimCLR+CT",
-    "snn_finetune": "SuNCEt fine-tuning",
-    "finetune": "A fine-tuned classifier",
-}
 
 
 def training_contents(folder: Path) -> Contents:
     """Read a run folder of ``paws train``. Raises InputError for a folder without a run, or without a checkpoint."""
     config, task, model, state = load_run(folder)
-    judge = Judge(config, task, model, next(model.parameters()).device)
+    network, title = TrainedNetwork(config, task, model, next(model.parameters()).device), method(config.recipe.name).title
     if task.test is None:  # then only the labelled images can be judged, each by the others
         images, on, shown_from = (
-            select(task.train, task.labelled),
+            task.train.select(task.labelled),
             "labelled images, each by the vote of the others",
             _unlabelled(task),
         )
     else:
         images = _some(task.test, MOST_TESTED)
         on, shown_from = "images of the held-out split", images
-    embedded = judge.embed(images)
-    probabilities = judge.probabilities(images, embedded, leave_out=task.test is None)
+    embedded = network.embed(images)
+    probabilities = network.probabilities(images, embedded, leave_out=task.test is None)
     confidence, predicted = probabilities.max(1)[0], probabilities.argmax(1).numpy()
     correct = torch.from_numpy(images.labels.numpy() == predicted)
     right, count = int(correct.sum()), len(images)
@@ -62,17 +57,17 @@ def training_contents(folder: Path) -> Contents:
     classes = len(task.classes)
     return Contents(
         title=folder.resolve().name,
-        summary=f"{NAMES[config.recipe.name]} on {config.data.dataset}: {len(task.train):,} training images, "
+        summary=f"{title} on {config.data.dataset}: {len(task.train):,} training images, "
         f"{len(task.labelled):,} of them labelled, {classes} classes; {config.model.name} after {state['step']:,} steps.",
         classes=task.classes,
         headline=Headline(right / count, wilson_interval(right, count), f"right on {evaluated.on}."),
-        bars=_bars(folder, right, count, NAMES[config.recipe.name]) if task.test is not None else (),
+        bars=_bars(folder, right, count, title) if task.test is not None else (),
         measured_on=evaluated.on,
         curves=tuple(read_metrics(folder)),
         evaluated=evaluated,
-        labelled=np.bincount(judge.labels.numpy(), minlength=classes),
+        labelled=np.bincount(network.labels.numpy(), minlength=classes),
         shares=np.bincount(predicted, minlength=classes) / count,
-        gallery=_gallery(judge, _some(shown_from, SHOWN), len(shown_from)),
+        gallery=_gallery(network, _some(shown_from, SHOWN), len(shown_from)),
         about=_about(config.model_dump(mode="json"), state, folder),
     )
 
@@ -81,13 +76,13 @@ def _some(images: Images, most: int) -> Images:
     """All images, or ``most`` of them drawn at random, always the same."""
     if len(images) <= most:
         return images
-    return select(images, torch.randperm(len(images), generator=generator(0, "report"))[:most].sort().values)
+    return images.select(torch.randperm(len(images), generator=generator(0, "report"))[:most].sort().values)
 
 
 def _unlabelled(task: Task) -> Images:
     rows = torch.ones(len(task.train), dtype=torch.bool)
     rows[task.labelled] = False
-    return select(task.train, rows.nonzero()[:, 0]) if bool(rows.any()) else task.train
+    return task.train.select(rows.nonzero()[:, 0]) if bool(rows.any()) else task.train
 
 
 def _bars(folder: Path, right: int, count: int, name: str) -> tuple[MethodBar, ...]:
@@ -99,52 +94,46 @@ def _bars(folder: Path, right: int, count: int, name: str) -> tuple[MethodBar, .
     return tuple(sorted([own, *others], key=lambda bar: -bar.accuracy)) if others else ()
 
 
-def _gallery(judge: Judge, shown: Images, of: int) -> Gallery:
+def _gallery(network: TrainedNetwork, shown: Images, of: int) -> Gallery:
     """The shown images, then labelled ones: those nearest to the shown, and further ones up to a bound."""
-    embedded = judge.embed(shown)
-    probability, predicted = judge.probabilities(shown, embedded).max(1)
-    support = torch.randperm(len(judge.labels), generator=generator(0, "report"))[:SHOWN_LABELLED]
+    embedded = network.embed(shown)
+    probability, predicted = network.probabilities(shown, embedded).max(1)
+    support = torch.randperm(len(network.labels), generator=generator(0, "report"))[:SHOWN_LABELLED]
     votes = None
-    if not judge.classifies:
-        votes = judge.weights(embedded).topk(min(NEIGHBOURS, len(judge.labels)), dim=1)
+    if not network.classifies:
+        votes = network.weights(embedded).topk(min(NEIGHBOURS, len(network.labels)), dim=1)
         support = torch.cat([votes.indices.flatten().unique(), support])[: max(SHOWN_LABELLED, len(votes.indices.unique()))]
     support = support.unique()
-    labelled = select(judge.task.train, judge.task.labelled[support])
-    position = torch.full((len(judge.labels),), -1).scatter(0, support, torch.arange(len(support)) + len(shown))
+    labelled = network.task.train.select(network.task.labelled[support])
+    position = torch.full((len(network.labels),), -1).scatter(0, support, torch.arange(len(support)) + len(shown))
 
     def open_picture(i: int) -> Image.Image:
         images, row = (shown, i) if i < len(shown) else (labelled, i - len(shown))
-        return _picture(images.images[row]) if isinstance(images, ImageSet) else open_file(images.paths[row])
+        return images.open(row, SIDES[0])
 
     def beside(values: Tensor, of_labelled: float) -> np.ndarray:
         """Values of the shown images, then the same one for every labelled image."""
         return torch.cat([values, values.new_full((len(support), *values.shape[1:]), of_labelled)]).numpy()
 
     known = labelled.labels.numpy()
-    has_truth = judge.task.test is not None
+    has_truth = network.task.test is not None
     return Gallery(
         names=[*_names(shown, "held-out image" if has_truth else "image"), *_names(labelled, "labelled image")],
         given=np.concatenate([np.full(len(shown), -1), known]),
         truth=np.concatenate([shown.labels.numpy() if has_truth else np.full(len(shown), -1), known]),
         predicted=np.concatenate([predicted.numpy(), known]),
         probability=beside(probability, 1.0),
-        embedding=torch.cat([embedded, judge.support[support]]).numpy(),
+        embedding=torch.cat([embedded, network.support[support]]).numpy(),
         open=open_picture,
-        unfamiliar=beside(1 - (embedded @ judge.support.T).amax(1), 0.0),
+        unfamiliar=beside(1 - (embedded @ network.support.T).amax(1), 0.0),
         neighbours=None if votes is None else beside(position[votes.indices], -1),
         weights=None if votes is None else beside(votes.values, 0.0),
-        of=of + len(judge.labels),
+        of=of + len(network.labels),
     )
 
 
-def _picture(pixels: Tensor) -> Image.Image:
-    """uint8 (C, H, W) of one or three channels."""
-    array = pixels.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
 def _names(images: Images, kind: str) -> list[str]:
-    return [f"{kind} {i}" for i in range(len(images))] if isinstance(images, ImageSet) else list(images.names)
+    return [f"{kind} {i}" for i in range(len(images))] if images.names is None else list(images.names)
 
 
 def _about(config: dict[str, Any], state: dict[str, Any], folder: Path) -> dict[str, dict[str, str]]:

@@ -3,7 +3,6 @@
 from paws.suncet.checkpoints import (
     PUBLISHED,
     Published,
-    evaluate_checkpoint,
     fetch,
     read_checkpoint,
     write_checkpoint,
@@ -15,7 +14,6 @@ __all__ = [
     "Published",
     "card_text",
     "convert_config",
-    "evaluate_checkpoint",
     "fetch",
     "is_suncet_config",
     "load_card",

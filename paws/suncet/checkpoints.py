@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paws.config.schema import Config
 from paws.data.download import download
 from paws.errors import InputError
 from paws.runs.checkpoint import save
@@ -59,42 +58,6 @@ def fetch(name: str, cache: str | Path = "~/.cache/paws") -> Path:
     if short not in PUBLISHED:
         raise InputError(f"{name}: no such file, and not one of the published checkpoints {', '.join(PUBLISHED)}")
     return download(PUBLISHED[short].url, cache)
-
-
-def evaluate_checkpoint(source: str, config: Config, *, allow_partial: bool = False) -> dict[str, Any]:
-    """Figures of a published checkpoint, a file or a name of ``PUBLISHED``, on the held-out images of ``config``.
-
-    A fine-tuned one is measured by its classifier, others by soft nearest neighbours over the labelled images. With
-    ``allow_partial`` tensors that do not fit keep their random start, and are counted.
-
-    Raises:
-        InputError: a file that cannot be read or does not fit ``config.model``, or data without held-out images.
-    """
-    from paws.models import build_classifier, build_encoder
-    from paws.models.weights import assign
-    from paws.train import device_type
-    from paws.train.results import classifier_result, soft_nn_result
-    from paws.train.setup import task_of
-
-    path = Path(source).expanduser()
-    weights = read_checkpoint(path if path.is_file() else fetch(source))
-    task, device, model = task_of(config), torch.device(device_type(config.machine.device)), config.model
-    if task.test is None:
-        raise InputError(f"data.root={config.data.root}: has no held-out images (val/ or test/) to evaluate on")
-    fine_tuned = "head.fc2.weight" in weights and "head.fc3.weight" not in weights
-    shared: dict[str, Any] = {"hidden_dim": model.hidden_dim, "in_channels": task.info.channels, "seed": config.seed}
-    encoder = (
-        build_classifier(model.name, len(task.classes), **shared)
-        if fine_tuned
-        else build_encoder(model.name, output_dim=model.output_dim, prediction_head=model.prediction_head, **shared)
-    )
-    left = assign(encoder, weights, path, allow_partial=allow_partial)
-    figures = (classifier_result if fine_tuned else soft_nn_result)(encoder.to(device), config, task, device)
-    if known := PUBLISHED.get(path.name.removesuffix(".pth.tar")):
-        figures["published_top1"] = known.top1 / 100
-    if left:
-        figures["left_random"] = len(left)
-    return figures
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

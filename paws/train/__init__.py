@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import os
 import time
-from importlib import import_module
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from paws import distributed
 from paws.config.cards import from_mapping, load_config, read_yaml
 from paws.config.schema import Config
+from paws.data.staging import stage
+from paws.data.task import Task
 from paws.errors import InputError
-
-if TYPE_CHECKING:
-    from paws.data.task import Task
-    from paws.models import Encoder
+from paws.methods import method
+from paws.methods.build import task_of
+from paws.models import Encoder
+from paws.runs.checkpoint import CheckpointFolder
+from paws.runs.console import console
+from paws.runs.environment import environment, versions
+from paws.runs.files import write_text
+from paws.runs.folder import check_run_folder
+from paws.train.evaluation import evaluate_network, validate
+from paws.train.intervals import Intervals
+from paws.train.run import Run
 
 FREE = ("run_dir", "machine", "log", "checkpoint", "evaluate", "data.workers", "data.stage_to", "data.stage_timeout")
 
@@ -40,18 +52,8 @@ def train(
     Raises:
         InputError: bad config or data, or a folder that holds a run; nothing is written then.
         paws.train.signals.Interrupted: a signal came; the state is saved.
-        paws.train.means.Diverged: a loss is not finite.
+        paws.train.running_means.Diverged: a loss is not finite.
     """
-    import torch
-
-    from paws import distributed
-    from paws.runs.environment import environment, versions
-    from paws.runs.files import write_text
-    from paws.runs.folder import check_run_folder
-    from paws.train.rhythm import Rhythm
-    from paws.train.run import Run
-    from paws.train.setup import task_of
-
     machine, began = config.machine, time.monotonic()
     check_precision(machine.precision, device_type(machine.device))
     if machine.deterministic:
@@ -63,32 +65,23 @@ def train(
             refuse_changes(config)
         config = staged(config)
         task = task_of(config)
-        run = Run(
-            device,
-            folder=config.run_dir,
-            precision=machine.precision,
-            channels_last=machine.channels_last,
-            compile=machine.compile,
-            rhythm=Rhythm(
-                config.log.every_steps,
-                config.checkpoint.every_steps,
-                config.checkpoint.every_minutes,
-                config.checkpoint.keep_epochs,
-            ),
-            tensorboard=config.log.tensorboard,
-            keep=config.checkpoint.keep,
-            quiet=quiet,
-            stored={"config": config.to_yaml(), "classes": list(task.classes), "torch": str(torch.__version__)},
-            files={
-                "config.yaml": config.to_yaml(),
-                "environment.json": json.dumps(environment(device, distributed.world_size()), indent=1) + "\n",
-            },
-            resume=resume,
-            overwrite=overwrite,
-        )
-        with run:
-            recipe = import_module(f"paws.methods.{config.recipe.name}")
-            result = {"recipe": config.recipe.name, "seed": config.seed, **recipe.recipe(run, config, task)}
+        with open_run(config, task, device, resume=resume, overwrite=overwrite, quiet=quiet) as run:
+            trained = method(config.recipe.name).build(config, task, device)
+            encoder = trained.encoder  # which a run over several ranks wraps
+            validated = trained.classifies and len(task.validation) > 0  # then the best weights are the ones evaluated
+            if validated or not trained.classifies:
+                run.validate = partial(validate, run, trained, encoder, config, task)
+            run.start(trained, config.optim)
+            if distributed.is_main() and not quiet:
+                images, supports = run.per_step.values()
+                ranks = distributed.world_size()
+                console.print(f"{run.total_steps} steps of {images} images and {supports} supports on {ranks} rank(s)")
+            run.train()
+            if validated:
+                run.load_best()
+            result = {"recipe": config.recipe.name, "seed": config.seed, **evaluate_network(encoder, config, task, device)}
+            if validated:
+                result["validation_top1"] = run.best_value
             run.finish(result)
             if distributed.is_main():
                 about = {"steps": run.step, "wall_seconds": round(time.monotonic() - began, 1), **run.per_step}
@@ -97,10 +90,31 @@ def train(
             return result
 
 
+def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, overwrite: bool, quiet: bool) -> Run:
+    """A run as the config's sections ``machine``, ``log`` and ``checkpoint`` say; nothing is written before it starts."""
+    log, checkpoint, machine = config.log, config.checkpoint, config.machine
+    return Run(
+        device,
+        folder=config.run_dir,
+        precision=machine.precision,
+        channels_last=machine.channels_last,
+        compile=machine.compile,
+        intervals=Intervals(log.every_steps, checkpoint.every_steps, checkpoint.every_minutes, checkpoint.keep_epochs),
+        tensorboard=log.tensorboard,
+        keep=checkpoint.keep,
+        quiet=quiet,
+        stored={"config": config.to_yaml(), "classes": list(task.classes), "torch": str(torch.__version__)},
+        files={
+            "config.yaml": config.to_yaml(),
+            "environment.json": json.dumps(environment(device, distributed.world_size()), indent=1) + "\n",
+        },
+        resume=resume,
+        overwrite=overwrite,
+    )
+
+
 def device_type(name: str) -> str:
     """ "auto" resolved to the accelerator that is there, else the CPU; a device that is not there is an error."""
-    import torch
-
     there = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "auto":
         return there
@@ -122,8 +136,6 @@ def staged(config: Config) -> Config:
     data = config.data
     if data.stage_to is None or data.root is None:
         return config
-    from paws.data.staging import stage
-
     root = stage(data.root, data.stage_to, timeout=data.stage_timeout)
     return config.model_copy(update={"data": data.model_copy(update={"root": root})})
 
@@ -181,12 +193,6 @@ def load_run(
     Raises:
         InputError: no run, no checkpoint, or one that does not fit; overrides that do not fit.
     """
-    import torch
-
-    from paws.methods.finetune import classifier_of
-    from paws.runs.checkpoint import CheckpointFolder
-    from paws.train.setup import encoder_of, task_of
-
     read_run(folder)
     config = load_config(folder / "config.yaml", overrides)
     checkpoints = CheckpointFolder(folder / "checkpoints")
@@ -195,7 +201,7 @@ def load_run(
         raise InputError(f"{folder}: has no checkpoint yet")
     config = config.model_copy(update={"model": config.model.model_copy(update={"init_from": None, "pretrained": False})})
     task, device = task_of(config), torch.device(device_type(config.machine.device))
-    model = (classifier_of if config.recipe.name == "finetune" else encoder_of)(config, task, device)
+    model = method(config.recipe.name).network(config, task, device)
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
@@ -207,9 +213,6 @@ def load_run(
 
 def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False) -> dict[str, Any]:
     """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``."""
-    from paws.train.results import classifier_result, soft_nn_result
-
     config, task, model, state = load_run(folder, overrides, best=best)
-    measure = classifier_result if config.recipe.name == "finetune" else soft_nn_result
     device = next(model.parameters()).device
-    return {"recipe": config.recipe.name, "step": state["step"], **measure(model, config, task, device)}
+    return {"recipe": config.recipe.name, "step": state["step"], **evaluate_network(model, config, task, device)}

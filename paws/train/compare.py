@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from paws.config.schema import Config, FinetuneRecipe
-from paws.data.datasets import ImageSet
+from paws.config.schema import Config
+from paws.data.store import ImageSet
+from paws.data.task import Task
 from paws.errors import InputError
 from paws.evaluate import frozen_baselines
-from paws.methods import finetune
+from paws.methods.build import task_of
+from paws.methods.finetune import Finetune, FinetuneSettings
 from paws.metrics import accuracy
+from paws.train.evaluation import evaluate_network
 from paws.train.run import Run
-from paws.train.setup import task_of
 
 SUPERVISED_STEPS = 300
 
@@ -25,8 +27,6 @@ def check_comparable(config: Config) -> None:
 def baselines(config: Config) -> dict[str, float]:
     """Top-1 in [0, 1] on the held-out split: logistic regression and LabelSpreading on pixels, and a supervised network.
 
-    The network is the run's, trained with its augmentations and cross-entropy on the labelled images alone.
-
     Raises:
         InputError: the dataset is a folder of image files.
     """
@@ -38,15 +38,20 @@ def baselines(config: Config) -> dict[str, float]:
         pixels, task.visible, test_pixels, len(task.classes), which=("logistic regression", "LabelSpreading")
     )
     results = {f"{name} on pixels": accuracy(p, task.test.labels) for name, p in found.items()}
-    supervised = config.model_copy(
-        update={
-            "recipe": FinetuneRecipe(name="finetune", augmentation="full", zero_init=False),
-            "model": config.model.model_copy(update={"init_from": None}),
-            "optim": config.optim.model_copy(
-                update={"name": "adamw", "lr": 3e-3, "epochs": 1, "steps_per_epoch": SUPERVISED_STEPS, "batch_size": 128}
-            ),
-        }
-    )
-    with Run(torch.device("cpu"), quiet=True) as run:
-        results["same network, labels alone"] = finetune.recipe(run, supervised, task)["top1"]
-    return results
+    return {**results, "same network, labels alone": supervised(config, task)}
+
+
+def supervised(config: Config, task: Task) -> float:
+    """Top-1 in [0, 1] of the run's network trained with its augmentations and cross-entropy on the labelled images alone."""
+    optim = {"name": "adamw", "lr": 3e-3, "epochs": 1, "steps_per_epoch": SUPERVISED_STEPS, "batch_size": 128}
+    changes = {
+        "recipe": FinetuneSettings(augmentation="full", zero_init=False),
+        "model": config.model.model_copy(update={"init_from": None}),
+        "optim": config.optim.model_copy(update=optim),
+    }
+    config, device = config.model_copy(update=changes), torch.device("cpu")
+    method = Finetune.build(config, task, device)
+    with Run(device, quiet=True) as run:
+        run.start(method, config.optim)
+        run.train()
+    return evaluate_network(run.model, config, task, device)["top1"]

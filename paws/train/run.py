@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paws import distributed
+from paws.config.schema import Optim
 from paws.data.source import Batch, Source
 from paws.errors import InputError
-from paws.optim import restore_optimizer, set_lr
+from paws.methods.base import Method
+from paws.optim import optimizer_and_rate, restore_optimizer, set_lr
 from paws.runs.checkpoint import CheckpointFolder
 from paws.runs.console import console, numbers, progress_bar
 from paws.runs.files import write_text
 from paws.runs.folder import check_run_folder, clear_run, holds_run
 from paws.runs.lock import run_lock
 from paws.runs.log import HELD_OUT, Metrics
-from paws.train.means import Means, diverged
-from paws.train.rhythm import Rhythm
+from paws.train.intervals import Intervals
+from paws.train.running_means import RunningMeans, diverged
 from paws.train.signals import Interrupted, caught_signals
 
 WIDE = 140  # columns of a terminal that shows every loss beside the bar
@@ -32,7 +34,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass
 class Run:
-    """The state of a run and the few verbs a recipe needs: ``start``, ``batches``, ``update``, ``best``.
+    """The state of a run: ``start`` it with a method, ``train`` to its end; ``best`` keeps weights on the way.
 
     A context manager that holds the run folder from ``start`` to its end. Nothing is written before ``start``, so that
     bad input leaves no trace. Without a ``folder`` nothing is written at all (a head trained in memory).
@@ -43,7 +45,7 @@ class Run:
     precision: str = "fp32"
     channels_last: bool = False
     compile: bool = False
-    rhythm: Rhythm = field(default_factory=Rhythm)
+    intervals: Intervals = field(default_factory=Intervals)
     tensorboard: bool = False
     keep: int = 2
     quiet: bool = False
@@ -56,38 +58,37 @@ class Run:
     skipped: int = 0  # those of them whose update the fp16 scaler left out
     best_value: float | None = None
     per_step: dict[str, int] = field(default_factory=dict)  # images and supports of all ranks in a step
-    judge: Callable[[], None] | None = None  # called when an epoch ends, on every rank; may keep the weights by ``best``
+    validate: Callable[[], None] | None = None  # called when an epoch ends, on every rank; may keep the weights by ``best``
     _held: ExitStack = field(default_factory=ExitStack)
 
-    def start(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        rate: Callable[[int], float],
-        *,
-        total_steps: int,
-        steps_per_epoch: int,
-    ) -> nn.Module:
-        """Take the model (already on the device), its optimiser and the learning rate as a function of the step.
+    def start(self, method: Method, optim: Optim) -> None:
+        """Take the method, its network already on the device, and make its optimiser; restores the state when resuming.
 
-        Restores the state when resuming. Returns what the recipe calls: the model, wrapped for many ranks where needed.
+        On many ranks ``method.encoder`` is wrapped; ``model`` is the plain network.
         """
-        self.model, self.optimizer, self.rate = model, optimizer, rate
-        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+        self.method, self.model, self.steps_per_epoch = method, method.encoder, method.source.steps_per_epoch
+        self.total_steps, self.per_step = optim.epochs * self.steps_per_epoch, method.source.per_step
+        self.optimizer, self.rate = optimizer_and_rate(self.model, optim, self.steps_per_epoch)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self.means, self.epoch_means = Means(), Means()
+        self.means, self.epoch_means = RunningMeans(), RunningMeans()
         if self.channels_last:
-            model.to(memory_format=torch.channels_last)
+            self.model.to(memory_format=torch.channels_last)
         self.checkpoints: CheckpointFolder | None = None
         self.metrics: Metrics | None = None
         if self.folder is not None:
             self._open(self.folder)
         if self.compile:
-            model.compile()
-        trainable = any(parameter.requires_grad for parameter in model.parameters())
-        if distributed.world_size() > 1 and trainable:
-            return distributed.over_ranks(model, self.device)
-        return model
+            self.model.compile()
+        if distributed.world_size() > 1 and any(parameter.requires_grad for parameter in self.model.parameters()):
+            method.encoder = distributed.over_ranks(self.model, self.device)
+
+    def train(self) -> None:
+        """All steps from where the run stands to its end."""
+        for batch in self.batches(self.method.source):
+            with self.autocast():
+                loss, metrics = self.method.step(batch)
+            self.update(loss, **metrics)
+            self.method.after_update()
 
     @property
     def epoch(self) -> int:
@@ -112,23 +113,23 @@ class Run:
             task = bar.add_task("training", total=self.total_steps, completed=self.step, numbers="")
             steps = range(self.step, self.total_steps)
             for batch in source.batches(steps):
-                if self.rhythm.agrees_at(self.step) and (number := distributed.largest(max(caught, default=0))):
+                if self.intervals.agrees_at(self.step) and (number := distributed.largest(max(caught, default=0))):
                     self._stop(number)
                 set_lr(self.optimizer, self.rate(self.step - self.skipped))  # the schedule counts updates
                 yield batch
                 ends_epoch = self.ends_epoch
                 if ends_epoch:
-                    if self.judge is not None:
+                    if self.validate is not None:
                         self._means()  # no weights of a loss that is not finite are kept
-                        self.judge()
-                    self.epoch_means = Means()
+                        self.validate()
+                    self.epoch_means = RunningMeans()
                 self.step += 1
                 row = self._log(batch)
                 bar.update(task, completed=self.step)
                 if row:
                     bar.update(task, numbers=numbers(row, short=console.width < WIDE))
                 since = time.monotonic() - self._last_save
-                if self.step == self.total_steps or self.rhythm.save_is_due(self.step, ends_epoch=ends_epoch, since=since):
+                if self.step == self.total_steps or self.intervals.save_is_due(self.step, ends_epoch=ends_epoch, since=since):
                     self.save()
             if (number := distributed.largest(max(caught, default=0))) and self.step < self.total_steps:
                 self._stop(number)
@@ -176,6 +177,7 @@ class Run:
             "best_value": self.best_value,
             "means": self.means.state(),
             "epoch_means": self.epoch_means.state(),
+            "method": self.method.state_dict(),
             "world_size": distributed.world_size(),
             **self.stored,
         }
@@ -185,7 +187,7 @@ class Run:
         self._means()
         if self.checkpoints is not None:
             epoch, within = divmod(self.step, self.steps_per_epoch)
-            self.checkpoints.save(self.step, self.state(), keep=within == 0 and epoch in self.rhythm.keep_epochs)
+            self.checkpoints.save(self.step, self.state(), keep=within == 0 and epoch in self.intervals.keep_epochs)
         self._last_save = time.monotonic()
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -232,6 +234,7 @@ class Run:
         self.step, self.skipped, self.best_value = state["step"], state["skipped"], state["best_value"]
         self.means.restore(state["means"], self.device)
         self.epoch_means.restore(state["epoch_means"], self.device)
+        self.method.load_state_dict(state.get("method", {}))  # checkpoints of before 0.2 have none
 
     def _stop(self, signal_number: int) -> None:
         self.save()
@@ -250,7 +253,7 @@ class Run:
         return -(-self.step // self.steps_per_epoch)
 
     def _log(self, batch: Batch) -> dict[str, Any] | None:
-        if self.step % self.rhythm.log and self.step != self.total_steps:
+        if self.step % self.intervals.log and self.step != self.total_steps:
             return None
         means = self._means()
         now = time.monotonic()
@@ -262,7 +265,7 @@ class Run:
             **{name: round(value, 8) for name, value in means.items()},
             "images_per_second": round(images * distributed.world_size() / max(1e-9, now - self._last_log), 1),
         }
-        self.means, self._last_log = Means(), now
+        self.means, self._last_log = RunningMeans(), now
         if self.metrics is not None:
             self.metrics.write(row)
         if self.listener is not None:

@@ -128,7 +128,7 @@ def test_steps_and_ranks_cut_differently(root):
 def test_evaluation_views_are_resize_and_centre_crop(root):
     paths = list(index_folder(root).paths)
     view = EvalView(16, 20, MEAN, STD)
-    batches = list(plain_batches(paths, [5, 0, 3], view, batch_size=2, device=torch.device("cpu")))
+    batches = list(plain_batches([paths[i] for i in (5, 0, 3)], view, batch_size=2, device=torch.device("cpu")))
     assert [len(batch) for batch in batches] == [2, 1]
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
     for found, row in zip(torch.cat(batches), (5, 0, 3), strict=True):

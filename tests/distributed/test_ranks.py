@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from paws import distributed
-from paws.config.schema import FinetuneRecipe, PawsRecipe, SimclrCtRecipe, SnnFinetuneRecipe
+from paws.config.schema import Optim
 from paws.data.source import Batch
 from paws.data.support import support_labels
-from paws.methods import finetune, paws, simclr_ct, snn_finetune
+from paws.methods import Method
+from paws.methods.finetune import Finetune, FinetuneSettings
+from paws.methods.paws import Paws, PawsSettings
+from paws.methods.simclr_ct import SimclrCt, SimclrCtSettings
+from paws.methods.snn_finetune import SnnFinetune, SnnFinetuneSettings
 from paws.models import Encoder, build_encoder
 from paws.models.batch_norm import convert_sync_batchnorm
-from paws.optim import build_optimizer, parameter_groups
-from paws.train.rhythm import Rhythm
+from paws.train.intervals import Intervals
 from paws.train.run import Run
 from tests.ranks import run_ranks
 
@@ -29,14 +32,15 @@ STEPS, IMAGES, CLASSES, PER_CLASS, VIEWS, RATE = 5, 8, 4, 4, 2, 0.1
 class Shares:
     """The batches of one rank: its share of images and supports that are the same however many ranks there are."""
 
+    smoothing, num_classes, steps_per_epoch, per_step = 0.1, CLASSES, STEPS, {"images": 0, "supports": 0}
+
     def __init__(self, dtype: torch.dtype, unique: bool) -> None:
         self.dtype, self.unique = dtype, unique
         self.rank, self.ranks = distributed.rank(), distributed.world_size()
         classes = CLASSES // self.ranks if unique else CLASSES
         per_class = PER_CLASS if unique else PER_CLASS // self.ranks
-        self.labels = support_labels(
-            classes, per_class, VIEWS, world_size=self.ranks, unique_classes=unique, smoothing=0.1, dtype=dtype
-        )
+        self.labels = support_labels(classes, per_class, VIEWS, world_size=self.ranks, unique_classes=unique)
+        self.num_views = 4
 
     def batches(self, steps: range) -> Iterator[Batch]:
         for step in steps:
@@ -53,10 +57,11 @@ class Shares:
                 width = PER_CLASS // self.ranks
                 own = supports[:, self.rank * width : (self.rank + 1) * width]
             yield Batch(
-                views=[view[share].to(self.dtype) for view in whole],
+                views=[view[share].to(self.dtype) for view in whole[: self.num_views]],
                 support=[view.flatten(0, 1).to(self.dtype) for view in own],
                 indices=torch.arange(IMAGES)[share],
                 classes=torch.arange(CLASSES),
+                step=step,
             )
 
 
@@ -107,43 +112,34 @@ def train(
     recipe: str, dtype: torch.dtype, unique: bool, *, folder: Path | None = None, steps: int = STEPS, resume: bool = False
 ) -> dict[str, Any]:
     """Train to ``steps`` in all; with a ``folder`` the state is left there, or taken up from there."""
-    run = Watched(torch.device("cpu"), folder, quiet=True, rhythm=Rhythm(log=1000), resume=resume)
-    source: Any = Shares(dtype, unique)
+    run = Watched(torch.device("cpu"), folder, quiet=True, intervals=Intervals(log=1000), resume=resume)
     model = network(recipe, dtype)
-    optimizer = build_optimizer("lars", parameter_groups(model, 1e-4, "module"), lr=RATE, momentum=0.9)
-    optimizer.register_step_pre_hook(
-        lambda *_: run.gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
-    )
     with run:
-        wrapped = run.start(model, optimizer, lambda step: RATE, total_steps=steps, steps_per_epoch=STEPS)
-        take_steps(recipe, run, wrapped, source)
+        run.start(
+            method_of(recipe, model, Shares(dtype, unique)),
+            Optim(name="lars", lr=RATE, final_lr=RATE, weight_decay=1e-4, epochs=1),
+        )
+        run.total_steps = steps
+        run.optimizer.register_step_pre_hook(
+            lambda *_: run.gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        )
+        run.train()
     return {"losses": run.losses, "gradients": run.gradients, "weights": list(model.state_dict().values())}
 
 
-def take_steps(recipe: str, run: Run, wrapped: nn.Module, source: Any) -> None:
+def method_of(recipe: str, model: nn.Module, source: Any) -> Method:
     if recipe == "paws":
-        paws.train(run, wrapped, source, PawsRecipe())
-    elif recipe == "paws with nt_xent":
-        ours = PawsRecipe(nt_xent=0.5, nt_xent_temperature=0.5, nt_xent_alone=0.4, sharpening_warmup=0.4)  # of five steps: two
-        paws.train(run, wrapped, source, ours)
-    elif recipe == "simclr_ct":
-        one_pair = Shares.batches
-        source.batches = lambda steps: (_two_views(batch) for batch in one_pair(source, steps))
-        simclr_ct.train(run, wrapped, source, SimclrCtRecipe(name="simclr_ct", supervised_epochs=1))
-    elif recipe == "snn_finetune":
-        snn_finetune.train(run, wrapped, source, SnnFinetuneRecipe(name="snn_finetune"))
-    else:
-        assert FinetuneRecipe(name="finetune").name == recipe
-        source.batches = lambda steps: (_one_view(batch) for batch in Shares.batches(source, steps))
-        finetune.train(run, wrapped, source, torch.arange(IMAGES) % CLASSES)
-
-
-def _two_views(batch: Batch) -> Batch:
-    return Batch(batch.views[:2], batch.support, batch.indices, batch.classes)
-
-
-def _one_view(batch: Batch) -> Batch:
-    return Batch(batch.views[:1], [], batch.indices, batch.classes)
+        return Paws(model, source, PawsSettings())
+    if recipe == "paws with nt_xent":
+        ours = PawsSettings(nt_xent=0.5, nt_xent_temperature=0.5, nt_xent_alone=0.4, sharpening_warmup=0.4)  # two steps
+        return Paws(model, source, ours)
+    if recipe == "simclr_ct":
+        source.num_views = 2
+        return SimclrCt(model, source, SimclrCtSettings(supervised_epochs=1))
+    if recipe == "snn_finetune":
+        return SnnFinetune(model, source, SnnFinetuneSettings())
+    source.num_views = 1
+    return Finetune(model, source, FinetuneSettings(), torch.arange(IMAGES) % CLASSES)
 
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from paws.config.cards import load_config
-from paws.config.schema import PawsRecipe
+from paws.data.source import Source, TensorBank
 from paws.errors import InputError
-from paws.methods.paws import sharpening_at
+from paws.methods.paws import Paws, PawsSettings
 from paws.runs.log import read_metrics
 from paws.train import train
 
@@ -40,8 +41,12 @@ def test_without_a_weight_there_is_no_nt_xent(tmp_path):
 
 
 def test_sharpening_warms_up_once_there_are_votes():
-    def at(voted: float, **settings: float) -> float:
-        return sharpening_at(PawsRecipe(sharpening=0.2, **settings), voted)
+    source = Source(TensorBank(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), None), steps_per_epoch=2)
 
-    assert [at(voted) for voted in (-2, 0, 1, 7)] == [0.2] * 4
-    assert [at(voted, sharpening_warmup=4) for voted in (-2, 0, 1, 3, 4, 9)] == pytest.approx([1, 1, 0.8, 0.4, 0.2, 0.2])
+    def at(epoch: float, **settings: float) -> float:
+        paws = Paws(torch.nn.Identity(), source, PawsSettings(sharpening=0.2, **settings), epochs=20)
+        return paws.sharpening(round(2 * epoch))
+
+    assert [at(epoch) for epoch in (0, 1, 7)] == [0.2] * 3
+    late = {"nt_xent": 1.0, "nt_xent_alone": 0.1, "sharpening_warmup": 4}  # votes begin with epoch 2
+    assert [at(epoch, **late) for epoch in (0, 2, 3, 5, 6, 11)] == pytest.approx([1, 1, 0.8, 0.4, 0.2, 0.2])

@@ -16,7 +16,7 @@ from paws.config.cards import load_config
 from paws.errors import InputError
 from paws.report import write_report
 from paws.report.training_run import training_contents
-from paws.train.results import embeddings
+from paws.train.evaluation import embeddings
 from paws.voting import soft_vote
 from tests.digits_runs import CARD, finish, paws
 from tests.report.made import square
@@ -55,8 +55,8 @@ def test_neighbours_are_the_heaviest_labelled_images(digits: Path) -> None:
     assert gallery is not None
     assert gallery.neighbours is not None
     assert gallery.weights is not None
-    support, labels = embeddings(model, config, task, "labelled", torch.device("cpu"))
-    query, _ = embeddings(model, config, task, "test", torch.device("cpu"))
+    labelled, labels = task.train.select(task.labelled), task.train.labels[task.labelled]
+    support, query = (embeddings(model, config, task, images, torch.device("cpu")) for images in (labelled, task.test))
     for i in (0, 17, 449):
         weights = soft_vote(query[i : i + 1], support, torch.arange(len(support)), len(support), 0.1)[0]
         best = weights.argsort(descending=True)[:3]

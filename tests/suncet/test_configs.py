@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+import paws.methods
 from paws.config.cards import from_mapping, load_config
 from paws.errors import InputError
 from paws.suncet import card_text, convert_config, is_suncet_config, load_card

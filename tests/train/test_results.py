@@ -11,10 +11,10 @@ import torch
 
 from paws.config.cards import load_config
 from paws.config.schema import Config
+from paws.methods.build import encoder_of, task_of
 from paws.runs.log import read_metrics
 from paws.train import evaluate, train
-from paws.train.results import embeddings
-from paws.train.setup import encoder_of, task_of
+from paws.train.evaluation import embeddings
 from paws.voting import soft_vote
 from tests.digits_runs import assert_equal, rows
 
@@ -76,7 +76,8 @@ def test_leave_one_out_chooses_the_best_weights(tmp_path):
     task = task_of(config)
     encoder = encoder_of(config, task, torch.device("cpu")).to(memory_format=torch.channels_last)
     encoder.load_state_dict(saved(tmp_path, "last")["model"])
-    z, labels = embeddings(encoder, config, task, "labelled", torch.device("cpu"))
+    labels = task.train.labels[task.labelled]
+    z = embeddings(encoder, config, task, task.train.select(task.labelled), torch.device("cpu"))
     right = 0
     for i in range(30):
         others = torch.arange(30) != i

@@ -1,16 +1,19 @@
 """fp16: the schedule waits where the gradient scaler skips an update, resume knows it, and a CPU is refused."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from paws.config.schema import Optim
 from paws.data.source import Batch
-from paws.optim import SGD
+from paws.methods import Method
+from paws.optim import warmup_cosine
 from paws.runs.checkpoint import load_latest
 from paws.runs.log import read_metrics
-from paws.train.rhythm import Rhythm
+from paws.train.intervals import Intervals
 from paws.train.run import Run
 from tests.digits_runs import finish, paws
 
@@ -20,31 +23,44 @@ STEPS, OVERFLOW = 12, {3, 4, 8}
 class Numbers:
     """Batches that hold nothing but their step."""
 
+    steps_per_epoch, per_step = STEPS, {"images": 0, "supports": 1}
+
     def batches(self, steps):
         for step in steps:
-            yield Batch([], [torch.zeros(1)], torch.tensor([], dtype=torch.int64), torch.tensor([step]))
+            yield Batch([], [torch.zeros(1)], torch.tensor([], dtype=torch.int64), torch.empty(0), step)
+
+
+class Linear(Method):
+    """A sum of weights, whose gradient is infinite at ``OVERFLOW``; an interruption comes before step ``until``."""
+
+    def __init__(self, until):
+        self.encoder, self.source, self.until = torch.nn.Linear(3, 1, bias=False), Numbers(), until
+        self.weights = []
+
+    def step(self, batch):
+        if batch.step == self.until:
+            raise KeyboardInterrupt
+        loss = (self.encoder.weight * torch.tensor([[1.0, 2.0, 1.0 + batch.step]])).sum()  # fp32, also under autocast
+        return loss * (1e36 if batch.step in OVERFLOW else 1), {}  # finite; the gradient is not, times the scale of 65,536
+
+    def after_update(self):
+        self.weights.append(self.encoder.weight.detach().clone())
 
 
 def rate(update: int) -> float:
-    return 0.1 / (1 + update)
+    return warmup_cosine(update, start_lr=0.0, lr=0.01, final_lr=0.0, warmup_steps=0, total_steps=STEPS)
 
 
 def train(folder: Path, until: int = STEPS, *, resume: bool = False) -> tuple[list[float], list[torch.Tensor]]:
     """Learning rate and weight of every step, with a scaler that really meets infinite gradients at ``OVERFLOW``."""
     torch.manual_seed(0)
-    model, rates, weights = torch.nn.Linear(3, 1, bias=False), [], []
-    optimizer = SGD(model.parameters(), lr=1.0)
-    with Run(torch.device("cpu"), folder, "fp16", rhythm=Rhythm(log=1, save=1), quiet=True, resume=resume) as run:
-        run.start(model, optimizer, rate, total_steps=STEPS, steps_per_epoch=STEPS)
-        for batch in run.batches(Numbers()):
-            step = int(batch.classes)
-            if step == until:
-                break
-            loss = model(torch.tensor([[1.0, 2.0, 1.0 + step]])).sum()
-            run.update(loss * (1e36 if step in OVERFLOW else 1))  # finite; the gradient is not, times the scale of 65,536
-            rates.append(optimizer.param_groups[0]["lr"])
-            weights.append(model.weight.detach().clone())
-    return rates, weights
+    method, rates = Linear(until), []
+    with Run(torch.device("cpu"), folder, "fp16", intervals=Intervals(log=1, save=1), quiet=True, resume=resume) as run:
+        run.start(method, Optim(name="sgd", lr=0.01, momentum=0, weight_decay=0, epochs=1))
+        run.listener = lambda row: rates.append(row["lr"])
+        with suppress(KeyboardInterrupt):
+            run.train()
+    return rates, method.weights
 
 
 def test_the_schedule_waits_for_skipped_updates(tmp_path):

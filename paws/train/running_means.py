@@ -1,4 +1,4 @@
-"""Means of what the steps report, kept on the device until somebody reads them."""
+"""Running means of the metrics of steps, kept on the device until they are read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def diverged(broken: list[str], count: int, step: int, rate: float, last: Path |
     )
 
 
-class Means:
+class RunningMeans:
     """Sums of named scalars over ``count`` steps since the last metrics row."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from paws import distributed
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Intervals:
     """How often things happen, in steps unless named otherwise; without ``save``, checkpoints come at each epoch's end."""
 
     log: int = 10

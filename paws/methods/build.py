@@ -1,27 +1,21 @@
-"""What the recipes build from a config: views, sources, networks, optimiser. No recipe-specific code."""
+"""What methods are built from: the task, the views, the batches and the network that a config names."""
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paws import distributed
-from paws.config.schema import Config, Optim
-from paws.data.datasets import ImageSet
-from paws.data.source import Bank, Source, TensorBank
+from paws.config.schema import Config
+from paws.data.source import Source
 from paws.data.support import SupportSampler
 from paws.data.task import Task, load_task
 from paws.data.views import EvalView, MultiCrop, View, basic_view, eval_view, train_view
 from paws.errors import InputError
-from paws.evaluate import embed
-from paws.models import Encoder, build_encoder
+from paws.models import Encoder, build_encoder, embed
 from paws.models.batch_norm import convert_sync_batchnorm
-from paws.optim import build_optimizer, parameter_groups, warmup_cosine
-from paws.runs.console import console
+from paws.models.weights import load_weights
 from paws.seeds import generator
-from paws.train.run import Run
 
 
 def task_of(config: Config) -> Task:
@@ -88,15 +82,8 @@ def source_of(
             seed=config.seed,
             **ranks,
         )
-    bank: Bank
-    if isinstance(task.train, ImageSet):
-        bank = TensorBank(task.train.images.to(device), views, support_view, support.views)
-    else:
-        from paws.data.files import FileBank  # decoders are only needed here
-
-        bank = FileBank(task.train.paths, views, support_view, support.views, device=device)
     return Source(
-        bank,
+        task.train.bank(views, support_view, support.views, device=device),
         pool=torch.arange(len(task.train)) if pool is None and views is not None else pool,
         batch_size=config.optim.batch_size if views is not None else 0,
         sampler=sampler,
@@ -137,8 +124,6 @@ def encoder_of(config: Config, task: Task, device: torch.device, *, synchronise:
     )
     check_view_sizes(encoder, config, task)
     if model.init_from is not None:
-        from paws.models.weights import load_weights
-
         load_weights(encoder, model.init_from)
     synchronised = convert_sync_batchnorm(encoder) if synchronise else encoder
     return synchronised.to(device)  # type: ignore[return-value]
@@ -156,29 +141,3 @@ def check_view_sizes(encoder: Encoder, config: Config, task: Task) -> None:
         except (RuntimeError, AssertionError, ValueError) as error:
             wants = f"model.name={config.model.name} or views.preset={config.views.preset} cannot take views of that size"
             raise InputError(f"{key}={view.size}: {wants}, most likely too small: {error}") from error
-
-
-def start(run: Run, model: nn.Module, source: Source, optim: Optim) -> nn.Module:
-    """Give the run its model, optimiser and schedule; returns the model that the recipe calls."""
-    epochs, per_epoch = optim.epochs, source.steps_per_epoch
-    optimizer = build_optimizer(
-        optim.name,
-        parameter_groups(model, optim.weight_decay, optim.groups),
-        lr=optim.lr,
-        momentum=optim.momentum,
-        nesterov=optim.nesterov,
-        trust_coefficient=optim.trust_coefficient,
-    )
-    rate = partial(
-        warmup_cosine,
-        start_lr=optim.start_lr,
-        lr=optim.lr,
-        final_lr=optim.final_lr,
-        warmup_steps=round(optim.warmup_epochs * per_epoch),
-        total_steps=epochs * per_epoch,
-    )
-    run.per_step = source.per_step
-    if distributed.is_main() and not run.quiet:
-        images, supports = source.per_step.values()
-        console.print(f"{epochs * per_epoch} steps of {images} images and {supports} supports on {source.world_size} rank(s)")
-    return run.start(model, optimizer, rate, total_steps=epochs * per_epoch, steps_per_epoch=per_epoch)
