@@ -33,7 +33,7 @@ ROOMS = (  # from the ground up; rooms of a row may import each other
     ("cli", "__init__", "__main__"),
 )
 LEVEL = {room: level for level, row in enumerate(ROOMS) for room in row}
-BARS = {"train": 4, "fit": 10, "circles": 1, "upwards": 4, "top": 10, "titles": 18}
+BARS = {"train": 4, "fit": 10, "circles": 1, "upwards": 4, "top": 10, "titles": 7}
 
 
 class LossReached(BaseException):

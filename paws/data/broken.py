@@ -7,15 +7,18 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from paws import distributed
-from paws.data.folder import FileSet
 from paws.data.images import inspect_images
 from paws.errors import InputError
 from paws.runs.files import write_text
+
+if TYPE_CHECKING:
+    from paws.data.folder import FileSet
 
 SHOWN = 10  # messages
 logger = logging.getLogger(__name__)
