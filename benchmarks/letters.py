@@ -26,8 +26,9 @@ NOWHERE = "\uffff"  # a character that no font has: what it draws stands for all
 
 
 @cache
-def letter_features(tune: bool = False) -> Pool:
-    """The features of 10,000 letters, in views that are not mirrored, and of 5,000 others; with ``tune`` of all that are left.
+def letter_features(pool: int = POOL, *, tune: bool = False) -> Pool:
+    """The features of 10,000 letters, or the first ``pool`` of them, in views that are not mirrored, and of 5,000 others; with
+    ``tune`` of all that are left.
 
     Raises:
         InputError: the fonts are not installed.
@@ -35,9 +36,9 @@ def letter_features(tune: bool = False) -> Pool:
     images, labels = letters()
     frozen = frozen_backbone(LITE, image_size=SIZE)
     test = slice(POOL + HELD_OUT, None) if tune else slice(POOL, POOL + HELD_OUT)
-    views = stored(images[:POOL], VIEWS, frozen, "letters-pool", POOL, mirror=False)
+    views = stored(images[:POOL], VIEWS, frozen, "letters-pool", pool, mirror=False)
     plain = stored(images[test], 0, frozen, "letters-tune" if tune else "letters-test", len(labels[test]))
-    return Pool(views, labels[:POOL], torch.from_numpy(np.array(plain[:, 0])), labels[test], tuple(CHARACTERS))
+    return Pool(views[:pool], labels[:pool], torch.from_numpy(np.array(plain[:, 0])), labels[test], tuple(CHARACTERS))
 
 
 def letters() -> tuple[Tensor, Tensor]:

@@ -163,7 +163,7 @@ def main() -> None:
     if options.quick:
         options.per_class, options.draws = [4], [0, 1]
     sizes = (2000, 1000) if options.quick else ()
-    data = letter_features(options.tune) if options.letters else fashion_features(*sizes, tune=options.tune)
+    data = letter_features(tune=options.tune) if options.letters else fashion_features(*sizes, tune=options.tune)
     first, last = (number + TUNING_DRAWS * options.tune for number in options.draws)
     bars: dict[int, float] = {} if options.letters or options.tune else QUICK_BARS if options.quick else BARS
     margins = {k: measure(data, k, range(first, last), bars.get(k)) for k in options.per_class}

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.folders import pictures
+from benchmarks.folders import pictures as found
 from benchmarks.folders.pictures import Picture
 from paws.data.folder import FileSet, Paths
 from paws.seeds import generator
@@ -34,18 +34,18 @@ class Folder:
 
 
 FOLDERS = {
-    "emoji-living": Folder(pictures.emoji_living, tuning=True),
-    "clipart-topics": Folder(pictures.clipart_topics, tuning=True),
-    "emoji-things": Folder(pictures.emoji_things, tuning=True),
-    "sprites": Folder(pictures.sprites, tuning=True),
-    "digits": Folder(pictures.digits, tuning=False, size=64, mirror=False),
-    "clipart-living": Folder(pictures.clipart_living, tuning=False),
-    "pictograms": Folder(pictures.pictograms, tuning=False),
-    "icons": Folder(pictures.icons, tuning=False),
+    "emoji-living": Folder(found.emoji_living, tuning=True),
+    "clipart-topics": Folder(found.clipart_topics, tuning=True),
+    "emoji-things": Folder(found.emoji_things, tuning=True),
+    "sprites": Folder(found.sprites, tuning=True),
+    "digits": Folder(found.digits, tuning=False, size=64, mirror=False),
+    "clipart-living": Folder(found.clipart_living, tuning=False),
+    "pictograms": Folder(found.pictograms, tuning=False),
+    "icons": Folder(found.icons, tuning=False),
 }
 
 
-def build(found: Iterable[Picture], root: Path, largest: int = LARGEST) -> FileSet:
+def build(pictures: Callable[[], Iterable[Picture]], root: Path, largest: int = LARGEST) -> FileSet:
     """Write pictures as ``root/images/00000.png``, ... in random order and ``root/truth.csv``; read them if they are there.
 
     A picture that is the same as another byte for byte is left out, and beyond ``largest`` a random sample is taken. The
@@ -54,7 +54,7 @@ def build(found: Iterable[Picture], root: Path, largest: int = LARGEST) -> FileS
     if not root.is_dir():
         aside = root.with_name(root.name + ".new")
         shutil.rmtree(aside, ignore_errors=True)
-        _write(list(found), aside, largest)
+        _write(list(pictures()), aside, largest)
         aside.rename(root)
     with (root / "truth.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -64,13 +64,13 @@ def build(found: Iterable[Picture], root: Path, largest: int = LARGEST) -> FileS
     return FileSet(Paths.of(root / "images", [row["file"] for row in rows]), labels, classes)
 
 
-def _write(found: list[Picture], root: Path, largest: int) -> None:
+def _write(pictures: list[Picture], root: Path, largest: int) -> None:
     (root / "images").mkdir(parents=True)
-    order = torch.randperm(len(found), generator=generator("folders")).tolist()
+    order = torch.randperm(len(pictures), generator=generator("folders")).tolist()
     seen: set[bytes] = set()
     rows = []
     for row in order:
-        picture, label = found[row]
+        picture, label = pictures[row]
         content = _png(picture)
         if content is None or content in seen:
             continue

@@ -38,7 +38,10 @@ def npm(package: str, *kept: str) -> Path:
         aside.mkdir(parents=True, exist_ok=True)
         try:
             packed = subprocess.run(
-                ["npm", "pack", "--silent", "--pack-destination", str(aside), package], check=True, capture_output=True, text=True
+                ["npm", "pack", "--silent", "--pack-destination", str(aside), package],
+                check=True,
+                capture_output=True,
+                text=True,
             ).stdout.split()[-1]
         except (OSError, subprocess.CalledProcessError, IndexError) as error:
             raise InputError(f"npm pack {package} failed ({error}); it needs npm and a registry") from None

@@ -1,0 +1,121 @@
+"""One fit of one folder with one draw of labels, and what is right in it."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from benchmarks.folders.build import draw
+from benchmarks.folders.features import Suite
+from paws.fit.fit import Fitted, fit_features
+from paws.metrics import calibration_error
+
+ACCURACY = 0.95  # asked of what is kept
+IN_USE = "in use"  # the row of what `paws fit` takes
+TOLD = "told"  # ... when it is given the true class frequencies
+COLUMNS = (
+    *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
+    *("frequencies_kl", "none_auroc", "cpu_seconds"),
+)
+
+Row = dict[str, str]
+Cell = tuple[str, str, int, int]  # folder, "even" or "sample", labels a class, draw
+
+
+def one_fit(data: Suite, cell: Cell, *, told: bool = False) -> list[Row]:
+    """Rows of ``COLUMNS``: of every method its accuracy, and of what is in use the rest.
+
+    ``told``: the true class frequencies are given as ``prior``, and the methods are named with that.
+    """
+    _, labels, per_class, number = cell
+    known = draw(data.labels, per_class, number, even=labels == "even")
+    x, y = _measured_on(data, known)
+    prior = data.frequencies.tolist() if told else None
+    began = time.process_time()
+    fitted = fit_features(data.views, known, data.classes, seed=number, accuracy=ACCURACY, prior=prior, test=(x, y))
+    seconds = time.process_time() - began
+    found = {score.method: {"accuracy": score.test or 0.0} for score in fitted.scores}
+    found[IN_USE] = {**_in_use(fitted, x, y), **_of_the_pool(fitted, data, known), "cpu_seconds": seconds}
+    head = dict(zip(COLUMNS[:4], map(str, cell), strict=True))
+    return [
+        {**head, "method": f"{name}, {TOLD}" if told else name, **{key: f"{value:.4f}" for key, value in row.items()}}
+        for name, row in found.items()
+    ]
+
+
+def _measured_on(data: Suite, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (T, D) and labels (T,): the test pictures, or those of the pool that have a class and no label."""
+    if data.test is not None and data.test_labels is not None:
+        return data.test, data.test_labels
+    rows = ((data.labels >= 0) & (known < 0)).nonzero().flatten()
+    return torch.from_numpy(data.views[rows.numpy(), 0]).float(), data.labels[rows]
+
+
+def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
+    confidence, predicted = fitted.classifier.votes(x).probabilities.max(1)
+    right, kept = predicted == y, confidence >= fitted.classifier.threshold
+    return {
+        "accuracy": float(right.double().mean()),
+        "calibration_error": calibration_error(confidence, right),
+        "precision": float(right[kept].double().mean()) if bool(kept.any()) else 1.0,
+        "kept": float(kept.double().mean()),
+    }
+
+
+def _of_the_pool(fitted: Fitted, data: Suite, known: Tensor) -> dict[str, float]:
+    """Kullback-Leibler distance of the estimated class frequencies from the true ones, and how well none is told.
+
+    What the fit takes the frequencies to be stands in its settings as ``class_prior``; even ones if it does not.
+    """
+    count = len(data.classes)
+    estimate = torch.tensor(fitted.settings.get("class_prior") or [1 / count] * count)
+    truth = data.frequencies
+    found = {"frequencies_kl": float((truth * (truth / estimate).log()).nansum())}
+    rows = (known < 0).nonzero().flatten()
+    none = data.labels[rows] < 0
+    if bool(none.any()):
+        votes = fitted.classifier.votes(torch.from_numpy(data.views[rows.numpy(), 0]).float())
+        found["none_auroc"] = float(roc_auc_score(none.numpy(), votes.novelty.numpy()))
+    return found
+
+
+class Results:
+    """The rows of a CSV file, to which cells are added; a cell that is there is not measured again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                self.rows = list(csv.DictReader(file))
+
+    def missing(self, cells: Iterator[Cell], *, told: bool) -> Iterator[Cell]:
+        """Those of ``cells`` that are not measured yet."""
+        method = f"{IN_USE}, {TOLD}" if told else IN_USE
+        done = {tuple(row[key] for key in COLUMNS[:4]) for row in self.rows if row["method"] == method}
+        return (cell for cell in cells if tuple(map(str, cell)) not in done)
+
+    def add(self, rows: list[Row]) -> None:
+        """Append the rows of a cell, at once."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not self.path.is_file()
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+            if fresh:
+                writer.writeheader()
+            writer.writerows(rows)
+        self.rows += rows
+
+    def mean(self, column: str, method: str, folder: str, per_class: int, labels: str = "even") -> float:
+        """Mean over draws; nan where nothing was measured."""
+        key = (folder, labels, str(per_class), method)
+        named = [row for row in self.rows if (row["folder"], row["labels"], row["per_class"], row["method"]) == key]
+        values = [float(row[column]) for row in named if row[column]]
+        return sum(values) / len(values) if values else math.nan
