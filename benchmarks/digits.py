@@ -14,7 +14,7 @@ from statistics import mean, stdev
 from benchmarks.side_by_side import Figure, finish
 from paws.config.cards import load_config
 from paws.train import train
-from paws.train.compare import baselines
+from paws.train.baselines import baselines
 
 BARS = {1: 88.0, 4: 97.5}
 QUICK_BARS = {1: 80.0}  # of a third of the steps, one seed

@@ -21,34 +21,46 @@ MEMORY = 128  # MB of distances at a time
 NEIGHBOURS, ALPHA = 10, 0.9  # of the graph, and the share of what an image takes from its neighbours
 
 
+def neighbour_graph(points: Tensor) -> Any:
+    """The symmetric graph of points (M, P), a sparse (M, M) of 0 and 1: two are joined when either is among the nearest of the
+    other, which carries labels further than scikit-learn's own one-sided graph.
+    """
+    from sklearn import config_context
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(NEIGHBOURS, len(points) - 1)
+    with config_context(working_memory=MEMORY):
+        nearest = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points.numpy()).kneighbors_graph()
+    return nearest.maximum(nearest.T)
+
+
+def spread_over(graph: Any, points: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Class distributions (M, C) of the points from the labels (M,), -1 where unknown; 0 where no label arrives."""
+    from sklearn.semi_supervised import LabelSpreading as Spreading
+
+    model = Spreading(kernel=lambda a, b: graph, alpha=ALPHA, max_iter=200, tol=1e-4)
+    with np.errstate(invalid="ignore", divide="ignore"):  # an image that no label reaches: zero over zero
+        model.fit(points.numpy(), labels.numpy())
+    found = torch.zeros(len(points), num_classes)
+    found[:, model.classes_] = torch.from_numpy(np.nan_to_num(model.label_distributions_)).float()
+    return found
+
+
 class Graph:
     """The nearest-neighbour graph of M images of the pool; ``problem.shared(Graph)`` makes it once for a problem."""
 
     def __init__(self, problem: Problem) -> None:
-        from sklearn import config_context
-        from sklearn.neighbors import NearestNeighbors
-
         labels, self.seed, self.num_classes = problem.labels, problem.seed, len(problem.classes)
         order = torch.randperm(len(labels), generator=generator(problem.seed, "spread"))
         order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
         self.images = order[: max(IMAGES, len(problem.labelled))]  # (M,)
         self.bank = problem.projected[self.images, 0].float()  # (M, P)
         self.project = problem.space.projection()
-        points, self.k = self.bank.numpy(), min(NEIGHBOURS, len(self.images) - 1)
-        with config_context(working_memory=MEMORY):
-            nearest = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(points).kneighbors_graph()  # (M, M) sparse
-        self.graph = nearest.maximum(nearest.T)
+        self.k, self.graph = min(NEIGHBOURS, len(self.images) - 1), neighbour_graph(self.bank)
 
     def spread(self, labels: Tensor) -> Tensor:
         """Class distributions (M, C) from the labels (N,) of the pool, -1 where unknown; 0 where no label arrives."""
-        from sklearn.semi_supervised import LabelSpreading as Spreading
-
-        model = Spreading(kernel=lambda a, b: self.graph, alpha=ALPHA, max_iter=200, tol=1e-4)
-        with np.errstate(invalid="ignore", divide="ignore"):  # an image that no label reaches: zero over zero
-            model.fit(self.bank.numpy(), labels[self.images].numpy())
-        found = torch.zeros(len(self.bank), self.num_classes)
-        found[:, model.classes_] = torch.from_numpy(np.nan_to_num(model.label_distributions_)).float()
-        return found
+        return spread_over(self.graph, self.bank, labels[self.images], self.num_classes)
 
     def pseudo_labelled(self, labels: Tensor, count: int) -> Tensor:
         """Labels (N,) with pseudo-labels for the ``count`` images of each class of which spreading is most confident."""
@@ -95,6 +107,12 @@ class LabelSpreading(Predictor):
         graph = problem.shared(Graph)
         found = graph.spread(problem.visible_labels(left_out))
         return cls(len(problem.classes), graph.bank, found, graph.k, graph.project)
+
+    @classmethod
+    def of(cls, points: Tensor, labels: Tensor, num_classes: int) -> Self:
+        """Spread the labels (M,), -1 where unknown, over all points (M, P) as they are, which ``forward`` then takes."""
+        found = spread_over(neighbour_graph(points), points, labels, num_classes)
+        return cls(num_classes, points, found, min(NEIGHBOURS, len(points) - 1), nn.Identity())
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
         nearest = squared_distance(self.project(x), self.bank).topk(self.k, dim=1, largest=False).indices  # (N, k)

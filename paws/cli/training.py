@@ -49,7 +49,8 @@ def train(
     from paws.runs.console import console
     from paws.runs.files import write_text
     from paws.suncet import load_card, without_gpu
-    from paws.train.compare import baselines, check_comparable
+    from paws.train.baselines import baselines, check_comparable
+    from paws.train.evaluation import title
     from paws.train.running_means import Diverged
     from paws.train.signals import Interrupted
 
@@ -77,7 +78,7 @@ def train(
     if compare:
         found = baselines(settings)
         write_text(settings.run_dir / "baselines.json", json.dumps(found, indent=1) + "\n")
-        _print_comparison(result, found)
+        _print_comparison(title(settings), result, found)
     else:
         _print_result(result)
     console.print(f"run folder: {settings.run_dir}")
@@ -183,7 +184,7 @@ def _print_result(result: dict[str, Any]) -> None:
         console.print(f"{name.replace('_', ' '):>18}: {escape(text)}")
 
 
-def _print_comparison(result: dict[str, Any], others: dict[str, float]) -> None:
+def _print_comparison(method: str, result: dict[str, Any], others: dict[str, float]) -> None:
     from rich.table import Table
 
     from paws.runs.console import console
@@ -191,7 +192,7 @@ def _print_comparison(result: dict[str, Any], others: dict[str, float]) -> None:
     table = Table(title=f"{result['test_images']} held-out images, {result['labelled_images']} labels, seed {result['seed']}")
     table.add_column("method")
     table.add_column("top-1", justify="right")
-    table.add_row("PAWS, soft nearest neighbours", f"[bold]{result['top1']:.1%}[/bold]")
+    table.add_row(method, f"[bold]{result['top1']:.1%}[/bold]")
     for name, top1 in sorted(others.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{top1:.1%}")
     console.print(table)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.logistic_regression import LogisticRegression
 from paws.config.schema import Config
 from paws.data.store import ImageSet
 from paws.data.task import Task
 from paws.errors import InputError
-from paws.evaluate import frozen_baselines
 from paws.methods.build import task_of
 from paws.methods.finetune import Finetune, FinetuneSettings
 from paws.metrics import accuracy
@@ -25,7 +26,10 @@ def check_comparable(config: Config) -> None:
 
 
 def baselines(config: Config) -> dict[str, float]:
-    """Top-1 in [0, 1] on the held-out split: logistic regression and LabelSpreading on pixels, and a supervised network.
+    """Top-1 in [0, 1] on the held-out split: classical methods on pixels, and a supervised network.
+
+    Logistic regression sees standardised pixels. Labels are spread over the symmetric graph of pixels as they are, which on the
+    digits is stronger than on standardised ones and than scikit-learn's one-sided graph.
 
     Raises:
         InputError: the dataset is a folder of image files.
@@ -33,11 +37,17 @@ def baselines(config: Config) -> dict[str, float]:
     check_comparable(config)
     task = task_of(config)
     assert isinstance(task.train, ImageSet) and isinstance(task.test, ImageSet)
-    pixels, test_pixels = (part.images.flatten(1).float() / 255 for part in (task.train, task.test))
-    found = frozen_baselines(
-        pixels, task.visible, test_pixels, len(task.classes), which=("logistic regression", "LabelSpreading")
-    )
-    results = {f"{name} on pixels": accuracy(p, task.test.labels) for name, p in found.items()}
+    pixels, test_pixels = (part.images.flatten(1).float() / 255 for part in (task.train, task.test))  # (N, P)
+    mean, std, classes = pixels.mean(0), pixels.std(0).clamp_min(1e-6), len(task.classes)
+    labels = task.train.labels[task.labelled]
+    linear = LogisticRegression.of((pixels[task.labelled] - mean) / std, labels, classes)
+    spread = LabelSpreading.of(pixels, task.visible, classes)
+    with torch.inference_mode():
+        found = {
+            f"{linear.title} on pixels": linear((test_pixels - mean) / std, pixels, labels)[0],
+            f"{spread.title} on pixels, symmetric graph": spread(test_pixels, pixels, labels)[0],
+        }
+    results = {name: accuracy(p, task.test.labels) for name, p in found.items()}
     return {**results, "same network, labels alone": supervised(config, task)}
 
 
