@@ -120,7 +120,7 @@ def save_bundle(
         **(extra or {}),
     }
     about["checksum"] = _checksum(about)
-    contents[ABOUT] = (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()
+    contents[ABOUT] = (json.dumps(about, indent=1) + "\n").encode()
     with new_folder(folder, replace=True) as new:
         for name, data in contents.items():
             write_bytes(new / name, data)

@@ -136,7 +136,7 @@ def description(bundle: Bundle) -> dict[str, str]:
         "preprocessing": "uint8 RGB (batch, height, width, 3) of any size: upright, on white if transparent, grey of more "
         f"than 8 bits as levels from `values` of the backbone; its central square becomes {sizes} pixels",
     }
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return {name: json.dumps(value) for name, value in values.items()}
 
 
 def _example(bundle: Bundle) -> tuple[Tensor, tuple[dict[int, Any]]]:

@@ -12,6 +12,7 @@ from paws import distributed
 from paws.bundle.bundle import Bundle
 from paws.bundle.table import PREDICT_COLUMNS, Prediction, write_rows
 from paws.data.formats import find_images
+from paws.data.texts import read_text
 from paws.errors import InputError
 from paws.runs.files import writing
 from paws.runs.temporary import temporary_name
@@ -27,11 +28,11 @@ def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str]]:
     paths: list[str] = []
     problems = []
     for given in inputs:
-        if given.is_dir():
+        if os.path.isdir(given):
             paths += [os.path.join(given, name) for name in find_images(given)]
-        elif given.suffix.lower() == ".txt" and given.is_file():
-            paths += [line.strip() for line in given.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        elif given.is_file():
+        elif given.suffix.lower() == ".txt" and os.path.isfile(given):
+            paths += [line.strip() for line in read_text(given).split("\n") if line.strip()]
+        elif os.path.isfile(given):
             paths.append(str(given))
         else:
             problems.append(f"{given}: no such file or folder")

@@ -67,21 +67,23 @@ class Prediction:
         about: dict[str, Any] = {"file": self.file, "label": self.label, "probability": round(self.probability, 6)}
         about |= {"second": self.second, "second_probability": round(self.second_probability, 6)}
         about |= {"abstain": self.abstain, "unfamiliar": round(self.novelty, 6), "nearest": nearest}
-        return json.dumps(about, ensure_ascii=False)
+        return json.dumps(about)
 
 
 def write_rows(file: TextIO, rows: Iterable[dict[str, str]], columns: Sequence[str], *, header: bool = True) -> None:
     """Append CSV rows; columns that a row lacks are empty, others are left out."""
     writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    quoting = csv.DictWriter(file, columns, "", "ignore", lineterminator="\n", quoting=csv.QUOTE_ALL)
     if header:
         writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:  # csv quotes a field for its own end of line alone, and reads others as one too
+        (quoting if any("\r" in value for value in row.values()) else writer).writerow(row)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a table. Raises InputError where it cannot be read."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table of predictions: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 
 import typer
@@ -24,6 +25,8 @@ for _name in ("training", "images", "splits", "launch", "insight", "report"):
 
 def main() -> None:
     """Run the command line; a mistake in the input ends with one message and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text that the terminal can show
     try:
         app()
     except InputError as error:

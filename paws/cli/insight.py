@@ -47,7 +47,7 @@ def explain(
     if output is not None:
         module.save_grid(output, found, image, images or (run.root if run else None))
     if as_json:
-        print(json.dumps({"file": str(image), **asdict(found)}, ensure_ascii=False))
+        print(json.dumps({"file": str(image), **asdict(found)}))
         return
     print_explanation(found, image)
     if output is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,12 @@ from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
 from paws.data.labels import class_counts, labelled_folder, list_folder, listed
 from paws.data.levels import Range, range_of
+from paws.data.texts import alike, is_utf8, printable
 from paws.errors import InputError
 from paws.fit.embed import Stamp, stamps
 from paws.runs.files import write_text
 
+SPLITS = ("train", "training", "val", "valid", "validation", "test")  # folders of a split, that are seldom classes
 SHOWN = 12  # classes that a summary names
 TOO_MANY = 0.5  # share of unreadable files from which on the folder is taken for the wrong one
 
@@ -73,6 +75,7 @@ class Checked:
         if self.by_folder and self.listing.empty:
             one = len(self.listing.empty) == 1
             told.append(f"no image in the folder{'' if one else 's'} {_first(self.listing.empty)}, so no such class")
+        told += odd_classes(self.files.classes, self.by_folder)
         if self.values:
             wide = [found.extremes for found in self.inspected if found.extremes]
             low, high = min(low for low, _ in wide), max(high for _, high in wide)
@@ -100,6 +103,8 @@ def check_folder(
             an image, unreadable images (unless ``skip_broken``, and then too if they are more than half).
     """
     problems: list[str] = []
+    if not is_utf8(str(root.absolute())):
+        raise InputError(f"{printable(str(root))}: the name of the folder is not UTF-8; rename it")
     listing = list_folder(root)
     files = _told(problems, root, labels, listing)
     tested = _told(problems, root, test, listing) if test is not None else None
@@ -129,7 +134,7 @@ def check_folder(
     if problems:
         raise InputError("\n".join(problems))
     rows = readable.nonzero().flatten()
-    unreadable = {files.names[row]: message for row, message in broken.items()}
+    unreadable = {printable(files.names[row]): printable(message) for row, message in broken.items()}
     return Checked(files.select(rows), truth[rows], unreadable, marks, inspected, listing, labels is None)
 
 
@@ -175,6 +180,20 @@ def _read(known: Path) -> dict[Stamp, Inspected]:
         }
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return {}  # of another version, or damaged: everything is read
+
+
+def odd_classes(classes: Sequence[str], by_folder: bool) -> list[str]:
+    """What to say of class names that look like a mistake."""
+    told = [f"the classes {pair} differ only in blanks or in upper and lower case" for pair in alike(classes)]
+    if not by_folder:
+        return told
+    splits = [name for name in classes if name.lower() in SPLITS]
+    if len(splits) > 1 or len(splits) == len(classes):
+        told.append(f"the folders {' and '.join(splits)} are taken for classes; of a split give one, as IMAGES/{splits[0]}")
+    odd = [name for name in classes if name.startswith(("@", "_", "$", "#"))]
+    if odd:
+        told.append(f"{_first(odd)} taken for a class as well: remove what a program put there")
+    return told
 
 
 def _first(names: list[str]) -> str:

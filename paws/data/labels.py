@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ import torch
 
 from paws.data.folder import FileSet, Paths
 from paws.data.formats import Listing, scan_images
+from paws.data.texts import composed, is_utf8, printable, read_text
 from paws.errors import InputError
 
 SHOWN = 20  # problems of one kind
@@ -37,23 +38,25 @@ class LabelRow:
 def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow]:
     """The rows of a label file: JSON lines if it ends in ``.jsonl``, else CSV; both with ``file`` and ``label``.
 
-    A CSV may begin with a byte order mark, separate by commas, semicolons or tabs, quote its fields and end its lines in any
-    way; further columns or keys are ignored. With ``allow_empty`` the label of a row may be empty. Raises InputError listing
-    every row that cannot be used.
+    The text is UTF-8, or what its byte order mark says. A CSV may separate by commas, semicolons or tabs, quote its fields and
+    end its lines in any way; further columns or keys are ignored. Labels are composed (NFC), without blanks around them. With
+    ``allow_empty`` the label of a row may be empty. Raises InputError listing every row that cannot be used.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: labels cannot be read as UTF-8 text: {error}") from None
+    text = read_text(path)
     records = _json_records(path, text) if path.suffix == ".jsonl" else _csv_records(path, text)
     rows, problems = [], []
     for line, record in records:
-        file, label = (str(value).strip() if value is not None else "" for value in map(record.get, ("file", "label")))
-        if file and (label or allow_empty):
-            rows.append(LabelRow(file, label, line))
+        file, label = (str(value) if value is not None else "" for value in map(record.get, ("file", "label")))
+        label = composed(label.strip())
+        if not file.strip():
+            problems.append(f"line {line}: no file")
+        elif not label and not allow_empty:
+            problems.append(f"line {line}: no label for {printable(file.strip())}: give one or delete the row")
+        elif not is_utf8(label):
+            problems.append(f"line {line}: the label {printable(label)} is not UTF-8; save the file as UTF-8")
         else:
-            problems.append(f"line {line}: {f'no label for {file}: give one or delete the row' if file else 'no file'}")
+            rows.append(LabelRow(file, label, line))
     if problems:
         raise InputError(listed(f"{path}: each row needs a file and a label", problems))
     if not rows:
@@ -62,11 +65,15 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
 
 
 def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]]]:
-    head = text.split("\n", 1)[0]
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter=max(",;\t", key=head.count), skipinitialspace=True)
+    head = text.replace("\r", "\n").split("\n", 1)[0]
+    lines = io.StringIO(text, newline="")  # splits at the ends of lines alone: names may hold other separators
+    reader = csv.DictReader(lines, delimiter=max(",;\t", key=head.count), skipinitialspace=True)
     names = [name.strip().lower() for name in reader.fieldnames or []]
     if not {"file", "label"} <= set(names):
         raise InputError(f"{path}: the first line must name the columns file and label, it reads {head.strip()!r}")
+    twice = [name for name in ("file", "label") if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: the first line names the column {twice[0]} more than once; leave one of them")
     reader.fieldnames = names
     try:
         return [(reader.line_num, record) for record in reader]
@@ -119,7 +126,9 @@ def labelled_folder(root: str | Path, labels: str | Path | None = None, listing:
     where = "the sub-folders"
     problems: list[str] = []
     if labels is None:
-        label_of = {name: PurePosixPath(name).parts[0] for name in names if len(PurePosixPath(name).parts) > 1}
+        label_of = {name: composed(PurePosixPath(name).parts[0]) for name in names if len(PurePosixPath(name).parts) > 1}
+        unread = sorted({printable(label) for label in label_of.values() if not is_utf8(label)})
+        problems += [f"the name of the folder {name} is not UTF-8, so it cannot be a class; rename it" for name in unread]
     else:
         where = str(labels)
         label_of, problems = match_rows(root, names, read_labels(labels))
@@ -137,17 +146,21 @@ def labelled_folder(root: str | Path, labels: str | Path | None = None, listing:
 def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[dict[str, str], list[str]]:
     """Label of each image of ``names`` (relative to ``root``) that has a row, and what is wrong with the rows.
 
-    Names agree up to Unicode composition.
+    Names agree up to Unicode composition, and where no image has the very name, up to blanks around it.
     """
-    known = {unicodedata.normalize("NFC", name): name for name in names}
+    known = {composed(name).strip(): name for name in names} | {composed(name): name for name in names}
     label_of: dict[str, str] = {}
     first: dict[str, LabelRow] = {}
     problems = []
     for row in rows:
-        name = known.get(unicodedata.normalize("NFC", _relative(root, row.file)))
+        spelled = (row.file, _relative(root, row.file), row.file.strip(), _relative(root, row.file.strip()))
+        name = next((known[way] for way in map(composed, spelled) if way in known), None)
         if name is None:
-            why = "is not an image that can be read" if (root / row.file).is_file() else "does not exist"
-            problems.append(f"{row.place}: {row.file} {why}")
+            why = (
+                "is not an image that can be read" if os.path.isfile(os.path.join(root, row.file.strip())) else "does not exist"
+            )
+            hint = "" if is_utf8(row.file) else "; is the file of labels saved as UTF-8?"
+            problems.append(f"{row.place}: {printable(row.file.strip())} {why}{hint}")
         elif label_of.setdefault(name, row.label) != row.label:
             earlier = first[name]
             problems.append(f"{row.place}: {row.file} is {row.label!r}, but {earlier.label!r} on {earlier.place}")

@@ -227,4 +227,4 @@ def read_record(folder: Path) -> FitRecord:
 
 def write_record(folder: Path, record: FitRecord) -> None:
     """Write fit.json, whole or not at all: with it the fit is there."""
-    write_text(folder / RECORD, json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / RECORD, json.dumps(record.model_dump(mode="json"), indent=1) + "\n")

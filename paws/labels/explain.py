@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from paws.classifiers.classifier import Classifier
+from paws.data.texts import one_line
 from paws.errors import InputError
 from paws.runs.files import writing
 
@@ -140,6 +141,7 @@ def _font() -> ImageFont.FreeTypeFont:
 
 def _fitted(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """``text``, cut at its beginning where it is wider than ``width`` pixels: the end of a path tells more."""
+    text = one_line(text)
     if draw.textlength(text, font) <= width:
         return text
     while draw.textlength(f"…{text}", font) > width:

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from paws.data.texts import one_line
 from paws.metrics import Bin
 from paws.report.contents import Evaluated, MethodBar
 
@@ -140,8 +141,9 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> str:
 
 
 def shortened(name: str, length: int = 16) -> str:
-    """A class name that fits an axis."""
-    return name if len(name) <= length else name[: length - 1] + "…"
+    """A class name that fits an axis; a dollar sign stays one, and begins no formula."""
+    name = one_line(name)
+    return (name if len(name) <= length else name[: length - 1] + "…").replace("$", r"\$")
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:

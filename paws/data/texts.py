@@ -1,0 +1,59 @@
+"""Text files that people write: lists of labels and of file names, in the encodings that spreadsheets and editors save."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from paws.errors import InputError
+
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file: UTF-8, or what its byte order mark says; single bytes that are not UTF-8 are kept as surrogates.
+
+    File names need not be UTF-8, so such bytes may be right; `is_utf8` tells them.
+
+    Raises:
+        InputError: the file cannot be read, or is UTF-16 or UTF-32 without a mark.
+    """
+    try:
+        data = path.read_bytes()
+        encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+        if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) or (b"\0" in data and encoding != "utf-16"):
+            raise InputError(f"{path}: holds zero bytes, as UTF-16 or UTF-32 text does; save it as UTF-8")
+        return data.decode(encoding, "strict" if encoding == "utf-16" else "surrogateescape")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({getattr(error, 'strerror', error)}); save it as UTF-8") from None
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text has no bytes that were not UTF-8."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in text)
+
+
+def printable(text: str) -> str:
+    """The text with bytes that are not UTF-8 as ``\\xe9``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """`printable`, with ends of lines and other characters that no picture shows as a replacement character."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in printable(text))
+
+
+def composed(text: str) -> str:
+    """The text with letters and their accents as one character (NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def alike(names: Sequence[str]) -> list[str]:
+    """Names that differ in nothing but blanks or upper and lower case, each set as one text."""
+    found = defaultdict(list)
+    for name in names:
+        found["".join(composed(name).casefold().split())].append(name)
+    return [" and ".join(map(repr, same)) for same in found.values() if len(same) > 1]
