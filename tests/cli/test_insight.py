@@ -185,7 +185,7 @@ def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_p
             "--remove: 1 problem(s) with the labels:\n  the command line: nobody.png",
         ),
         (["labels", "RUN", "--csv", "TMP/few.csv"], "after these changes only dots has labels"),
-        (["labels", "RUN", "--csv", "TMP/none.csv"], "none.csv: labels cannot be read"),
+        (["labels", "RUN", "--csv", "TMP/none.csv"], "none.csv: cannot be read"),
         (["labels", "RUN", "--remove", "dü-0.png", "-o", "TMP/bad.csv"], "bad.csv: exists already"),
         (["suggest", "RUN", "-n", "25"], "25 images to label were asked for, but 24 of 36 have no label yet"),
         (["suggest", "IMAGES", "-n", "50"], "holds 36 images; 50 to label were asked for"),
