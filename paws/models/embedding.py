@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paws.data.stored_views import Picture
 
 BATCH = 64  # pictures at a time
+SHOWN = 20  # of those that cannot be read
 
 
 class Embedded(NamedTuple):
@@ -80,5 +81,6 @@ class Embedder:
             faults += [fault for fault in batch.faults if fault]
             advance(len(batch.faults))
         if faults:
-            raise InputError("\n".join(faults))
+            title = f"{len(faults)} of {len(pictures)} images cannot be read"
+            raise InputError("\n".join(faults) if len(pictures) == 1 else "\n  ".join([f"{title}:", *faults[:SHOWN]]))
         return torch.cat(found)
