@@ -25,15 +25,15 @@ ROOT = Path(__file__).parents[1]
 PAWS = ROOT / "paws"
 ROOMS = (  # from the ground up; rooms of a row may import each other
     ("errors", "seeds", "losses", "voting", "metrics", "optim", "distributed", "config"),
-    ("runs", "data", "models"),
+    ("runs", "data", "models", "suncet"),
     ("methods",),
     ("classifiers",),
-    ("fit", "labels", "train", "bundle", "suncet"),
+    ("fit", "labels", "train", "bundle"),
     ("report", "label_page", "estimator"),
     ("cli", "__init__", "__main__"),
 )
 LEVEL = {room: level for level, row in enumerate(ROOMS) for room in row}
-BARS = {"train": 4, "fit": 10, "circles": 1, "upwards": 4, "top": 9, "titles": 7}
+BARS = {"train": 4, "fit": 5, "circles": 0, "upwards": 0, "top": 9, "titles": 0}
 
 
 class LossReached(BaseException):
@@ -160,11 +160,13 @@ def titles(trees: dict[str, ast.Module]) -> list[str]:
     from paws import classifiers, methods
 
     tables = [room.table() for room in (classifiers, methods) if hasattr(room, "table")]
-    owners = {kind.title: kind.__module__ for table in tables for kind in table.values()}
+    owners: dict[str, set[str]] = {}  # of a title; PAWS trains networks, and as an ensemble it classifies
+    for kind in (kind for table in tables for kind in table.values()):
+        owners.setdefault(kind.title, set()).add(kind.__module__)
     found = []
     for module, tree in trees.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and node.value in owners and owners[node.value] != module:
+            if isinstance(node, ast.Constant) and node.value in owners and module not in owners[node.value]:
                 found.append(f"{module}, line {node.lineno}: {node.value}")
     return found
 

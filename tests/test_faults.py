@@ -19,8 +19,8 @@ from paws.config.cards import from_mapping
 from paws.config.schema import Config
 from paws.errors import InputError
 from paws.runs.checkpoint import load_latest
+from paws.runs.running_means import Diverged
 from paws.train import train
-from paws.train.running_means import Diverged
 from tests.digits_runs import CARD, Started, assert_same_run, finish, paws, paws_on_ranks, wait_until
 from tests.ranks import environment
 

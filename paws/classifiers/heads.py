@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from paws.classifiers.paws_ensemble import head
 from paws.classifiers.problem import Problem
 from paws.config.options import FitOptions
 from paws.config.schema import Optim
@@ -19,10 +17,19 @@ from paws.data.source import Source
 from paws.data.support import SupportSampler
 from paws.methods.paws import Paws, PawsSettings
 from paws.models.encoder import Encoder
+from paws.optim import optimizer_and_rate, set_lr
+from paws.runs.running_means import RunningMeans, diverged
 from paws.seeds import seed_of
-from paws.train.intervals import Intervals
-from paws.train.run import Run
 from paws.voting import floor
+
+LOGGED = 50  # steps
+
+
+def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
+    """(N, in_dim) -> (N, out_dim): the network that PAWS trains on frozen features."""
+    return nn.Sequential(
+        nn.Linear(in_dim, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim)
+    )
 
 
 @dataclass(frozen=True)
@@ -79,44 +86,59 @@ def temperature_for(num_classes: int) -> float:
     return min(most, num_classes / (num_classes - 1) / math.log((num_classes - 1) * (1 - left) / left))
 
 
-def train_head(
-    problem: Problem,
-    labels: Tensor,
-    settings: HeadSettings,
-    *,
-    seed: int = 0,
-    listener: Callable[[dict[str, Any]], None] | None = None,
-) -> nn.Module:
-    """A head (N, P) -> (N, out_dim) trained by PAWS on the components of a problem with labels (N,), -1 where unlabelled.
+class HeadTraining:
+    """PAWS on the components of a problem with labels (N,), -1 where unlabelled: its ``method`` in ``settings.steps`` steps.
 
-    In eval mode, on the CPU. ``listener`` is given the rows of numbers that a run folder would hold in metrics.jsonl.
+    The weights of the ``network`` (N, P) -> (N, out_dim), the batches and the views depend on the seed alone.
     """
-    views, num_classes, device = problem.projected, len(problem.classes), torch.device(problem.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "head"))
-        network = head(views.shape[2], settings.hidden_dim, settings.out_dim).to(device)
-    encoder = Encoder(nn.Identity(), network)
-    most = int(torch.bincount(labels[labels >= 0]).max())
-    sampler = SupportSampler(
-        labels,
-        classes_per_batch=num_classes,
-        images_per_class=min(settings.images_per_class, most),
-        seed=seed,
-    )
-    source = Source(
-        FeatureBank(views, device, dropout=settings.dropout, noise=settings.noise),
-        pool=_pool(labels, settings.label_share),
-        batch_size=settings.batch_size,
-        sampler=sampler,
-        smoothing=settings.smoothing,
-        seed=seed,
-        steps_per_epoch=settings.steps,
-    )
-    recipe = PawsSettings(temperature=settings.temperature, sharpening=settings.sharpening, me_max=settings.me_max)
-    with Run(device, intervals=Intervals(log=50), quiet=True, listener=listener) as run:
-        run.start(Paws(encoder, source, recipe, prior=problem.class_prior), settings.optim)
-        run.train()
-    return network.eval().requires_grad_(False).cpu()
+
+    def __init__(self, problem: Problem, labels: Tensor, settings: HeadSettings, seed: int = 0) -> None:
+        views, device = problem.projected, torch.device(problem.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "head"))
+            self.network = head(views.shape[2], settings.hidden_dim, settings.out_dim).to(device)
+        most = int(torch.bincount(labels[labels >= 0]).max())
+        sampler = SupportSampler(
+            labels,
+            classes_per_batch=len(problem.classes),
+            images_per_class=min(settings.images_per_class, most),
+            seed=seed,
+        )
+        source = Source(
+            FeatureBank(views, device, dropout=settings.dropout, noise=settings.noise),
+            pool=_pool(labels, settings.label_share),
+            batch_size=settings.batch_size,
+            sampler=sampler,
+            smoothing=settings.smoothing,
+            seed=seed,
+            steps_per_epoch=settings.steps,
+        )
+        recipe = PawsSettings(temperature=settings.temperature, sharpening=settings.sharpening, me_max=settings.me_max)
+        encoder = Encoder(nn.Identity(), self.network)
+        self.method, self.steps = Paws(encoder, source, recipe, prior=problem.class_prior), settings.steps
+        self.optimizer, self.rate = optimizer_and_rate(encoder, settings.optim, settings.steps)
+        self.curve: list[dict[str, Any]] = []  # rows as in metrics.jsonl
+        self._means = RunningMeans()
+
+    def update(self, step: int, loss: Tensor, metrics: dict[str, Tensor]) -> None:
+        """Step the optimiser; the ``curve`` gets a row now and then. Raises Diverged where a loss is not finite by then."""
+        set_lr(self.optimizer, self.rate(step))
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._means.add(loss=loss, **metrics)
+        if (step + 1) % LOGGED and step + 1 < self.steps:
+            return
+        (means, broken), lr = self._means.read(), self.rate(step)
+        if broken:
+            raise diverged(broken, self._means.count, step + 1, lr, None)
+        row = {name: round(value, 8) for name, value in means.items()}
+        self.curve.append({"step": step + 1, "epoch": 1, "lr": lr, **row})
+        self._means = RunningMeans()
+
+    def trained(self) -> nn.Module:
+        """The network in eval mode, on the CPU."""
+        return self.network.eval().requires_grad_(False).cpu()
 
 
 def _pool(labels: Tensor, share: float) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,24 +16,15 @@ from torch.nn.functional import normalize
 
 from paws.classifiers.base import CrossFitted, Predictor, empty_projection, projection_sizes
 from paws.classifiers.calibration import DEVIATION, calibrated, fit_inverse_temperature, inverse_temperature_for
+from paws.classifiers.heads import HeadSettings, HeadTraining, head, settings_for
 from paws.classifiers.label_spreading import Graph
 from paws.classifiers.problem import Problem
 from paws.seeds import generator
 from paws.voting import above_floor, one_hot, vote_weights
 
-if TYPE_CHECKING:
-    from paws.classifiers.heads import HeadSettings
-
 SAMPLE = 2000  # images on which views and heads are compared
 PSEUDO = 40  # pseudo-labels a class, at most, that label spreading adds to the supports of training where labels are few
 SHARE = 0.1  # of the images of an even class that may get one
-
-
-def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
-    """(N, in_dim) -> (N, out_dim): the head that PAWS trains on frozen features."""
-    return nn.Sequential(
-        nn.Linear(in_dim, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim)
-    )
 
 
 class PawsEnsemble(Predictor):
@@ -62,19 +53,18 @@ class PawsEnsemble(Predictor):
 
         Where every class has a single label there are none, and half of the heads are kept: those whose views agree most.
         """
-        from paws.classifiers.heads import settings_for, train_head
-
         settings, curves, heads, agreements = settings_for(problem), [], [], []
         pseudo, count = pseudo_labeller(problem), head_count(problem, settings)
         for i in range(count):
             left_out = i % problem.fold_count if problem.fold_count else None
-
-            def listen(row: dict[str, Any], i: int = i) -> None:
-                curves.append({"head": i, **row})
-                problem.tell((i + row["step"] / settings.steps) / count)
-
             labels = pseudo(problem.visible_labels(left_out))
-            heads.append(train_head(problem, labels, settings, seed=problem.seed * 1000 + i, listener=listen))
+            training = HeadTraining(problem, labels, settings, seed=problem.seed * 1000 + i)
+            for batch in training.method.source.batches(range(settings.steps)):
+                loss, metrics = training.method.step(batch)
+                training.update(batch.step, loss, metrics)
+                problem.tell((i + (batch.step + 1) / settings.steps) / count)
+            heads.append(training.trained())
+            curves += [{"head": i, **row} for row in training.curve]
             agreements.append(agreement(view_votes(problem, heads[-1:], settings.temperature)[0]))
         kept = range(count) if problem.fold_count else sorted(range(count), key=lambda i: -agreements[i])[: -(-count // 2)]
         every = cls(len(problem.classes), [heads[i] for i in kept], settings.temperature, problem.space.projection())

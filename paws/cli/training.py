@@ -48,10 +48,10 @@ def train(
     from paws.distributed import place
     from paws.runs.console import console
     from paws.runs.files import write_text
+    from paws.runs.running_means import Diverged
     from paws.suncet import load_card, without_gpu
     from paws.train.baselines import baselines, check_comparable
     from paws.train.evaluation import title
-    from paws.train.running_means import Diverged
     from paws.train.signals import Interrupted
 
     main = place().rank == 0

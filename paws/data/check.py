@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from paws.data.copies import copy_groups, told_copies
-from paws.data.folder import FileSet, Paths
+from paws.data.folder import FileSet, Paths, Stamp, stamps
 from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
 from paws.data.labels import class_counts, labelled_folder, list_folder, listed
 from paws.data.levels import Range, range_of
 from paws.data.texts import alike, is_utf8, printable
 from paws.errors import InputError
-from paws.fit.embed import Stamp, stamps
 from paws.runs.files import write_text
 
 SPLITS = ("train", "training", "val", "valid", "validation", "test")  # folders of a split, that are seldom classes

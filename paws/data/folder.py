@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from paws.data.views import EvalView, MultiCrop, View
 
 CACHE_VERSION = 2
+Stamp = tuple[str, int, int]  # name, bytes, modification time in ns
 
 
 class Paths(Sequence[str]):
@@ -115,6 +116,18 @@ class FileSet:
         from paws.data.broken import without_broken
 
         return without_broken(self, skip=skip, cache_dir=cache_dir, workers=workers)
+
+
+def stamps(files: FileSet) -> list[Stamp]:
+    """What tells whether a file is the one that was read before. Raises InputError where a file is gone."""
+    found = []
+    for name, path in zip(files.names, files.paths, strict=True):
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; it was there when the folder was read") from None
+        found.append((name, status.st_size, status.st_mtime_ns))
+    return found
 
 
 def index_folder(root: str | Path, cache_dir: str | Path | None = None, classes: tuple[str, ...] | None = None) -> FileSet:

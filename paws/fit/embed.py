@@ -7,7 +7,6 @@ run that was killed goes on after the last recorded chunk.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paws.data.folder import FileSet
+from paws.data.folder import FileSet, Stamp, stamps
 from paws.data.stored_views import VERSION
 from paws.errors import InputError
 from paws.fit.record import STORE
@@ -25,20 +24,6 @@ from paws.models.frozen import Backbone
 from paws.runs.files import write_text
 
 RECORDED = 64  # images after which the rows are recorded as done
-
-Stamp = tuple[str, int, int]  # name, bytes, modification time in ns
-
-
-def stamps(files: FileSet) -> list[Stamp]:
-    """What tells whether a file is the one that was embedded. Raises InputError where a file is gone."""
-    found = []
-    for name, path in zip(files.names, files.paths, strict=True):
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; it was there when the folder was read") from None
-        found.append((name, status.st_size, status.st_mtime_ns))
-    return found
 
 
 class FeatureStore:

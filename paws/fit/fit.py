@@ -80,7 +80,9 @@ def fit_features(
         "tell": lambda share: tell("training heads", 0.05 + 0.75 * share),
     }
     problem = problem_of(views, labels, classes, width=WIDTH, prior=prior, seed=seed, **training)
-    fitted = {name: each.cross_fit(problem) for name, each in classifiers.table().items()}
+    fitted: dict[str, CrossFitted[Any]] = {}
+    for name, predictor in classifiers.table().items():
+        fitted[name] = predictor.cross_fit(problem)
     tell("comparing", 0.8)
     built = {name: _classifier(problem, found) for name, found in fitted.items()}
     held, known = problem.held, problem.support_labels

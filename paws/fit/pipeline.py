@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from paws.classifiers.heads import HeadSettings
 from paws.classifiers.prior import class_prior
 from paws.config.options import DEFAULTS, FitOptions
 from paws.data.check import Checked, check_folder, remember
-from paws.data.folder import FileSet
+from paws.data.folder import FileSet, stamps
 from paws.data.images import default_workers
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
-from paws.fit.embed import FeatureStore, stamps
+from paws.fit.embed import FeatureStore
 from paws.fit.fit import Fitted, fit_features
 from paws.fit.folder import check_target, clear
 from paws.fit.progress import StepProgress
@@ -86,7 +87,18 @@ def fit_folder(
             clear(run)
         remember(known, checked)
         work = _Work(images, labels, checked, options, progress, device, workers)
-        features = work.fit(run, frozen)
+        features = work.embed(run, frozen, options.views)
+        key = work.key(frozen)
+        former = read_former(run)
+        if former is not None and former.key == key and _intact(run):
+            progress.log("fit", f"unchanged ({titles()[former.chosen]})")
+        else:
+            with progress.step("fit") as advance:
+                views, known_labels, how = work.problem(features)
+                fitted = fit_features(views, known_labels, checked.files.classes, progress=_percent(advance), **how)
+            found = work.save(run, frozen, features, fitted, key)
+            progress.log("fit", f"{titles()[found.chosen]}: {record.verdict(found, titles())}")
+        work.predict(run, features)
         if options.finetune:
             run = work.finetune(run, frozen, features)
     return load_fit(run)
@@ -104,33 +116,12 @@ class _Work:
     device: str
     workers: int
 
-    def fit(self, run: Path, frozen: Frozen) -> np.memmap:
-        """Embed, fit, predict; each unless it is done. Returns the features (N, V, D)."""
-        features = self._embed(run, frozen, self.options.views)
-        key = self._key(frozen)
-        former = read_former(run)
-        if former is not None and former.key == key and _intact(run):
-            self.progress.log("fit", f"unchanged ({titles()[former.chosen]})")
-        else:
-            with self.progress.step("fit") as advance:
-                done = [0.0]
-
-                def report(what: str, share: float) -> None:
-                    advance(100 * (share - done[0]))
-                    done[0] = share
-
-                fitted = self._fitted(features, report)
-            found = self._save(run, frozen, features, fitted, key)
-            self.progress.log("fit", f"{titles()[found.chosen]}: {record.verdict(found, titles())}")
-        self._predict(run, features)
-        return features
-
     def finetune(self, run: Path, frozen: Frozen, features: np.memmap) -> Path:
         """Train the whole network on and make a fit of it, unless it is done; returns its folder."""
         from paws.fit import finetune
 
         folder, epochs = run / finetune.FOLDER, self.options.epochs
-        key = hashlib.sha256(f"{self._key(frozen)} {epochs} {finetune.VERSION}".encode()).hexdigest()
+        key = hashlib.sha256(f"{self.key(frozen)} {epochs} {finetune.VERSION}".encode()).hexdigest()
         former = read_former(folder)
         if former is not None and former.key == key and _intact(folder) and (folder / record.PREDICTIONS).is_file():
             self.progress.log("finetune", "unchanged")
@@ -153,14 +144,15 @@ class _Work:
                 quiet=self.progress.quiet,
             )
         self.progress.log("finetune", f"{epochs} epochs of {len(pool)} images; {self.progress.seconds['finetune']:.0f} s")
-        after = self._embed(folder, tuned, 0)
+        after = self.embed(folder, tuned, 0)
         files, test = self.checked.files, self.checked.test
         fitted = finetune.judged(vote, before, features, after, files.labels, test, curves=curves)
-        self._save(folder, tuned, after, fitted, key, finetuned=True)
-        self._predict(folder, after)
+        self.save(folder, tuned, after, fitted, key, finetuned=True)
+        self.predict(folder, after)
         return folder
 
-    def _embed(self, run: Path, frozen: Frozen, views: int) -> np.memmap:
+    def embed(self, run: Path, frozen: Frozen, views: int) -> np.memmap:
+        """The features (N, 1 + views, D); those that are there are kept."""
         count = len(self.checked.files)
         store = FeatureStore(run / record.FEATURES, self.checked.files, frozen, views, mirror=self.options.mirror)
         missing = store.missing
@@ -177,35 +169,24 @@ class _Work:
             self.progress.log("embed", f"{missing} images{kept}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
         return features
 
-    def _fitted(self, features: np.ndarray, progress: Any) -> Fitted:
-        """`fit_features` on all images but those of the test labels, which are only reported on."""
+    def problem(self, features: np.ndarray) -> tuple[Any, torch.Tensor, dict[str, Any]]:
+        """Views, labels and further arguments of `fit_features`: all images but those with test labels, only reported on."""
         options, labels, held = self.options, self.checked.files.labels, self.checked.test >= 0
         views: Any = features
         groups, tested = self.checked.groups, None
         if bool(held.any()):
             tested = self._tested(features)
             views, labels, groups = features[~held.numpy()], labels[~held], groups[~held]
-        return fit_features(
-            views,
-            labels,
-            self.checked.files.classes,
-            seed=options.seed,
-            model=options.model,
-            prior=options.prior,
-            accuracy=options.accuracy,
-            test=tested,
-            settings=HeadSettings(steps=options.steps),
-            device=self.device,
-            groups=groups,
-            progress=progress,
-        )
+        chosen = {name: getattr(options, name) for name in ("seed", "model", "prior", "accuracy")}
+        settings = HeadSettings(steps=options.steps)
+        return views, labels, {**chosen, "test": tested, "settings": settings, "device": self.device, "groups": groups}
 
     def _tested(self, features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (T, D) of the images with test labels, and these (T,)."""
         held = self.checked.test >= 0
         return torch.from_numpy(np.array(features[held.numpy(), 0])).float(), self.checked.test[held]
 
-    def _save(
+    def save(
         self, run: Path, frozen: Frozen, features: np.ndarray, fitted: Fitted, key: str, *, finetuned: bool = False
     ) -> FitRecord:
         """Write the bundle, the tables of training and, last, the record."""
@@ -229,7 +210,8 @@ class _Work:
         record.write_record(run, found)
         return found
 
-    def _predict(self, run: Path, features: np.memmap) -> None:
+    def predict(self, run: Path, features: np.memmap) -> None:
+        """Write predictions.csv by the bundle, unless it is there."""
         if (run / record.PREDICTIONS).is_file():
             self.progress.log("predict", "unchanged")
             return
@@ -240,7 +222,7 @@ class _Work:
             abstained = files_of_run.write_predictions(run, _predicted(bundle, files, features, advance), given)
         self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
 
-    def _key(self, frozen: Frozen) -> str:
+    def key(self, frozen: Frozen) -> str:
         """Names everything that the fit depends on."""
         files = self.checked.files
         given = [files.labels.tolist(), list(files.classes), self.checked.test.tolist()]
@@ -248,6 +230,17 @@ class _Work:
         chosen = {name: value for name, value in asdict(self.options).items() if name not in apart}
         text = json.dumps([stamps(files), given, chosen, frozen.config()], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _percent(advance: Callable[[float], None]) -> Callable[[str, float], None]:
+    """A listener of `fit_features` that moves a bar of 100, which is told what was done since."""
+    done = [0.0]
+
+    def report(what: str, share: float) -> None:
+        advance(100 * (share - done[0]))
+        done[0] = share
+
+    return report
 
 
 def _intact(run: Path) -> bool:

@@ -52,7 +52,7 @@ def train(
     Raises:
         InputError: bad config or data, or a folder that holds a run; nothing is written then.
         paws.train.signals.Interrupted: a signal came; the state is saved.
-        paws.train.running_means.Diverged: a loss is not finite.
+        paws.runs.running_means.Diverged: a loss is not finite.
     """
     machine, began = config.machine, time.monotonic()
     check_precision(machine.precision, device_type(machine.device))

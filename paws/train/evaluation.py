@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 from paws.config.schema import Config
 from paws.data.store import Images
 from paws.data.task import Task
@@ -21,7 +22,7 @@ from paws.voting import soft_vote
 def title(config: Config) -> str:
     """What a config trains and how that is evaluated, for tables."""
     kind = method(config.recipe.name)
-    return f"{kind.title}, {'trained classifier' if kind.classifies else 'soft nearest neighbours'}"
+    return f"{kind.title}, {'trained classifier' if kind.classifies else SoftNearestNeighbours.title}"
 
 
 def evaluate_network(

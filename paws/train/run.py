@@ -24,8 +24,8 @@ from paws.runs.files import write_text
 from paws.runs.folder import check_run_folder, clear_run, holds_run
 from paws.runs.lock import run_lock
 from paws.runs.log import HELD_OUT, Metrics
+from paws.runs.running_means import RunningMeans, diverged
 from paws.train.intervals import Intervals
-from paws.train.running_means import RunningMeans, diverged
 from paws.train.signals import Interrupted, caught_signals
 
 WIDE = 140  # columns of a terminal that shows every loss beside the bar

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from paws.classifiers.calibration import calibrated
-from paws.classifiers.heads import HeadSettings, _pool, temperature_for, train_head
+from paws.classifiers.heads import HeadSettings, HeadTraining, _pool, temperature_for
 from paws.classifiers.label_spreading import Graph
 from paws.classifiers.paws_ensemble import PawsEnsemble, pseudo_labeller, view_votes
 from paws.classifiers.problem import problem_of
+from paws.runs.running_means import Diverged
 from paws.voting import floor
 
 SMALL = HeadSettings(heads=3, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
@@ -28,6 +29,14 @@ def blobs(sizes=(40, 40, 40), per_class=2, views=3, dim=20, spread=0.4):
 
 def made(views, labels, **more):
     return problem_of(views, labels, "abc", width=12, **{"heads": SMALL, **more})
+
+
+def trained(problem, labels, seed=0):
+    """A head, as `PawsEnsemble.cross_fit` trains it."""
+    training = HeadTraining(problem, labels, problem.heads, seed=seed)
+    for batch in training.method.source.batches(range(problem.heads.steps)):
+        training.update(batch.step, *training.method.step(batch))
+    return training.trained()
 
 
 def test_every_label_is_predicted_by_heads_that_did_not_see_it():
@@ -54,7 +63,7 @@ def test_a_head_does_not_depend_on_a_label_that_it_leaves_out():
     other[hidden] = (labels[hidden] + 1) % 3
     kept = problem.visible_labels(0)
     assert torch.equal(kept, other.masked_fill(torch.isin(torch.arange(len(labels)), hidden), -1))
-    first, second = (train_head(problem, kept, SMALL, seed=1) for _ in range(2))
+    first, second = (trained(problem, kept, seed=1) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
 
 
@@ -80,13 +89,21 @@ def test_classes_that_stand_apart_are_recovered_and_random_ones_are_not():
     assert graph.recovery(truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(0))]) < 0.5
 
 
+def test_features_that_are_not_finite_end_the_training_of_a_head():
+    views, labels, _ = blobs()
+    problem = made(views, labels)
+    broken = replace(problem, projected=torch.full_like(problem.projected, torch.nan))
+    with pytest.raises(Diverged, match="loss, cross_entropy"):
+        trained(broken, labels)
+
+
 def test_me_max_follows_the_prior():
     views, labels, truth = blobs(sizes=(120, 20, 20), per_class=3, spread=1.0)
     shares = torch.bincount(truth) / len(truth)
     distance = {}
     for prior in (None, shares.tolist()):
         problem = made(views, labels, prior=prior)
-        head = train_head(problem, labels, SMALL)
+        head = trained(problem, labels)
         vote = view_votes(problem, [head], SMALL.temperature)[0, 0]
         sharp = (vote.log() / SMALL.sharpening).softmax(1).mean(0)
         distance[prior is None] = float((sharp - shares).abs().sum())
@@ -125,11 +142,11 @@ def test_few_labels_get_pseudo_labels_that_do_not_depend_on_what_is_held_out():
 def test_heads_are_trained_on_the_labels_they_may_see_and_on_pseudo_labels(monkeypatch):
     seen = []
 
-    def noted(problem, labels, settings, **more):
+    def noted(problem, labels, settings, seed):
         seen.append(labels)
-        return train_head(problem, labels, settings, **more)
+        return HeadTraining(problem, labels, settings, seed)
 
-    monkeypatch.setattr("paws.classifiers.heads.train_head", noted)
+    monkeypatch.setattr("paws.classifiers.paws_ensemble.HeadTraining", noted)
     views, labels, _ = blobs(sizes=(60, 60, 60), per_class=4, spread=0.1)
     problem = made(views, labels, heads=replace(SMALL, steps=1))
     PawsEnsemble.cross_fit(problem)

@@ -82,7 +82,7 @@ def test_a_bad_split_file_is_named(lines, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(tmp_path):
-    from paws.train.running_means import Diverged
+    from paws.runs.running_means import Diverged
 
     with pytest.raises(Diverged, match=r"step \d+ \(learning rate .*optim.lr"):
         train(tiny(tmp_path / "run", "paws", "optim.lr=1e30", "optim.name=sgd"), quiet=True)
