@@ -1,0 +1,1 @@
+"""Training and embedding on an accelerator: ``python -m benchmarks.gpu``."""
