@@ -133,7 +133,7 @@ def convert(
     from paws.runs.files import write_text
     from paws.suncet import card_text, convert_config, is_suncet_config
 
-    values = read_yaml(old)
+    values = read_yaml(old, numbers=True)
     if not is_suncet_config(values):
         raise InputError(f"{old}: is no config of the published code (sections criterion, data, meta, optimization, logging)")
     try:

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
@@ -21,11 +22,28 @@ def load_config(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) 
         InputError: the file cannot be read, or a key or value does not fit; every fault is listed.
     """
     source = str(path) if path else "config"
-    return from_mapping(merge_overrides(read_yaml(path) if path else {}, overrides), source)
+    return from_mapping(merge_overrides(read_yaml(path) if path else {}, overrides), source, overrides)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+class _Texts(yaml.SafeLoader):
+    """YAML in which a plain word is the text that stands there, or nothing (null, ~): its meaning is the schema's."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge"]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(problem=f"the key {twice} stands there twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Texts.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(path: Path, *, numbers: bool = False) -> dict[str, Any]:
+    """The mapping in a YAML file: words as texts, or with ``numbers`` as what YAML 1.1 makes of them.
 
     Raises:
         InputError: no such file, not YAML, or not a mapping.
@@ -34,7 +52,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], 1)
         raise InputError(f"{path}: no such config file" + (f"; is it {path.parent / near[0]}?" if near else ""))
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        text = path.read_text(encoding="utf-8-sig")
+        created: Any = OmegaConf.create(text) if numbers else OmegaConf.create(yaml.load(text, _Texts) or {})
+        loaded = OmegaConf.to_container(created, resolve=True)
     except (OmegaConfBaseException, OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from error
     except Exception as error:  # the YAML parser's own errors share no public base with the above
@@ -51,24 +71,42 @@ def merge_overrides(values: dict[str, Any], overrides: list[str] | tuple[str, ..
             raise InputError(f"override {override!r}: write dotted.key=value, e.g. optim.epochs=5")
         if override.startswith(("recipe.name=", "recipe=")):  # another recipe: the card's settings are not its own
             values = {key: value for key, value in values.items() if key != "recipe"}
-    try:
-        merged = OmegaConf.merge(OmegaConf.create(values), OmegaConf.from_dotlist(list(overrides)))
-        container = OmegaConf.to_container(merged, resolve=True)
-    except Exception as error:  # a malformed override surfaces as one of several parser errors
-        raise InputError(f"overrides {' '.join(overrides)}: {error}") from error
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    merged: Any = OmegaConf.create(values)
+    for override in overrides:
+        key, _, text = override.partition("=")
+        try:
+            value = yaml.load(text, _Texts)
+            for part in reversed(key.split(".")):
+                value = {part: value}
+            merged = OmegaConf.merge(merged, OmegaConf.create(value))
+            container = OmegaConf.to_container(merged, resolve=True)
+        except Exception as error:  # a malformed override surfaces as one of several parser errors
+            raise InputError(f"override {override}: {error}") from error
+        assert isinstance(container, dict)
+        values = {str(key): value for key, value in container.items()}
+    return values
 
 
-def from_mapping(values: dict[str, Any], source: str = "config") -> Config:
-    """A checked config from a mapping; ``source`` names it in errors.
-
-    Its recipe must be known: ``paws.methods`` is imported first.
-    """
+def from_mapping(values: dict[str, Any], source: str = "config", overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """A checked config from a mapping; ``source`` names it in errors, but for keys that one of the ``overrides`` has set."""
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and "name" not in recipe:
+        values = {**values, "recipe": {"name": "paws", **recipe}}
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise InputError("\n".join(f"{source}: {_explain(fault, values)}" for fault in error.errors())) from error
+        faults = [(_place(fault, source, overrides), _explain(fault, values)) for fault in error.errors()]
+        raise InputError("\n".join(f"{place}: {message}" for place, message in faults)) from error
+
+
+def _place(fault: Any, source: str, overrides: list[str] | tuple[str, ...]) -> str:
+    """Where a fault was written: the last override of its key, or of one above or below it, or else ``source``."""
+    key = ".".join(map(str, fault["loc"])) + "."
+    for override in reversed(overrides):
+        name = override.partition("=")[0] + "."
+        if key.startswith(name) or name.startswith(key):
+            return f"override {override}"
+    return source
 
 
 def _explain(fault: Any, values: dict[str, Any]) -> str:

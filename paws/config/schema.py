@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, core_schema
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -18,9 +27,9 @@ DEFAULT_RECIPE = "paws"
 
 
 class Section(BaseModel):
-    """A section of the config: immutable, no unknown keys."""
+    """A section of the config: immutable, no unknown keys, finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Labels(Section):
@@ -64,6 +73,13 @@ class Views(Section):
     small_size: PositiveInt = Field(8, description="pixels of the small views")
     small_scale: tuple[Positive, Positive] = Field((0.3, 0.75), description="area range of the small views' crops")
     jitter: NonNegative = Field(0.5, description="strength of the colour jitter")
+
+    @field_validator("scale", "small_scale")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"goes from {value[0]} down to {value[1]}; give the smaller number first")
+        return value
 
 
 class Support(Section):

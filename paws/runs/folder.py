@@ -32,6 +32,8 @@ def check_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         InputError: the folder holds a run and neither flag is set, or it is a file.
     """
+    if resume and overwrite:
+        raise InputError("give either --resume, which goes on with the run, or --overwrite, which replaces it")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"run_dir {folder} is a file; give a folder")
     if holds_run(folder) and not (resume or overwrite):

@@ -56,12 +56,12 @@ def load_card(
     notes: list[str] = []
     if is_suncet_config(values):
         try:
-            if to_train and isinstance(values.get("meta"), dict) and values["meta"].get("training") is False:
+            if to_train and isinstance(values.get("meta"), dict) and values["meta"].get("training") in ("False", "false"):
                 raise InputError("meta.training=false asks for an evaluation: paws evaluate CARD --suncet-checkpoint FILE")
-            values, notes = convert_config(values)
+            values, notes = convert_config(read_yaml(path, numbers=True) if path else values)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-    return from_mapping(merge_overrides(values, overrides), str(path) if path else "config"), notes
+    return from_mapping(merge_overrides(values, overrides), str(path) if path else "config", overrides), notes
 
 
 def without_gpu(config: Config, notes: list[str], overrides: list[str] | tuple[str, ...] = ()) -> tuple[Config, list[str]]:

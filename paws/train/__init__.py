@@ -160,8 +160,8 @@ def refuse_changes(config: Config) -> None:
     if not (config.run_dir / "config.yaml").is_file():
         return
     stored_values = read_yaml(config.run_dir / "config.yaml")
-    from_mapping(stored_values, str(config.run_dir / "config.yaml"))
-    then, now = _flat(stored_values), _flat(config.model_dump(mode="json"))
+    stored = from_mapping(stored_values, str(config.run_dir / "config.yaml"))
+    then, now = _flat(stored.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
     changed = [
         f"{key}: {then.get(key)} then, {now.get(key)} now"
         for key in sorted(then.keys() | now.keys())
