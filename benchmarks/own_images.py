@@ -37,7 +37,7 @@ from benchmarks.fashion import Pool, draw, fashion_features
 from benchmarks.letters import letter_features
 from benchmarks.side_by_side import Figure, finish
 from paws import classifiers
-from paws.fit.choice import DEFAULT
+from paws.config.options import PREFERRED
 from paws.fit.fit import fit_features
 from paws.metrics import calibration_error
 
@@ -70,7 +70,7 @@ def one_draw(data: Pool, per_class: int, number: int) -> dict[str, float]:
         f"{per_class} per class, draw {number}: " + ", ".join(f"{name} {value:.1f}" for name, value in found.items()),
         flush=True,
     )
-    print(f"  {fitted.reason} {fitted.agreement:.1%} of the images have views that agree.", flush=True)
+    print(f"  {fitted.chosen}; {fitted.agreement:.1%} of the images have views that agree.", flush=True)
     return found
 
 
@@ -105,12 +105,14 @@ def measure(data: Pool, per_class: int, draws: range, bar: float | None) -> floa
             found[name].append(value)
     for name, values in found.items():
         print(f"{per_class} per class, {name}: {mean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
-    baselines = [name for name in classifiers.table() if name != DEFAULT]
+    baselines = [name for name in classifiers.table() if name != PREFERRED]
     best = max(baselines, key=lambda name: mean(found[name]))
-    margin = mean(found[DEFAULT]) - mean(found[best])
+    margin = mean(found[PREFERRED]) - mean(found[best])
     print(f"{per_class} per class: PAWS is {margin:+.1f} points above {best}, the best baseline (bar {bar})")
     usual = max((name for name in (*baselines, AS_IT_COMES) if name != "label_spreading"), key=lambda name: mean(found[name]))
-    print(f"{per_class} per class: {mean(found[DEFAULT]) - mean(found[usual]):+.1f} above {usual}, without our LabelSpreading")
+    print(
+        f"{per_class} per class: {mean(found[PREFERRED]) - mean(found[usual]):+.1f} above {usual}, without our LabelSpreading"
+    )
     return margin
 
 

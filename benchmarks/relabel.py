@@ -51,7 +51,7 @@ def made_up_fit(run: Path) -> None:
     files_of_run.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
     ids = given.tolist() + [-1] * (IMAGES - LABELS)
     folds = [row % 5 for row in range(LABELS)]
-    files_of_run.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)])
+    files_of_run.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)], range(IMAGES))
     record.write_record(run, made_up_record(run, classes))
     rows = [f"{names[i]},{classes[(i + 1) % CLASSES]}" for i in range(CORRECTED)]
     (run.parent / "new.csv").write_text("\n".join(["file,label", *rows]) + "\n")

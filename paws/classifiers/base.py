@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws.classifiers.calibration import fit_inverse_temperature
+from paws.classifiers.folds import fold_count, folds
 from paws.classifiers.problem import Problem
 from paws.errors import InputError
 
@@ -42,6 +43,7 @@ class Predictor(nn.Module):
     title: ClassVar[str]  # what pages and tables call it
     aliases: ClassVar[tuple[str, ...]] = ()  # further names that options take
     votes: ClassVar[bool] = False  # whether the weights of labelled images decide the prediction
+    deviation: ClassVar[float] = math.inf  # of `fit_inverse_temperature`, for held-out probabilities
     can_leave_out: ClassVar[bool] = False  # whether ``own`` leaves each labelled image out of its own prediction
 
     num_classes: int
@@ -92,6 +94,34 @@ class Predictor(nn.Module):
             InputError: it cannot do without the pool.
         """
         raise InputError(f"{self.title} has to see the whole folder again: fit again with the new labels")
+
+    def leave_out(
+        self, x: Tensor, labels: Tensor, groups: Tensor, fold: Tensor, count: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """What labelled images (S, D) of classes (S,) are by the others, after labels were changed.
+
+        Args:
+            groups: (S,) the same number for copies of one image, none of which votes on another.
+            fold: (S,) of ``count`` that training left out with the image; -1 where it saw the label, -2 where there was none.
+            seed: of the folds of a predictor that is fitted again.
+
+        Returns:
+            probabilities (S, C), not calibrated, and (S,) bool, whether no model that gave them has seen the image's label.
+        """
+        found, unseen = torch.zeros(len(x), self.num_classes), torch.ones(len(x), dtype=torch.bool)
+        if not self.can_leave_out:
+            again = folds(labels, max(1, fold_count(labels, groups=groups)), seed, groups)
+            for number in again.unique().tolist():
+                out = again == number
+                kept = ~out if number >= 0 else torch.ones_like(out)
+                found[out] = self.with_labels(x[kept], labels[kept], self.num_classes)(x[out], x[kept], labels[kept])[0]
+            return found, unseen
+        found = self(x, x, labels, True)[0]
+        numbers, sizes = groups.unique(return_counts=True)
+        for number in numbers[sizes > 1].tolist():
+            out = groups == number
+            found[out] = self(x[out], x[~out], labels[~out])[0]
+        return found, unseen
 
     def config(self) -> dict[str, Any]:
         """JSON-able: the arguments with which `from_config` makes an empty predictor of this shape."""

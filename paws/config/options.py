@@ -25,6 +25,7 @@ def _prior(value: Any) -> Any:
         return value
 
 
+PREFERRED = "paws"  # the name of the predictor in use unless another one is clearly better
 File = Annotated[str, BeforeValidator(os.fspath)]  # kept as it was given
 
 

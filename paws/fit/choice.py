@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from paws import classifiers
-from paws.classifiers.paws_ensemble import PawsEnsemble
+from paws.config.options import PREFERRED
 from paws.metrics import accuracy, wilson_interval
-
-DEFAULT = PawsEnsemble.name  # in use unless another predictor is clearly better
 
 
 @dataclass(frozen=True)
@@ -42,28 +40,17 @@ def predictor_named(model: str) -> str | None:
     return None if model == "auto" else classifiers.predictor(model).name
 
 
-def choose(right: Mapping[str, Tensor], requested: str | None, agreement: float) -> tuple[str, str]:
-    """The predictor in use and one sentence why, from which held-out labels (S,) bool each predicted rightly.
+def choose(right: Mapping[str, Tensor], requested: str | None) -> str:
+    """The predictor in use, from which held-out labels (S,) bool each predicted rightly.
 
-    Another one has to beat ``DEFAULT`` by more than two standard errors of the difference: there are several that may do so by
+    Another one has to beat `PREFERRED` by more than two standard errors of the difference: there are several that may do so by
     chance, and the labels of a fold are predicted by few of PAWS's heads, all of which vote in the end.
     """
-    title = {name: each.title for name, each in classifiers.table().items()}
-    if requested is not None:
-        return requested, f"{title[requested]} was asked for."
-    ours, count = right[DEFAULT], len(right[DEFAULT])
-    if not count:
-        return DEFAULT, (
-            "Every class has a single label, so none can be held out to compare the methods; "
-            f"{title[DEFAULT]}'s heads were chosen by how well two views of an image agree ({agreement:.0%} do)."
-        )
+    ours, count = right[PREFERRED], len(right[PREFERRED])
+    if requested is not None or not count:
+        return requested or PREFERRED
     best = max(right, key=lambda name: int(right[name].sum()))
-    share, own = float(right[best].double().mean()), float(ours.double().mean())
     difference = right[best].double() - ours.double()  # (S,) in {-1, 0, 1}
     error = float(difference.std()) / math.sqrt(count) if count > 1 else math.inf
-    if share - own > 2 * error:
-        return best, f"{title[best]} names {share:.1%} of {count} held-out labels rightly, {title[DEFAULT]} {own:.1%}."
-    said = f"{title[DEFAULT]} names {own:.1%} of {count} held-out labels rightly"
-    if share > own:
-        return DEFAULT, f"{said}, {title[best]} {share:.1%}: no more apart than by chance."
-    return DEFAULT, f"{said}, and no baseline more."
+    ahead = float(right[best].double().mean()) - float(ours.double().mean())
+    return best if ahead > 2 * error else PREFERRED

@@ -35,6 +35,8 @@ def calibration(probabilities: Tensor, labels: Tensor, provenance: Provenance, i
     return Calibration(error=error, bins=tuple(Bin(**asdict(found)) for found in reliability(confidence, correct)))
 
 
-def can_be_left_out(labels: Tensor) -> Tensor:
-    """(S,) bool of labelled images with labels (S,): whether another one has the same label."""
-    return torch.bincount(labels)[labels] > 1
+def can_be_left_out(labels: Tensor, groups: Tensor | None = None) -> Tensor:
+    """(S,) bool of labelled images with labels (S,): whether another one, not of the same group (S,), has the same label."""
+    groups = torch.arange(len(labels)) if groups is None else groups
+    once = torch.stack([labels, groups], 1).unique(dim=0)[:, 0]  # the class of each (class, group)
+    return torch.bincount(once)[labels] > 1

@@ -143,9 +143,8 @@ def judged(
     if bool(held.any()):
         right = float((probabilities[held].argmax(1) == test[held]).double().mean())
         row = replace(row, test=right)
-    reason = "PAWS fine-tuned on pixels; accuracy is leave-one-out over labels that training has seen."
     settings = {"finetuned": True, "lr": LR, "batch_size": BATCH}
-    return Fitted(classifier, (row,), predictor.name, reason, votes, 1.0, settings, curves, torch.full_like(truth, -1))
+    return Fitted(classifier, (row,), predictor.name, votes, 1.0, settings, curves, torch.full_like(truth, -1))
 
 
 def _source(files: FileSet, pool: Tensor, frozen: Frozen, mirror: bool, seed: int, device: str, workers: int) -> Source:

@@ -16,7 +16,8 @@ from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.problem import Problem, problem_of
 from paws.classifiers.space import Views, rows
-from paws.fit.choice import DEFAULT, Score, choose, predictor_named, score
+from paws.config.options import PREFERRED
+from paws.fit.choice import Score, choose, predictor_named, score
 from paws.metrics import accuracy as accuracy_of
 
 WIDTH = 256  # principal components of the features that heads start from
@@ -32,7 +33,6 @@ class Fitted:
     classifier: Classifier
     scores: tuple[Score, ...]  # best first
     chosen: str  # name of the predictor in use
-    reason: str  # one sentence why
     held_out: Tensor  # (S, C) calibrated probabilities of every labelled image by models that did not see its label
     agreement: float  # share of images whose views agree, by PAWS
     settings: dict[str, Any]
@@ -88,8 +88,8 @@ def fit_features(
     held, known = problem.held, problem.support_labels
     scores = [score(name, fitted[name].held_out[held], known[held], _on_test(built[name], test)) for name in fitted]
     right = {name: (found.held_out.argmax(1) == known)[held] for name, found in fitted.items()}
-    ours = fitted[DEFAULT]
-    chosen, reason = choose(right, requested, ours.agreement)
+    ours = fitted[PREFERRED]
+    chosen = choose(right, requested)
     tell("calibrating", 0.95)
     classifier = built[chosen]
     held_out = calibrated(fitted[chosen].held_out, fitted[chosen].held_out_calibration)
@@ -99,7 +99,7 @@ def fit_features(
     tell("done", 1.0)
     described = ours.settings | {"width": WIDTH, "folds": problem.fold_count, "prior": prior}
     scores.sort(key=lambda row: -row.accuracy)
-    return Fitted(classifier, tuple(scores), chosen, reason, held_out, ours.agreement, described, ours.curves, problem.fold)
+    return Fitted(classifier, tuple(scores), chosen, held_out, ours.agreement, described, ours.curves, problem.fold)
 
 
 def _classifier(problem: Problem, found: CrossFitted[Any]) -> Classifier:

@@ -18,7 +18,7 @@ import torch
 from paws.bundle.bundle import Bundle, load_bundle, save_bundle
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.prior import class_prior
-from paws.config.options import DEFAULTS, FitOptions
+from paws.config.options import DEFAULTS, PREFERRED, FitOptions
 from paws.data.check import Checked, check_folder, remember
 from paws.data.folder import FileSet, stamps
 from paws.data.images import default_workers
@@ -64,7 +64,7 @@ def fit_folder(
     predictor_named(options.model)  # raises where there is no such method
     check_target(images, run, overwrite)
     if options.finetune and options.model == "auto":
-        options = replace(options, model="paws")  # only PAWS's heads can train a network
+        options = replace(options, model=PREFERRED)  # only PAWS's heads can train a network
     workers = default_workers() if workers is None else workers
     progress = StepProgress(quiet=quiet)
     known = run / record.CHECKED
@@ -203,7 +203,7 @@ class _Work:
             "seconds": dict(self.progress.seconds),
         }
         found = record_of(fitted, self.checked.files, self._tested(features), about, finetuned=finetuned)
-        write_labels(run, self.checked.files, fitted)
+        write_labels(run, self.checked.files, self.checked.groups, fitted)
         names = [self.checked.files.names[row] for row in (self.checked.files.labels >= 0).nonzero().flatten().tolist()]
         save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
         files_of_run.write_metrics(run, fitted.curves)

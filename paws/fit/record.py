@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from paws.config.options import PREFERRED
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -162,9 +163,9 @@ def verdict(record: FitRecord, titles: dict[str, str]) -> str:
             f"{title}'s heads were chosen by how well two views of an image agree{how}."
         )
     right = f"{title} names {own.value:.1%} of {own.count} held-out labels rightly"
-    if record.chosen != "paws":
-        ours = next(row.accuracy.value or 0.0 for row in record.scores if row.method == "paws")
-        return f"{right}, {titles['paws']} {ours:.1%}."
+    if record.chosen != PREFERRED:
+        ours = next(row.accuracy.value or 0.0 for row in record.scores if row.method == PREFERRED)
+        return f"{right}, {titles[PREFERRED]} {ours:.1%}."
     if best.accuracy.value > own.value:
         return f"{right}, {titles[best.method]} {best.accuracy.value:.1%}: no more apart than by chance."
     return f"{right}, and no baseline more."

@@ -66,7 +66,7 @@ def _score(row: Compared, count: int, provenance: Provenance, tested: int) -> Sc
     )
 
 
-def write_labels(folder: Path, files: FileSet, fitted: Fitted) -> None:
+def write_labels(folder: Path, files: FileSet, groups: Tensor, fitted: Fitted) -> None:
     """held_out.csv and files.json: labels, what is predicted of them without their label, and the folds of training."""
     rows = (files.labels >= 0).nonzero().flatten().tolist()
     labels = files.labels[rows]
@@ -81,4 +81,5 @@ def write_labels(folder: Path, files: FileSet, fitted: Fitted) -> None:
         ],
     )
     fold_of = dict(zip(rows, fitted.fold.tolist(), strict=True))
-    write_files(folder, files.names, files.labels.tolist(), [fold_of.get(row) for row in range(len(files))])
+    training = [fold_of.get(row) for row in range(len(files))]
+    write_files(folder, files.names, files.labels.tolist(), training, groups.tolist())

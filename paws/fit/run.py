@@ -37,6 +37,7 @@ class FitRun:
     files: tuple[str, ...]  # (N) names relative to ``root``, in the order of all rows
     labels: Tensor  # (N,) int64 labels that the user gave, -1 elsewhere
     folds: tuple[int | None, ...]  # (N) fold of training, -1 where every model saw the label, None where there was no label
+    groups: Tensor  # (N,) int64 the same number for copies of one image
 
     @property
     def root(self) -> Path:
@@ -107,13 +108,14 @@ def load_fit(folder: str | Path) -> FitRun:
     try:
         files = json.loads((folder / FILES).read_text(encoding="utf-8"))
         names, labels, folds = tuple(files["names"]), torch.tensor(files["labels"], dtype=torch.int64), tuple(files["folds"])
+        groups = torch.tensor(files.get("groups", range(len(names))), dtype=torch.int64)  # fits of before 0.2 have none
     except FileNotFoundError:
         raise InputError(f"{folder}: holds no finished fit (no {FILES}); run paws fit") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / FILES}: cannot be read ({error!r}); run the same paws fit again") from None
     if not (folder / PREDICTIONS).is_file():
         raise InputError(f"{folder}: its fit did not come to an end (no {PREDICTIONS}); run the same paws fit again")
-    return FitRun(folder, record, names, labels, folds)
+    return FitRun(folder, record, names, labels, folds, groups)
 
 
 def read_former(folder: Path) -> FitRecord | None:
@@ -124,9 +126,12 @@ def read_former(folder: Path) -> FitRecord | None:
         return None
 
 
-def write_files(folder: Path, names: Sequence[str], labels: Sequence[int], folds: Sequence[int | None]) -> None:
-    """files.json: all N images with their labels, and the folds of the labels that training has seen."""
-    write_text(folder / FILES, json.dumps({"names": list(names), "labels": list(labels), "folds": list(folds)}))
+def write_files(
+    folder: Path, names: Sequence[str], labels: Sequence[int], folds: Sequence[int | None], groups: Sequence[int]
+) -> None:
+    """files.json: all N images with their labels, the folds of the labels that training has seen, and groups of copies."""
+    found = {"names": names, "labels": labels, "folds": folds, "groups": groups}
+    write_text(folder / FILES, json.dumps({name: list(values) for name, values in found.items()}))
 
 
 def write_held_out(

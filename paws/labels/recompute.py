@@ -1,23 +1,20 @@
 """What a fit's figures are after labels were changed: measured again where that needs no training, and marked elsewhere.
 
 The labelled images vote, so every head of the former training can be asked again with the new labels. A head that was not
-shown a fold of the labels still has not seen them, nor the labels that came after training; an image never votes on itself.
+shown a fold of the labels still has not seen them, nor the labels that came after training; an image never votes on itself or
+on a copy of itself.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from paws.classifiers.base import Predictor
-from paws.classifiers.calibration import DEVIATION, calibrated, fit_inverse_temperature
+from paws.classifiers.calibration import calibrated, fit_inverse_temperature
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.folds import fold_count, folds
-from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.errors import InputError
 from paws.fit.evidence import accuracy, calibration, can_be_left_out
 from paws.fit.record import Calibration, Figure, FitRecord, Provenance, Score
@@ -49,47 +46,20 @@ class HeldOut:
 def held_out(run: FitRun, classifier: Classifier, files: Sequence[str]) -> HeldOut:
     """What the method in use predicts of each labelled image, ``files`` (S,) in the classifier's order, without its label."""
     labels, predictor = classifier.support_labels, classifier.predictor
-    measured, deviation = can_be_left_out(labels), math.inf
+    row_of = {file: row for row, file in enumerate(run.files)}
+    groups = run.groups[[row_of[file] for file in files]]
+    measured = can_be_left_out(labels, groups)
     x = (classifier.support - classifier.mean) / classifier.scale  # (S, D)
     if run.record.finetuned:
         return HeldOut(classifier.leave_one_out(), measured, "seen_in_training")
-    if isinstance(predictor, PawsEnsemble):
-        fold_of = dict(zip(run.files, run.folds, strict=True))
-        fold = torch.tensor([NEW if (known := fold_of[file]) is None else known for file in files])  # (S,)
-        measured, deviation = measured & (fold != -1), DEVIATION
-        count = 1 + max((known for known in run.folds if known is not None), default=-1)
-        found = _votes_of_blind_heads(predictor, x, labels, fold, count)
-    elif predictor.can_leave_out:
-        found = predictor(x, x, labels, True)[0]
-    else:
-        found = _refitted(predictor, x, labels, folds(labels, max(1, fold_count(labels)), run.record.settings["seed"]))
-    inverse_temperature = float(classifier.calibration)
+    shown = [(group, fold) for group, fold in zip(run.groups.tolist(), run.folds, strict=True) if fold is not None]
+    fold_of, count = dict(sorted(shown, key=lambda row: -row[1])), 1 + max((fold for _, fold in shown), default=-1)  # -1 wins
+    fold = torch.tensor([fold_of.get(group, NEW) for group in groups.tolist()])
+    found, unseen = predictor.leave_out(x, labels, groups, fold, count, run.record.settings["seed"])
+    measured, inverse_temperature = measured & unseen, float(classifier.calibration)
     if bool(measured.any()):
-        inverse_temperature = fit_inverse_temperature(found[measured], labels[measured], deviation)
+        inverse_temperature = fit_inverse_temperature(found[measured], labels[measured], predictor.deviation)
     return HeldOut(calibrated(found, inverse_temperature), measured, "cross_validated")
-
-
-def _votes_of_blind_heads(predictor: PawsEnsemble, x: Tensor, labels: Tensor, fold: Tensor, count: int) -> Tensor:
-    """Votes (S, C) on each image, without itself, by the heads that training did not show its ``fold`` (S,) of ``count``.
-
-    All heads vote on a label that is ``NEW``.
-    """
-    found = predictor(x, x, labels, True)[0]
-    for number in range(count):
-        rows = fold == number
-        found[rows] = predictor.blind_to(number, count)(x, x, labels, True)[0][rows]
-    return found
-
-
-def _refitted(predictor: Predictor, x: Tensor, labels: Tensor, fold: Tensor) -> Tensor:
-    """Probabilities (S, C) of each image by the predictor fitted without its ``fold`` (S,); with all where it is in none."""
-    found = torch.zeros(len(x), predictor.num_classes)
-    for number in fold.unique().tolist():
-        out = fold == number
-        kept = ~out if number >= 0 else torch.ones_like(out)
-        fitted = predictor.with_labels(x[kept], labels[kept], predictor.num_classes)
-        found[out] = fitted(x[out], x[kept], labels[kept])[0]
-    return found
 
 
 def revised(run: FitRun, classifier: Classifier, labels: Tensor, found: HeldOut, changed: int) -> FitRecord:

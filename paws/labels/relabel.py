@@ -176,7 +176,7 @@ def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> r
         write_rows(table, pairs, ("file", "label"))
         write_text(folder / record.LABELS, table.getvalue())
         files_of_run.write_held_out(folder, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
-        files_of_run.write_files(folder, run.files, labels, run.folds)
+        files_of_run.write_files(folder, run.files, labels, run.folds, run.groups.tolist())
         record.write_record(folder, revision)
     return revision
 

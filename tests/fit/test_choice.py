@@ -1,4 +1,4 @@
-"""Which method is taken, and the sentence that says why."""
+"""Which method is taken, and by which name."""
 
 import pytest
 import torch
@@ -15,24 +15,22 @@ def right(*counts: int, of: int = 100) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("counts", "chosen", "words"),
+    ("counts", "chosen"),
     [
-        ((75, 75), "paws", "no baseline more"),
-        ((75, 76), "paws", "no more apart than by chance"),
-        ((75, 85), "paws", "no more apart than by chance"),  # 25 labels against 15
-        ((70, 90), "label_spreading", "LabelSpreading names 90.0% of 100 held-out labels rightly, PAWS 70.0%"),
-        ((0, 0), "paws", "no baseline more"),
+        ((75, 75), "paws"),
+        ((75, 76), "paws"),
+        ((75, 85), "paws"),  # 25 labels against 15
+        ((70, 90), "label_spreading"),
+        ((0, 0), "paws"),
     ],
 )
-def test_a_baseline_has_to_win_by_more_than_chance(counts, chosen, words):
-    found, reason = choose(right(*counts), None, 0.8)
-    assert found == chosen and words in reason
+def test_a_baseline_has_to_win_by_more_than_chance(counts, chosen):
+    assert choose(right(*counts), None) == chosen
 
 
 def test_without_held_out_labels_and_when_asked():
-    assert choose(right(0, 0, of=0), None, 0.87)[0] == "paws"
-    assert "single label" in choose(right(0, 0, of=0), None, 0.87)[1] and "87%" in choose(right(0, 0, of=0), None, 0.87)[1]
-    assert choose(right(9, 1), "label_spreading", 0.5) == ("label_spreading", "LabelSpreading was asked for.")
+    assert choose(right(0, 0, of=0), None) == "paws"
+    assert choose(right(9, 1), "label_spreading") == "label_spreading"
 
 
 def test_names_of_methods():
