@@ -18,12 +18,23 @@ from paws.classifiers.heads import HeadSettings
 from paws.config.options import FitOptions, argument_docs, fit_options
 from paws.errors import InputError
 from paws.fit.fit import fit_features
+from paws.fit.presets import backbone_of, plan
 from paws.models.embedding import Embedder
-from paws.models.frozen import Frozen
-from paws.models.sources import frozen_backbone
+from paws.models.frozen import Backbone
 
 CHUNK = 4096  # rows predicted at a time
-SHARED = ("model", "backbone", "weights", "image_size", "views", "mirror", "steps", "prior", "accuracy")  # with `paws fit`
+SHARED = (
+    "model",
+    "preset",
+    "backbone",
+    "weights",
+    "image_size",
+    "views",
+    "mirror",
+    "steps",
+    "prior",
+    "accuracy",
+)  # with `paws fit`
 
 
 class PAWSClassifier(ClassifierMixin, BaseEstimator):
@@ -53,10 +64,11 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         model: str = "paws",
-        backbone: str = FitOptions.backbone,
+        preset: str | None = FitOptions.preset,
+        backbone: str | None = FitOptions.backbone,
         weights: str | Path | None = FitOptions.weights,
         image_size: int | None = FitOptions.image_size,
-        views: int = FitOptions.views,
+        views: int | None = FitOptions.views,
         mirror: bool = FitOptions.mirror,
         noise: float = 0.3,
         heads: int = HeadSettings.heads,
@@ -67,6 +79,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         device: str = "cpu",
     ) -> None:
         self.model = model
+        self.preset = preset
         self.backbone = backbone
         self.weights = weights
         self.image_size = image_size
@@ -99,10 +112,11 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y[known], return_inverse=True)
         targets = torch.full((len(y),), -1)
         targets[torch.from_numpy(known)] = torch.from_numpy(labels)
-        self.frozen_: Frozen | None = None
+        self.frozen_: Backbone | None = None
         if images:
-            self.frozen_ = frozen_backbone(options.backbone, options.weights, options.image_size)
-            views = Embedder(self.frozen_, self.device).features(X, options.views, mirror=options.mirror)
+            options = plan(options, X, device=self.device).options
+            self.frozen_ = backbone_of(options)
+            views = Embedder(self.frozen_, self.device).features(X, options.views or 0, mirror=options.mirror)
         else:
             views = _rows(X)[:, None]  # (N, 1, D)
         found = fit_features(

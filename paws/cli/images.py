@@ -26,6 +26,14 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
+def _list(asked: bool) -> None:
+    if asked:
+        from paws.cli.backbones import list_backbones
+
+        list_backbones()
+        raise typer.Exit()
+
+
 @takes_options
 def fit(
     images: Annotated[Path, typer.Argument(help="folder of images, nested folders too")],
@@ -36,6 +44,10 @@ def fit(
     overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
     workers: Workers = None,
     device: Device = "auto",
+    list_backbones: Annotated[
+        bool,
+        typer.Option("--list-backbones", is_eager=True, callback=_list, help="show what is usable now and how fast"),
+    ] = False,
     **options: Any,
 ) -> None:
     """Predict a folder of images from a few labels: embed, train, compare, choose, predict, save."""

@@ -88,9 +88,9 @@ def suggest(
     source: Annotated[Path, typer.Argument(help="the folder of a fit, or of images without any label yet")],
     n: Annotated[int, typer.Option("-n", min=1, help="images to label")] = SHOWN,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a CSV to fill in")] = None,
-    backbone: Annotated[str | None, typer.Option(help="for a folder of images: a timm model; a small DINOv2 if absent")] = None,
+    backbone: Annotated[str | None, typer.Option(help="a timm model; as paws fit chooses if absent")] = None,
     weights: Annotated[Path | None, typer.Option(help="file of its weights, where there is no network")] = None,
-    image_size: Annotated[int | None, typer.Option(help="pixels; the model's own, at most 224, if absent")] = None,
+    image_size: Annotated[int | None, typer.Option(help="pixels; as paws fit chooses if absent")] = None,
     device: Device = "auto",
 ) -> None:
     """Choose the images to label next: typical and diverse ones, and those that a fit is unsure of."""
@@ -140,20 +140,22 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
 
 def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
     """The images of a folder to label first."""
+    from paws.config.options import FitOptions
     from paws.data.formats import find_images
     from paws.data.images import default_workers
+    from paws.fit.presets import backbone_of, plan
     from paws.fit.progress import StepProgress
     from paws.labels.suggest import suggest_first
     from paws.models.embedding import Embedder
-    from paws.models.sources import DEFAULT, frozen_backbone
 
     names = find_images(source)
     if len(names) < n:
         raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
-    frozen = frozen_backbone(backbone or DEFAULT, weights, size)
+    paths = [str(source / name) for name in names]
+    options = FitOptions(backbone=backbone, weights=None if weights is None else str(weights), image_size=size)
+    frozen = backbone_of(plan(options, paths, device=device_of(device)).options)  # as the first fit will have it
     with StepProgress().step("embed", len(names)) as advance:
-        embedder = Embedder(frozen, device_of(device))
-        features = embedder.features([source / name for name in names], workers=default_workers(), advance=advance)
+        features = Embedder(frozen, device_of(device)).features(paths, workers=default_workers(), advance=advance)
     return suggest_first(names, features[:, 0], n)
 
 

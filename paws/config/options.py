@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -26,6 +26,7 @@ def _prior(value: Any) -> Any:
 
 
 PREFERRED = "paws"  # the name of the predictor in use unless another one is clearly better
+PresetName = Literal["fast", "balanced", "best"]
 File = Annotated[str, BeforeValidator(os.fspath)]  # kept as it was given
 
 
@@ -33,10 +34,22 @@ File = Annotated[str, BeforeValidator(os.fspath)]  # kept as it was given
 class FitOptions:
     """What can be chosen of a fit. Where and how fast it runs (device, workers) is not among it."""
 
-    backbone: Annotated[str, Field(description="network of timm that embeds the images")] = "vit_small_patch14_dinov2.lvd142m"
-    weights: Annotated[File | None, Field(description="file of the network's weights, where there is no connection")] = None
-    image_size: Annotated[int | None, Field(ge=16, description="pixels; the network's own, at most 224, if not given")] = None
-    views: Annotated[int, Field(ge=0, description="random views of each image beside the plain one")] = 5
+    preset: Annotated[
+        PresetName | None,
+        Field(description="fast, balanced or best: backbone, size and views; chosen from machine and folder if not given"),
+    ] = None
+    backbone: Annotated[
+        str | None,
+        Field(description="timm model that embeds the images, or several with commas; the preset's if not given"),
+    ] = None
+    weights: Annotated[File | None, Field(description="file of the weights of that backbone")] = None
+    image_size: Annotated[
+        int | None,
+        Field(ge=16, description="pixels; the preset's, or those of a given backbone, at most 224, if not given"),
+    ] = None
+    views: Annotated[
+        int | None, Field(ge=0, description="random views of each image beside the plain one; the preset's if not given")
+    ] = None
     mirror: Annotated[bool, Field(description="mirror half of the views; not where left and right matter")] = True
     test: Annotated[File | None, Field(description="labels of further images of the folder, to report on")] = None
     accuracy: Annotated[

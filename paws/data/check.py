@@ -44,10 +44,15 @@ class Checked:
         """What is black and white in the images of more than 8 bits; None where there are none."""
         return range_of(found.extremes for found in self.inspected if found.extremes)
 
+    @property
+    def contents(self) -> list[str]:
+        """(N) names the bytes of each readable image."""
+        return [found.content for found in self.inspected if not found.fault]
+
     @cached_property
     def groups(self) -> Tensor:
         """(N,) int64: the same number for images with equal bytes."""
-        return copy_groups([found.content for found in self.inspected if not found.fault])
+        return copy_groups(self.contents)
 
     @property
     def counts(self) -> dict[str, int]:

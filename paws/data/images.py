@@ -114,6 +114,19 @@ def as_pixels(image: Image.Image | np.ndarray, values: Range | None = None) -> T
         return _upright(image, _orientation(image), 3, values)
 
 
+def size_of(picture: str | Path | Image.Image | np.ndarray) -> tuple[int, int]:
+    """Width and height of a file, by its header alone and before it is turned upright, of a Pillow image or an array.
+
+    Raises:
+        InputError: it is not readable.
+    """
+    if not isinstance(picture, str | Path):
+        height, width = as_pixels(picture).shape[1:]
+        return width, height
+    with _reading(picture), Image.open(picture, formats=decoders()) as image:
+        return image.size
+
+
 @dataclass(frozen=True)
 class Inspected:
     """What one decode of a file tells: ``fault``, a message, where it cannot be read."""

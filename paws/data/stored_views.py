@@ -25,8 +25,8 @@ from paws.data.levels import Range
 from paws.errors import InputError
 from paws.seeds import generator, uniform
 
-VERSION = 2  # of the code that makes views: embeddings made by another one are made again
-DRAWS = 1  # of the random draws alone
+VERSION = 3  # of the code that makes views: embeddings made by another one are made again
+DRAWS = 2  # of the random draws alone
 SCALE = (0.35, 1.0)  # area of a random crop
 RATIO = (3 / 4, 4 / 3)  # its width / height
 BRIGHTNESS = (0.7, 1.3)  # factor
@@ -53,12 +53,13 @@ def plain_view(image: Tensor, size: int, interpolation: str) -> Tensor:
 def random_views(image: Tensor, count: int, size: int, interpolation: str, key: str, *, mirror: bool = True) -> Tensor:
     """``count`` random crops, mirrored or not, brighter or darker: uint8 (3, H, W) -> (count, 3, size, size).
 
-    They are a function of the image, ``count`` and ``key``. Without ``mirror`` they are the same ones, none of them mirrored.
+    Each is a function of the image, its number and ``key``: more views begin with the same ones. Without ``mirror`` they are
+    the same ones, none of them mirrored.
     """
-    draws = generator("stored views", DRAWS, key)
-    boxes = crop_boxes(count, image.shape[1], image.shape[2], SCALE, RATIO, draws).tolist()
-    mirrored = torch.rand(count, generator=draws) < 0.5
-    factors = uniform(count, *BRIGHTNESS, draws)
+    draws = [generator("stored views", DRAWS, key, number) for number in range(count)]
+    boxes = [crop_boxes(1, image.shape[1], image.shape[2], SCALE, RATIO, draw)[0].tolist() for draw in draws]
+    mirrored = torch.cat([torch.rand(1, generator=draw) < 0.5 for draw in draws])
+    factors = torch.cat([uniform(1, *BRIGHTNESS, draw) for draw in draws])
     views = torch.stack([_resized(image, box, size, interpolation) for box in boxes])  # (count, 3, size, size)
     if mirror:
         views = torch.where(mirrored[:, None, None, None], views.flip(3), views)

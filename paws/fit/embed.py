@@ -1,4 +1,6 @@
-"""The features of every image in its plain view and in random ones, embedded once and kept in a memory-mapped file.
+"""The features of every image of a run, in its plain view and in random ones, in one memory-mapped file.
+
+What other runs have embedded is taken from the store of all of them (`paws.models.feature_cache`).
 
 A row belongs to a file by its name, size and modification time. Rows that are there stay when files are added or removed; a
 run that was killed goes on after the last recorded chunk.
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,24 +50,41 @@ class FeatureStore:
         """How many images are not embedded yet."""
         return int((self.done == 0).sum())
 
-    def fill(self, *, device: str = "cpu", workers: int = 0, advance: Callable[[int], None] = lambda count: None) -> np.memmap:
+    def fill(
+        self,
+        embedder: Embedder | None = None,
+        contents: Sequence[str] | None = None,
+        *,
+        workers: int = 0,
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> np.memmap:
         """Embed what is missing and return all features, read-only. ``advance`` is told how many images were done.
+
+        ``contents`` (N): the digests of the files, where they are known.
 
         Raises:
             InputError: a file can no longer be read.
         """
         pending = np.flatnonzero(self.done == 0)
         if len(pending):
-            self._embed(pending, Embedder(self.frozen, device), workers, advance)
+            some = None if contents is None else [contents[int(row)] for row in pending]
+            self._embed(pending, embedder or Embedder(self.frozen), some, workers, advance)
         return np.memmap(self.folder / STORE[0], np.float16, "r", shape=self.shape)
 
-    def _embed(self, pending: np.ndarray, embedder: Embedder, workers: int, advance: Callable[[int], None]) -> None:
+    def _embed(
+        self,
+        pending: np.ndarray,
+        embedder: Embedder,
+        contents: Sequence[str] | None,
+        workers: int,
+        advance: Callable[[int], None],
+    ) -> None:
         features = np.memmap(self.folder / STORE[0], np.float16, "r+", shape=self.shape)
         done = np.memmap(self.folder / STORE[1], np.uint8, "r+", shape=(len(self.files),))
         paths = [self.files.paths[int(row)] for row in pending]
-        batches = embedder.batches(paths, self.views, mirror=self.mirror, workers=workers, batch_size=RECORDED)
+        options: Any = {"mirror": self.mirror, "workers": workers, "batch_size": RECORDED, "contents": contents}
         start = 0
-        for found, faults, _ in batches:  # (B, 1+K, D)
+        for found, faults, _ in embedder.batches(paths, self.views, **options):  # (B, 1+K, D)
             if any(faults):
                 raise InputError("\n".join(fault for fault in faults if fault))
             chunk = pending[start : start + len(found)]

@@ -27,14 +27,16 @@ from paws.fit import record
 from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore
+from paws.fit.estimate import announce
 from paws.fit.fit import Fitted, fit_features
 from paws.fit.folder import check_target, clear
-from paws.fit.progress import StepProgress
+from paws.fit.presets import backbone_of, plan
+from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
 from paws.fit.run import FitRun, load_fit, read_former, titles
-from paws.models.frozen import Frozen
-from paws.models.sources import frozen_backbone
+from paws.models.embedding import Embedder
+from paws.models.frozen import Backbone, Frozen
 from paws.runs.lock import run_lock
 
 CHUNK = 4096  # images predicted at a time
@@ -81,13 +83,19 @@ def fit_folder(
     for line in (checked.summary(), *checked.notes()):
         progress.log("check", line)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
-    frozen = frozen_backbone(options.backbone, options.weights, options.image_size).with_values(checked.values)
+    former = read_former(run) if not overwrite else None
+    found = plan(options, checked.files.paths, device=device, former=None if former is None else former.settings.get("preset"))
+    options = found.options
+    frozen = backbone_of(options).with_values(checked.values)
+    if options.finetune and len(frozen.parts) > 1:
+        raise InputError("--finetune trains one network: give one, with --backbone NAME")
+    progress.log("plan", f"{_told(frozen)}, 1 + {options.views} views of each image: {found.why}")
     with run_lock(run):
         if overwrite:
             clear(run)
         remember(known, checked)
         work = _Work(images, labels, checked, options, progress, device, workers)
-        features = work.embed(run, frozen, options.views)
+        features = work.embed(run, frozen, options.views or 0)
         key = work.key(frozen)
         former = read_former(run)
         if former is not None and former.key == key and _intact(run):
@@ -100,7 +108,8 @@ def fit_folder(
             progress.log("fit", f"{titles()[found.chosen]}: {record.verdict(found, titles())}")
         work.predict(run, features)
         if options.finetune:
-            run = work.finetune(run, frozen, features)
+            run = work.finetune(run, frozen.parts[0], features)
+    progress.log("seconds", progress.summary())
     return load_fit(run)
 
 
@@ -151,22 +160,29 @@ class _Work:
         self.predict(folder, after)
         return folder
 
-    def embed(self, run: Path, frozen: Frozen, views: int) -> np.memmap:
+    def embed(self, run: Path, frozen: Backbone, views: int) -> np.memmap:
         """The features (N, 1 + views, D); those that are there are kept."""
-        count = len(self.checked.files)
-        store = FeatureStore(run / record.FEATURES, self.checked.files, frozen, views, mirror=self.options.mirror)
-        missing = store.missing
-        with self.progress.step("embed", count) as advance:
-            advance(count - missing)
-            features = store.fill(device=self.device, workers=self.workers, advance=advance)
-        what = f"{frozen.name} at {frozen.size} pixels, 1 + {views} views of each image"
-        if not missing:
+        files = self.checked.files
+        store = FeatureStore(run / record.FEATURES, files, frozen, views, mirror=self.options.mirror)
+        pending = np.flatnonzero(store.done == 0).tolist()
+        what = f"{_told(frozen)}, 1 + {views} views of each image"
+        if not len(pending):
             self.progress.log("embed", f"unchanged ({what})")
-        else:
-            kept = f", {count - missing} were there" if missing < count else ""
-            seconds = self.progress.seconds["embed"]
-            rate = missing / max(seconds, 0.01)
-            self.progress.log("embed", f"{missing} images{kept}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
+            return store.fill()
+        embedder = Embedder(frozen, self.device)
+        contents = self.checked.contents
+        known = embedder.known([contents[row] for row in pending], views, mirror=self.options.mirror)
+        missing = [files.paths[row] for row in pending if contents[row] not in known]
+        if missing:
+            announce(self.progress, embedder, missing, len(files), self.options, views, self.workers)
+        with self.progress.step("embed", len(files)) as advance:
+            advance(len(files) - len(pending))
+            features = store.fill(embedder, contents, workers=self.workers, advance=advance)
+        kept = len(files) - len(missing)
+        seconds = self.progress.seconds["embed"]
+        rate = len(missing) / max(seconds, 0.01)
+        there = f", {kept} were there" if kept else ""
+        self.progress.log("embed", f"{len(missing)} images{there}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
         return features
 
     def problem(self, features: np.ndarray) -> tuple[Any, torch.Tensor, dict[str, Any]]:
@@ -187,7 +203,7 @@ class _Work:
         return torch.from_numpy(np.array(features[held.numpy(), 0])).float(), self.checked.test[held]
 
     def save(
-        self, run: Path, frozen: Frozen, features: np.ndarray, fitted: Fitted, key: str, *, finetuned: bool = False
+        self, run: Path, frozen: Backbone, features: np.ndarray, fitted: Fitted, key: str, *, finetuned: bool = False
     ) -> FitRecord:
         """Write the bundle, the tables of training and, last, the record."""
         for name in (record.RECORD, record.PREDICTIONS):  # from here on the run is unfinished
@@ -222,25 +238,29 @@ class _Work:
             abstained = files_of_run.write_predictions(run, _predicted(bundle, files, features, advance), given)
         self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
 
-    def key(self, frozen: Frozen) -> str:
+    def key(self, frozen: Backbone) -> str:
         """Names everything that the fit depends on."""
         files = self.checked.files
         given = [files.labels.tolist(), list(files.classes), self.checked.test.tolist()]
-        apart = ("backbone", "weights", "test", "finetune", "epochs")  # known by their content, or of what comes after
+        apart = {"preset", "backbone", "weights", "image_size", "test"} | {"finetune", "epochs"}  # known by content; what follows
         chosen = {name: value for name, value in asdict(self.options).items() if name not in apart}
         text = json.dumps([stamps(files), given, chosen, frozen.config()], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _percent(advance: Callable[[float], None]) -> Callable[[str, float], None]:
+def _percent(advance: Advance) -> Callable[[str, float], None]:
     """A listener of `fit_features` that moves a bar of 100, which is told what was done since."""
     done = [0.0]
 
     def report(what: str, share: float) -> None:
-        advance(100 * (share - done[0]))
+        advance(100 * (share - done[0]), what)
         done[0] = share
 
     return report
+
+
+def _told(frozen: Backbone) -> str:
+    return " + ".join(f"{part.name} at {part.size} pixels" for part in frozen.parts)
 
 
 def _intact(run: Path) -> bool:

