@@ -83,13 +83,14 @@ def fit_folder(
     for line in (checked.summary(), *checked.notes()):
         progress.log("check", line)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
-    former = read_former(run) if not overwrite else None
-    found = plan(options, checked.files.paths, device=device, former=None if former is None else former.settings.get("preset"))
-    options = found.options
+    former = None if overwrite else read_former(run)
+    preset = None if former is None else former.settings.get("preset")
+    planned = plan(options, checked.files.paths, device=device, former=preset)
+    options = planned.options
     frozen = backbone_of(options).with_values(checked.values)
     if options.finetune and len(frozen.parts) > 1:
         raise InputError("--finetune trains one network: give one, with --backbone NAME")
-    progress.log("plan", f"{_told(frozen)}, 1 + {options.views} views of each image: {found.why}")
+    progress.log("plan", f"{_told(frozen)}, 1 + {options.views} views of each image: {planned.why}")
     with run_lock(run):
         if overwrite:
             clear(run)
@@ -242,8 +243,9 @@ class _Work:
         """Names everything that the fit depends on."""
         files = self.checked.files
         given = [files.labels.tolist(), list(files.classes), self.checked.test.tolist()]
-        apart = {"preset", "backbone", "weights", "image_size", "test"} | {"finetune", "epochs"}  # known by content; what follows
-        chosen = {name: value for name, value in asdict(self.options).items() if name not in apart}
+        known = {"preset", "backbone", "weights", "image_size", "test"}  # by their content
+        later = {"finetune", "epochs"}
+        chosen = {name: value for name, value in asdict(self.options).items() if name not in known | later}
         text = json.dumps([stamps(files), given, chosen, frozen.config()], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
