@@ -5,11 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from paws.runs.threads import wait_passively
+
 if TYPE_CHECKING:
     from paws.bundle.bundle import load_bundle as load
     from paws.estimator import PAWSClassifier
 
 __all__ = ["PAWSClassifier", "fit", "load"]
+
+wait_passively()
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command()(explain)
     app.command()(labels)
     app.command()(suggest)
+    app.command()(sort)
     app.command()(export)
 
 
@@ -125,6 +126,19 @@ def export(
     say(f"{output}: {found}, {output.stat().st_size / 1e6:.1f} MB")
 
 
+def sort(
+    run: Annotated[Path, typer.Argument(help="the folder of a fit")],
+    into: Annotated[Path, typer.Option("--into", help="the folder to make, with one for each class")],
+    link: Annotated[bool, typer.Option("--link", help="symbolic links instead of copies")] = False,
+) -> None:
+    """Copy the images of a fit into a folder for each class; _unsure holds what the classifier abstains from."""
+    from paws.fit.run import load_fit
+    from paws.fit.sorting import sort_images
+
+    counts = sort_images(load_fit(run), into, link=link)
+    print_table(str(into), ("folder", "images"), [(name, str(count)) for name, count in sorted(counts.items())])
+
+
 def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     """The bundle, and the fit that it belongs to, where it lies in one."""
     from paws.bundle.bundle import load_bundle
@@ -142,11 +156,11 @@ def _first(source: Path, n: int, backbone: str | None, weights: Path | None, siz
     """The images of a folder to label first."""
     from paws.config.options import FitOptions
     from paws.data.formats import find_images
-    from paws.data.images import default_workers
     from paws.fit.presets import backbone_of, plan
     from paws.fit.progress import StepProgress
     from paws.labels.suggest import suggest_first
     from paws.models.embedding import Embedder
+    from paws.runs.threads import default_workers
 
     names = find_images(source)
     if len(names) < n:
@@ -168,11 +182,17 @@ def _suspicious(source: FitRun | Bundle, n: int, output: Path | None) -> None:
     from paws.bundle.table import write_new_table
     from paws.labels.issues import suspicious
 
-    doubts = suspicious(source)[:n]
+    every = suspicious(source)
+    doubts = [doubt for doubt in every if doubt.stands_out][:n]
+    say(
+        f"{sum(doubt.label != doubt.predicted for doubt in every)} of {len(every)} labelled images are more like another class;"
+    )
+    say(f"{len(doubts)} of them as clearly as the surest quarter of the others is like its own")
+    if not doubts:
+        return
     rows = [(d.file, d.label, d.predicted, f"{d.probability:.0%}", ", ".join(d.neighbours)) for d in doubts]
     columns = ("image", "label", "more like", "probability", "images most like it")
     print_table(f"the {len(doubts)} most doubtful labels", columns, rows)
-    say(f"{sum(d.label != d.predicted for d in doubts)} of them are more like another class")
     if output is not None:
         table = [
             {"file": d.file, "label": d.label, "predicted": d.predicted, "probability": f"{d.probability:.4f}"} for d in doubts

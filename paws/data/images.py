@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,12 +36,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 LYING = (5, 6, 7, 8)  # orientations that swap width and height
-
-
-def default_workers() -> int:
-    """Processes to decode images with: none on two cores, where they would only take turns with the network."""
-    cores = os.cpu_count() or 1
-    return 0 if cores <= 2 else min(8, cores // 2)
 
 
 class ImageFile:

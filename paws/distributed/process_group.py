@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from paws.errors import InputError
+from paws.runs.threads import cores
 from paws.seeds import seed_of
 
 
@@ -190,7 +191,7 @@ def relaunch(processes: int, arguments: Sequence[str]) -> NoReturn:
     # The launcher's own options by their environment variables, so that a torch without one of them still starts.
     environment.setdefault("PET_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2")
     environment.setdefault("PET_SHUTDOWN_TIMEOUT", "300")  # seconds for a last step and a checkpoint
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, *launcher, "-m", "paws", *arguments], environment)

@@ -21,7 +21,6 @@ from paws.classifiers.prior import class_prior
 from paws.config.options import DEFAULTS, PREFERRED, FitOptions
 from paws.data.check import Checked, check_folder, remember
 from paws.data.folder import FileSet, stamps
-from paws.data.images import default_workers
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit import run as files_of_run
@@ -38,6 +37,7 @@ from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, Frozen
 from paws.runs.lock import run_lock
+from paws.runs.threads import default_workers
 
 CHUNK = 4096  # images predicted at a time
 

@@ -7,7 +7,6 @@ on the machine after installation, or are taken from the hub's cache where they 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from paws.data.stored_views import Picture
 from paws.errors import InputError
 from paws.models.frozen import Backbone
 from paws.models.sources import LITE, PACKAGES, available, frozen_backbones
+from paws.runs.threads import cores
 
 LOOKED_AT = 50  # images whose size is read
 SMALLEST = 64  # pixels that a backbone is given
@@ -96,7 +96,7 @@ def chosen(images: int, device: str = "cpu") -> PresetName:
     """The preset of a fit of so many images when nobody asks for one: with a GPU the best, else what is done in ten minutes."""
     if device.startswith("cuda"):
         return "best"
-    return "balanced" if images * _work(PRESETS["balanced"]) < SOON * SPEED * (os.cpu_count() or 1) else "fast"
+    return "balanced" if images * _work(PRESETS["balanced"]) < SOON * SPEED * cores() else "fast"
 
 
 def smaller(name: str | None, size: int, views: int) -> list[tuple[PresetName, float]]:

@@ -15,6 +15,7 @@ from paws.voting import soft_vote
 
 TEMPERATURE = 0.1  # of the vote of the other labelled images
 SHOWN = 3  # neighbours named
+SURE = 0.75  # share of the agreeing labels that are less sure than a doubt that stands out
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class LabelIssue:
     """A labelled image (its row among the labelled ones) whose label is in doubt.
 
     ``given`` and ``expected`` are class ids; ``score`` is the probability, in [0, 1], that the label is another one, and
-    ``neighbours`` are the rows of the labelled images most like it.
+    ``neighbours`` are the rows of the labelled images most like it. ``stands_out``: another class is as many times more
+    probable than the label as the label is than any other class in the surest quarter of the images whose label is the most
+    probable class.
     """
 
     row: int
@@ -30,6 +33,7 @@ class LabelIssue:
     expected: int
     score: float
     neighbours: tuple[int, ...]
+    stands_out: bool = False  # from the model's usual error
 
 
 def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: Tensor | None = None) -> list[LabelIssue]:
@@ -43,15 +47,24 @@ def rank_labels(embeddings: Tensor, labels: Tensor, num_classes: int, held_out: 
     others, similarity = _vote_of_others(embeddings.float(), labels, num_classes)
     judged = others if held_out is None else torch.where(held_out.isnan(), others, (others + held_out.float()) / 2)  # (S, C)
     counts = torch.bincount(labels, minlength=num_classes)
-    score = 1 - judged.gather(1, labels[:, None])[:, 0]  # (S,)
+    own = judged.gather(1, labels[:, None])[:, 0]  # (S,)
+    score, out = 1 - own, _standing_out(judged, labels, own)
     expected = judged.argmax(1).tolist()
     nearest = similarity.topk(min(SHOWN, len(labels) - 1), dim=1).indices.tolist()
     order = score.argsort(descending=True, stable=True).tolist()
     return [
-        LabelIssue(row, int(labels[row]), expected[row], float(score[row]), tuple(nearest[row]))
+        LabelIssue(row, int(labels[row]), expected[row], float(score[row]), tuple(nearest[row]), bool(out[row]))
         for row in order
         if counts[labels[row]] > 1
     ]
+
+
+def _standing_out(judged: Tensor, labels: Tensor, own: Tensor) -> Tensor:
+    """(S,) bool of images judged (S, C), ``own`` (S,) of it for their labels: see `LabelIssue`."""
+    other = judged.scatter(1, labels[:, None], 0).amax(1)  # (S,)
+    margin = own.clamp_min(1e-6).log() - other.clamp_min(1e-6).log()
+    agreeing = margin[margin > 0]
+    return margin < -agreeing.quantile(SURE) if len(agreeing) else margin < 0
 
 
 def _vote_of_others(embeddings: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -70,6 +83,7 @@ class NamedIssue:
     predicted: str
     probability: float
     neighbours: tuple[str, ...]
+    stands_out: bool
 
 
 def suspicious(source: FitRun | Bundle) -> list[NamedIssue]:
@@ -84,7 +98,14 @@ def suspicious(source: FitRun | Bundle) -> list[NamedIssue]:
     ranking = rank_labels(frozen, classifier.support_labels, len(classifier.classes), held_out)
     names = classifier.classes
     return [
-        NamedIssue(files[s.row], names[s.given], names[s.expected], 1 - s.score, tuple(files[row] for row in s.neighbours))
+        NamedIssue(
+            files[s.row],
+            names[s.given],
+            names[s.expected],
+            1 - s.score,
+            tuple(files[row] for row in s.neighbours),
+            s.stands_out,
+        )
         for s in ranking
     ]
 

@@ -6,7 +6,6 @@ Where the published code does other than its config says, the config is followed
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf
 from paws.config.cards import from_mapping, merge_overrides, read_yaml
 from paws.config.schema import Config
 from paws.errors import InputError
+from paws.runs.threads import cores
 
 RECIPES = {"paws_train": "paws", "suncet_train": "simclr_ct", "fine_tune": "finetune", "snn_fine_tune": "snn_finetune"}
 ELSEWHERE = "the published code reads this key in other recipes only"
@@ -67,13 +67,13 @@ def load_card(
 def without_gpu(config: Config, notes: list[str], overrides: list[str] | tuple[str, ...] = ()) -> tuple[Config, list[str]]:
     """A converted config for a machine without a GPU: fp32, at most a worker per core, unless overridden."""
     named = {text.partition("=")[0] for text in overrides}
-    cores, machine, data, notes = os.cpu_count() or 1, config.machine, config.data, [*notes]
+    available, machine, data, notes = cores(), config.machine, config.data, [*notes]
     if machine.precision == "fp16" and "machine.precision" not in named:
         machine = machine.model_copy(update={"precision": "fp32"})
         notes.append("meta.use_fp16=True: there is no GPU here, so machine.precision=fp32")
-    if data.workers > cores and "data.workers" not in named:
-        data = data.model_copy(update={"workers": cores})
-        notes.append(f"data.workers={cores}: 8 in the published code, here as many as there are cores")
+    if data.workers > available and "data.workers" not in named:
+        data = data.model_copy(update={"workers": available})
+        notes.append(f"data.workers={available}: 8 in the published code, here as many as there are available")
     return config.model_copy(update={"machine": machine, "data": data}), notes
 
 

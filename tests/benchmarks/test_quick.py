@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FAST = ("house", "index", "nt_xent", "suggest", "suspicious")  # under ten CPU-seconds or little more
-SLOW = ("bn_momentum", "digits", "embed", "folders", "own_images", "ranks", "relabel", "step", "views")
+SLOW = ("bn_momentum", "crowded", "digits", "embed", "folders", "own_images", "ranks", "relabel", "step", "views")
 LONG = ("finetune", "gpu")  # no short form, or no device here
 NEEDED = ("__init__", "fashion", "features", "letters", "side_by_side")  # what benchmarks share
 

@@ -37,7 +37,7 @@ def test_what_is_given_stays() -> None:
 
 
 def test_the_folder_and_the_machine_choose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("paws.fit.presets.cores", lambda: 2)
     assert [chosen(2_000), chosen(1_000_000), chosen(2_000, "cuda")] == ["balanced", "fast", "best"]
     assert plan(FitOptions(), PICTURES, former="fast").options.preset == "fast", "an earlier choice stays"
     assert "chosen for this folder and machine" in plan(FitOptions(), PICTURES).why

@@ -53,3 +53,15 @@ def test_flipped_labels_stand_first() -> None:
 def test_the_only_image_of_a_class_is_not_judged() -> None:
     z = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
     assert {doubt.row for doubt in rank_labels(z, torch.tensor([0, 0, 1, 1, 2]), 3)} == {0, 1, 2, 3}
+
+
+def test_only_what_stands_out_from_the_usual_error_is_marked() -> None:
+    """Of two clouds that overlap the mistaken ones do not stand out; a label of the other cloud's middle does."""
+    draw = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[3.0, 0.0], [0.0, 3.0]])
+    labels = torch.arange(40) % 2
+    points = centres[labels] + 0.8 * torch.randn(40, 2, generator=draw)
+    points[0] = torch.tensor([-2.0, 4.0])
+    issues = rank_labels(points, labels, 2)
+    assert [issue.row for issue in issues if issue.stands_out] == [0]
+    assert sum(issue.expected != issue.given for issue in issues) >= 1

@@ -1,0 +1,56 @@
+"""The images of a fit in a folder for each class."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from paws.errors import InputError
+from paws.fit.run import FitRun
+from paws.runs.files import new_folder
+
+UNSURE, NONE = "_unsure", "_none"  # folders of what the classifier abstains from, and of what belongs to no class
+
+
+def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
+    """Copy the images of ``run`` into ``into``/<class>, below it as they lie in their folder; ``link``: symbolic links instead.
+
+    The label that the user gave decides where there is one. Returns the number of images in each folder.
+
+    Raises:
+        InputError: ``into`` exists, two classes would share a folder, or an image is gone.
+    """
+    names = {label: folder_name(label) for label in run.record.classes}
+    for label, name in names.items():
+        others = [other for other, taken in names.items() if taken.casefold() == name.casefold() and other != label]
+        if others or name in (UNSURE, NONE):
+            raise InputError(
+                f"the class {label!r} cannot have the folder {name!r}, which is that of {others[0] if others else name}"
+            )
+    counts: Counter[str] = Counter()
+    with new_folder(into, flush=not link) as new:
+        for row in run.predictions:
+            name = names[row["given"]] if row["given"] in names else _folder(row, names)
+            source, target = run.root / row["file"], new / name / row["file"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.symlink(source, target) if link else shutil.copy2(source, target)
+            except OSError as error:
+                raise InputError(f"{source}: {error.strerror}") from None
+            counts[name] += 1
+    return counts
+
+
+def _folder(row: dict[str, str], names: dict[str, str]) -> str:
+    """That of a predicted image."""
+    if float(row.get("none") or 0) > 0.5:
+        return NONE
+    return UNSURE if row["abstain"] == "yes" else names[row["label"]]
+
+
+def folder_name(label: str) -> str:
+    """A class name as the name of a folder on any system."""
+    name = "".join("_" if letter in '/\\:*?"<>|' or ord(letter) < 32 else letter for letter in label).rstrip(". ")
+    return name or "_"
