@@ -63,9 +63,11 @@ def _log_vote(log_weights: Tensor, labels: Tensor, num_classes: int, smoothing: 
     return torch.logaddexp(log_p, log_p.new_full((), smoothing / num_classes).log()) if smoothing else log_p
 
 
-def _log_soft_nn(
-    queries: Tensor, support: Tensor, labels: Tensor, num_classes: int, smoothing: float, temperature: float
+@_full_precision
+def log_soft_nn(
+    queries: Tensor, support: Tensor, labels: Tensor, num_classes: int, smoothing: float = 0.0, temperature: float = 0.1
 ) -> Tensor:
+    """The log of `soft_nn` (N, C), exact where it would underflow, from class ids ``labels`` (S,) and their smoothing."""
     log_weights = _similarity(queries, support, temperature).log_softmax(1)  # (N, S)
     return _log_vote(log_weights, labels, num_classes, smoothing)  # (N, C)
 
@@ -117,6 +119,7 @@ def paws_loss(
     temperature: float = 0.1,
     sharpening: float = 0.25,
     prior: Tensor | None = None,
+    target_vote: Callable[[Tensor, Tensor], Tensor] | None = None,
     mean_over_ranks: Callable[[Tensor], Tensor] = _identity,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy between the anchors' votes and the targets' sharpened votes, and me-max (arXiv 2104.13963, Alg. 1).
@@ -132,14 +135,16 @@ def paws_loss(
         temperature: of the similarities, > 0.
         sharpening: temperature of the sharpening, in (0, 1].
         prior: (C,) expected class frequencies for me-max; uniform when absent.
+        target_vote: makes log-probabilities (2B, C) of ``targets`` and ``target_support``, in place of PAWS's vote; see
+            ``paws.methods.ropaws``.
         mean_over_ranks: averages a tensor over processes, for me-max.
 
     Returns:
         cross-entropy (mean over anchors) and me-max, scalars of the inputs' precision, to be added.
     """
-    vote = functools.partial(_log_soft_nn, labels=labels, num_classes=num_classes, smoothing=smoothing, temperature=temperature)
+    vote = functools.partial(log_soft_nn, labels=labels, num_classes=num_classes, smoothing=smoothing, temperature=temperature)
     with torch.no_grad():
-        target = (vote(targets, target_support) / sharpening).softmax(1)  # (2B, C)
+        target = ((target_vote or vote)(targets, target_support) / sharpening).softmax(1)  # (2B, C)
         if len(anchors) > len(targets):  # each small view predicts the mean of both targets, not sharpened again
             small = (target[: len(target) // 2] + target[len(target) // 2 :]) / 2  # (B, C)
             target = torch.cat([target, small.repeat(len(anchors) // len(small) - 2, 1)])  # ((2+n)B, C)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
 import torch
@@ -40,6 +41,7 @@ class Paws(Method):
     """B unlabelled images, n small views, S support images in V views, W ranks, C classes, D embedding."""
 
     title, Settings = "PAWS", PawsSettings
+    target_vote: Callable[[Tensor, Tensor], Tensor] | None = None  # of views (2B, D) and supports; a variant may have its own
 
     def __init__(
         self, encoder: nn.Module, source: Source, settings: PawsSettings, *, epochs: int = 1, prior: Tensor | None = None
@@ -72,6 +74,7 @@ class Paws(Method):
             temperature=self.settings.temperature,
             sharpening=self.sharpening(batch.step),
             prior=self.prior,
+            target_vote=self.target_vote,
             mean_over_ranks=mean,
         )
         loss = cross_entropy + self.settings.me_max * me_max

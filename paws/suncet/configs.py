@@ -35,6 +35,7 @@ READ = {
     "meta": "model_name output_dim training use_fp16 use_pred_head",
     "optimization": "epochs final_lr lr momentum nesterov start_lr use_lars warmup weight_decay zero_init",
     "logging": "folder pretrain_path write_tag",
+    "ropaws": "use_ropaws prior_tau prior_pow label_ratio",
 }
 KNOWN = {*MEANINGLESS, *(f"{section}.{key}" for section, keys in READ.items() for key in keys.split())}
 
@@ -173,7 +174,11 @@ def _recipe(old: _Old, name: str) -> dict[str, Any]:
         return {"name": name, "classifier": "projection", "zero_init": old("optimization.zero_init")}
     recipe: dict[str, Any] = {"name": name, "temperature": old.number("criterion.temperature")}
     if name == "paws":
-        return {**recipe, "sharpening": old.number("criterion.sharpen"), "me_max": float(bool(old("criterion.me_max")))}
+        recipe |= {"sharpening": old.number("criterion.sharpen"), "me_max": float(bool(old("criterion.me_max")))}
+        if "ropaws.use_ropaws" not in old.flat or not old("ropaws.use_ropaws"):
+            return recipe
+        options = {"label_ratio": "label_ratio", "prior_temperature": "prior_tau", "prior_power": "prior_pow"}
+        return {**recipe, "name": "ropaws", **{ours: old.number(f"ropaws.{theirs}") for ours, theirs in options.items()}}
     return {**recipe, "supervised_epochs": old("criterion.supervised_epochs")} if name == "simclr_ct" else recipe
 
 

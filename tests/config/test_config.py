@@ -28,7 +28,7 @@ def test_every_card_fits_the_schema_and_says_how_to_run_it(card):
         ("optm.lr=5", "unknown key optm; did you mean optim?"),
         ("optim.lr=fast", "optim.lr: .* number"),
         ("optim.epochs=0", "optim.epochs: .*greater than 0"),
-        ("recipe.name=pawz", r"recipe: name 'pawz' is not one of .*'paws', 'simclr_ct', 'snn_finetune'"),
+        ("recipe.name=pawz", r"recipe: name 'pawz' is not one of .*'paws', 'ropaws', 'simclr_ct', 'snn_finetune'"),
         ("recipe.temprature=1", "did you mean recipe.temperature?"),
         ("recipe.sharpening=3", "recipe.sharpening: .*less than or equal to 1"),
         ("optim.epochs", "write dotted.key=value"),

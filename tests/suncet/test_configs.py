@@ -61,6 +61,16 @@ def test_converted_configs_equal_the_cards_where_both_speak(name):
         assert converted.views == ours.views
 
 
+def test_ropaws_is_a_section_of_its_own_that_may_be_off():
+    section = {"use_ropaws": True, "prior_tau": 0.1, "prior_pow": 1.0, "label_ratio": 5.0}
+    card = load_config(Path(__file__).parents[2] / "configs/cifar10_ropaws.yaml")
+    assert from_mapping(convert_config({**old("paws_cifar10"), "ropaws": section})[0]).recipe == card.recipe
+    values, notes = convert_config({**old("paws_cifar10"), "ropaws": {**section, "use_ropaws": False}})
+    assert values["recipe"]["name"] == "paws" and any("ropaws.prior_tau=0.1" in note for note in notes)
+    with pytest.raises(InputError, match=r"did you mean ropaws\.prior_tau\?"):
+        convert_config({**old("paws_cifar10"), "ropaws": {"prior_taus": 1.0}})
+
+
 def test_label_files_follow_the_published_names():
     assert convert_config(old("paws_cifar10"))[0]["data"]["labels"] == {"file": "cifar10_subsets/spc.4000_split.152.txt"}
     for fraction, file in ((0.9, "90percent.txt"), (0.99, "99percent.txt"), (0.29, "29percent.txt"), (-1, "val.txt")):
