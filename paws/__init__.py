@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from paws.runs.threads import wait_passively
+from paws.config.threads import wait_passively
 
 if TYPE_CHECKING:
     from paws.bundle.bundle import load_bundle as load

@@ -76,9 +76,9 @@ def predict(
     from paws import distributed
     from paws.bundle.bundle import load_bundle
     from paws.bundle.predict import list_images, predict_table, predictions
+    from paws.config.threads import default_workers
     from paws.fit.progress import StepProgress
     from paws.runs.console import console
-    from paws.runs.threads import default_workers
 
     if as_json == (output is not None):
         raise InputError("give either a table to write, -o predictions.csv, or --json")

@@ -155,12 +155,12 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
 def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
     """The images of a folder to label first."""
     from paws.config.options import FitOptions
+    from paws.config.threads import default_workers
     from paws.data.formats import find_images
     from paws.fit.presets import backbone_of, plan
     from paws.fit.progress import StepProgress
     from paws.labels.suggest import suggest_first
     from paws.models.embedding import Embedder
-    from paws.runs.threads import default_workers
 
     names = find_images(source)
     if len(names) < n:

@@ -17,8 +17,8 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 
+from paws.config.threads import cores
 from paws.errors import InputError
-from paws.runs.threads import cores
 from paws.seeds import seed_of
 
 

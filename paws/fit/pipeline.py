@@ -19,6 +19,7 @@ from paws.bundle.bundle import Bundle, load_bundle, save_bundle
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.prior import class_prior
 from paws.config.options import DEFAULTS, PREFERRED, FitOptions
+from paws.config.threads import default_workers
 from paws.data.check import Checked, check_folder, remember
 from paws.data.folder import FileSet, stamps
 from paws.errors import InputError
@@ -37,7 +38,6 @@ from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, Frozen
 from paws.runs.lock import run_lock
-from paws.runs.threads import default_workers
 
 CHUNK = 4096  # images predicted at a time
 

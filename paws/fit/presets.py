@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from paws.config.options import FitOptions, PresetName
+from paws.config.threads import cores
 from paws.data.images import size_of
 from paws.data.stored_views import Picture
 from paws.errors import InputError
 from paws.models.frozen import Backbone
 from paws.models.sources import LITE, PACKAGES, available, frozen_backbones
-from paws.runs.threads import cores
 
 LOOKED_AT = 50  # images whose size is read
 SMALLEST = 64  # pixels that a backbone is given

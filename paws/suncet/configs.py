@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from paws.config.cards import from_mapping, merge_overrides, read_yaml
 from paws.config.schema import Config
+from paws.config.threads import cores
 from paws.errors import InputError
-from paws.runs.threads import cores
 
 RECIPES = {"paws_train": "paws", "suncet_train": "simclr_ct", "fine_tune": "finetune", "snn_fine_tune": "snn_finetune"}
 ELSEWHERE = "the published code reads this key in other recipes only"
