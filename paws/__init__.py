@@ -10,8 +10,9 @@ from paws.config.threads import wait_passively
 if TYPE_CHECKING:
     from paws.bundle.bundle import load_bundle as load
     from paws.estimator import PAWSClassifier
+    from paws.model_selection import LabelledKFold, labelled_accuracy
 
-__all__ = ["PAWSClassifier", "fit", "load"]
+__all__ = ["LabelledKFold", "PAWSClassifier", "fit", "labelled_accuracy", "load"]
 
 wait_passively()
 
@@ -28,4 +29,6 @@ def __getattr__(name: str) -> Any:
         from paws.estimator import PAWSClassifier
 
         return PAWSClassifier
+    if name in ("LabelledKFold", "labelled_accuracy"):
+        return getattr(import_module("paws.model_selection"), name)
     raise AttributeError(f"module 'paws' has no attribute {name!r}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -19,8 +21,13 @@ from paws.config.options import FitOptions, argument_docs, fit_options
 from paws.errors import InputError
 from paws.fit.fit import fit_features
 from paws.fit.presets import backbone_of, plan
+from paws.model_selection import known_rows
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone
+from paws.train import device_type
+
+if TYPE_CHECKING:
+    from paws.data.stored_views import Picture
 
 CHUNK = 4096  # rows predicted at a time
 SHARED = (
@@ -40,17 +47,18 @@ SHARED = (
 class PAWSClassifier(ClassifierMixin, BaseEstimator):
     __doc__ = f"""Semi-supervised classification by PAWS (arXiv 2104.13963) on frozen features.
 
-    ``fit(X, y)`` with y = -1 where the label is unknown, as in `sklearn.semi_supervised`; where labels are strings, "-1" or
-    -1 among them is unknown too. X is a matrix of features (N, D), or N images: paths, Pillow images, or a uint8 array
-    (N, H, W[, 3]), which are then embedded by ``backbone``. Arguments are those of ``paws fit`` (docs/options.md), and of their
-    own:
+    ``fit(X, y)`` with y = -1 where the label is unknown, as in `sklearn.semi_supervised`; None, nan and pandas.NA are unknown
+    too, and among texts "-1" and "". X is a matrix of features (N, D), or N images: a sequence or a column of paths, Pillow
+    images, or a uint8 array (N, H, W[, 3]), which are then embedded by ``backbone``. `score`, and `labelled_accuracy` and
+    `LabelledKFold` of `paws.model_selection`, leave unknown rows out. Arguments are those of ``paws fit`` (docs/options.md),
+    and of their own:
 
     Args:
         {argument_docs(*SHARED)}
         noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.
         heads: networks that vote.
-        random_state: an int, from which all draws follow.
-        device: cpu, cuda, mps.
+        random_state: an int, from which all draws follow; a numpy RandomState, or None for a draw of its own.
+        device: auto, cpu, cuda, cuda:N, mps.
 
     Attributes:
         classes_: (C,) the labels.
@@ -75,7 +83,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         steps: int = FitOptions.steps,
         prior: str | Sequence[float] = FitOptions.prior,
         accuracy: float = FitOptions.accuracy,
-        random_state: int = FitOptions.seed,
+        random_state: int | np.random.RandomState | None = FitOptions.seed,
         device: str = "cpu",
     ) -> None:
         self.model = model
@@ -99,36 +107,35 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: fewer than two classes, or input of a wrong shape or kind.
         """
-        options = fit_options({name: getattr(self, name) for name in SHARED})
-        images = _are_images(X)
-        if images:
-            y = np.asarray(y)
-            if len(y) != len(X):
-                raise InputError(f"{len(y)} labels for {len(X)} images")
-        else:
-            X, y = validate_data(self, X, y)
-        known = ~_unknown(y)
-        check_classification_targets(y[known])
-        self.classes_, labels = np.unique(y[known], return_inverse=True)
-        targets = torch.full((len(y),), -1)
-        targets[torch.from_numpy(known)] = torch.from_numpy(labels)
+        options, device = self._options(), device_type(self.device, "device ")
+        pictures = _pictures(X)
+        if y is None:
+            validate_data(self, X, y)  # raises scikit-learn's own message
+        known, labels = known_rows(y)
+        targets = np.full(len(known), -1)
+        check_classification_targets(labels)
+        self.classes_, targets[known] = np.unique(labels, return_inverse=True)
+        if pictures is None:
+            X, targets = validate_data(self, X, targets)
+        elif len(targets) != len(pictures):
+            raise InputError(f"{len(targets)} labels for {len(pictures)} images")
         self.frozen_: Backbone | None = None
-        if images:
-            options = plan(options, X, device=self.device).options
+        if pictures is not None:
+            options = plan(options, pictures, device=device).options
             self.frozen_ = backbone_of(options)
-            views = Embedder(self.frozen_, self.device).features(X, options.views or 0, mirror=options.mirror)
+            views = Embedder(self.frozen_, device).features(pictures, options.views or 0, mirror=options.mirror)
         else:
             views = _rows(X)[:, None]  # (N, 1, D)
         found = fit_features(
             views,
-            targets,
+            torch.from_numpy(targets),
             tuple(map(str, self.classes_)),
-            seed=self.random_state,
+            seed=_seed(self.random_state),
             model=options.model,
             prior=options.prior,
             accuracy=options.accuracy,
-            settings=HeadSettings(heads=self.heads, steps=options.steps, noise=0.0 if images else self.noise),
-            device=self.device,
+            settings=HeadSettings(heads=self.heads, steps=options.steps, noise=self.noise if pictures is None else 0.0),
+            device=device,
         )
         self.classifier_ = found.classifier.double()  # a prediction must not depend on the rows beside it
         self.scores_ = found.scores
@@ -147,35 +154,66 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
 
     def kneighbors(self, X: Any, n_neighbors: int = 3) -> tuple[np.ndarray, np.ndarray]:
         """What the vote of each row or image came from: weights (M, k) in [0, 1], and rows (M, k) of the X that was fitted."""
+        if n_neighbors < 1:
+            raise InputError(f"n_neighbors {n_neighbors}: must be at least 1")
         top = self._votes(X)[1].topk(min(n_neighbors, len(self.support_)), dim=1)
         return top.values.numpy(), self.support_[top.indices.numpy()]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy on the rows that are labelled, with ``sample_weight`` (N,); nan where none is."""
+        known, labels = known_rows(y)
+        weights = np.ones(len(known)) if sample_weight is None else np.asarray(sample_weight)
+        right = self.predict(X)[known] == labels
+        return float(np.average(right, weights=weights[known])) if known.any() else float("nan")
+
+    def _options(self) -> FitOptions:
+        """The arguments that ``paws fit`` has too; raises InputError for any argument that is out of its range."""
+        if not isinstance(self.heads, Integral) or self.heads < 1:
+            raise InputError(f"heads {self.heads}: must be at least 1")
+        if not 0 <= self.noise < np.inf:
+            raise InputError(f"noise {self.noise}: must be a finite number, at least 0")
+        return fit_options({name: getattr(self, name) for name in SHARED})
 
     @torch.inference_mode()
     def _votes(self, X: Any) -> tuple[Tensor, Tensor]:
         check_is_fitted(self)
         if self.frozen_ is None:
             features = _rows(validate_data(self, X, reset=False))
-        elif _are_images(X):
-            features = Embedder(self.frozen_, self.device).features(X)[:, 0].double()
+        elif (pictures := _pictures(X)) is not None:
+            features = Embedder(self.frozen_, device_type(self.device, "device ")).features(pictures)[:, 0].double()
         else:
             raise InputError("it was fitted to images: give paths, Pillow images or a uint8 array (M, H, W[, 3])")
         parts = [self.classifier_(part) for part in features.split(CHUNK)]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
-def _unknown(y: np.ndarray) -> np.ndarray:
-    if y.dtype.kind in "OUS":
-        return np.array([str(value) == "-1" for value in y])
-    return y == -1
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """An int as it is; else a draw."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def _are_images(X: Any) -> bool:
+def _pictures(X: Any) -> Sequence[Picture] | None:
+    """The images that X holds, a column of paths as a list; None where X is a matrix of features."""
+    if hasattr(X, "to_numpy"):  # a column of a table
+        X = X.to_numpy()
     if isinstance(X, np.ndarray):
-        return X.ndim > 2 or X.dtype.kind == "U"
+        if X.dtype.kind not in "OU":
+            return X if X.ndim > 2 else None
+        if X.ndim == 2 and X.shape[1] == 1:
+            X = X[:, 0]
+        X = X.tolist() if X.ndim == 1 else ()
     if not isinstance(X, list | tuple) or not len(X):
-        return False
+        return None
     first = X[0]
-    return isinstance(first, str | Path | Image.Image) or (isinstance(first, np.ndarray) and first.ndim > 1)
+    is_one = isinstance(first, str | Path | Image.Image) or (isinstance(first, np.ndarray) and first.ndim > 1)
+    if not is_one:
+        return None
+    for row, picture in enumerate(X):
+        if not isinstance(picture, str | Path | Image.Image | np.ndarray):
+            raise InputError(f"X[{row}] is {picture!r}; expected a path, a Pillow image or a uint8 array (H, W[, 3])")
+    return X
 
 
 def _rows(X: Any) -> Tensor:

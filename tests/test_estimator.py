@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.model_selection import cross_val_score
+from sklearn.semi_supervised import LabelSpreading
 from sklearn.utils.estimator_checks import check_estimator
 
-from paws import PAWSClassifier
+from paws import LabelledKFold, PAWSClassifier, labelled_accuracy
+from paws.model_selection import known_rows
 from tests.conftest import PATTERNS, TINY, draw
 
 QUICK = {"heads": 2, "steps": 30}
@@ -82,3 +88,107 @@ def test_images_in_every_form(tmp_path: Path, tiny_weights: Path) -> None:
         model.predict(np.zeros((3, 5)))
     with pytest.raises(ValueError, match="23 labels for 24 images"):
         model.fit(paths, y[:23])
+
+
+UNKNOWN = {
+    "None": None,
+    "nan": np.nan,
+    "pandas.NA": pd.NA,
+    "NaT": pd.NaT,
+    "-1": -1,
+    "-1.0": -1.0,
+    "'-1'": "-1",
+    "'-1.0'": "-1.0",
+    "empty": "",
+    "blank": " ",
+}
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN)
+@pytest.mark.parametrize("form", ["list", "array", "column"])
+def test_every_mark_of_an_unknown_label(unknown: str, form: str) -> None:
+    values = ["a", UNKNOWN[unknown], "b", UNKNOWN[unknown]]
+    y = {"list": values, "array": np.array(values, object), "column": pd.Series(values, dtype=object)}[form]
+    known, labels = known_rows(y)
+    assert known.tolist() == [True, False, True, False]
+    assert labels.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "y", [pd.Series([0, 1, None], dtype="Int64"), [0.0, 1.0, np.nan], [0, 1, None], np.array([0, 1, -1.0])]
+)
+def test_unknown_among_numbers(y: Any) -> None:
+    known, labels = known_rows(y)
+    assert known.tolist() == [True, True, False]
+    assert labels.tolist() == [0, 1]
+
+
+def test_what_scikit_learn_selects_with_leaves_unknown_rows_out(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    x, truth = blobs
+    y = truth.copy()
+    y[30:] = -1
+    model = PAWSClassifier(**QUICK)
+    folds = LabelledKFold(3)
+    for train, test in folds.split(x, y):
+        assert (y[test] >= 0).all()
+        assert len(train) + len(test) == len(x)
+        assert set(range(30, 150)) <= set(train.tolist())
+    assert cross_val_score(model, x, y, cv=folds).min() > 0.9
+    assert cross_val_score(LabelSpreading("knn"), x, y, cv=folds, scoring=labelled_accuracy).min() > 0.9
+    model.fit(x, y)
+    assert model.score(x, y) == labelled_accuracy(model, x, y) > 0.9
+    assert np.isnan(model.score(x[30:], y[30:]))
+
+
+def test_one_fitted_to_images_is_pickled(tmp_path: Path, tiny_weights: Path) -> None:
+    pictures = [np.asarray(draw(pattern, i)) for pattern in PATTERNS[:2] for i in range(4)]
+    y = np.repeat([0, 1], 4)
+    y[[2, 3, 6, 7]] = -1
+    model = PAWSClassifier(heads=1, steps=4, backbone=TINY, weights=tiny_weights, image_size=32, views=1, random_state=None)
+    expected = model.fit(pictures, y).predict_proba(pictures)
+    joblib.dump(model, tmp_path / "model.joblib")
+    for same in (pickle.loads(pickle.dumps(model)), joblib.load(tmp_path / "model.joblib")):
+        assert np.array_equal(same.predict_proba(pictures), expected)
+    paths = []
+    for i, picture in enumerate(pictures):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(picture).save(paths[-1])
+    table = pd.DataFrame({"file": paths})
+    for column in (np.array(paths, object), np.array(paths), table["file"], table, tuple(paths)):
+        assert np.array_equal(model.predict_proba(column), expected)
+    with pytest.raises(ValueError, match="X\\[1\\] is None; expected a path"):
+        model.predict([paths[0], None])
+    with pytest.raises(ValueError, match="n_neighbors 0: must be at least 1"):
+        model.kneighbors(paths, 0)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "says"),
+    [
+        ("heads", 0, "heads 0: must be at least 1"),
+        ("heads", "2", "heads 2: must be at least 1"),
+        ("noise", -1.0, "noise -1.0: must be a finite number"),
+        ("noise", float("nan"), "noise nan"),
+        ("noise", float("inf"), "noise inf"),
+        ("steps", 0, "steps 0: must be"),
+        ("views", -1, "views -1: must be"),
+        ("accuracy", 1.5, "accuracy 1.5: must be"),
+        ("accuracy", float("nan"), "accuracy nan"),
+        ("image_size", 3, "image_size 3: must be"),
+        ("model", "forest", "forest"),
+        ("prior", "often", "often"),
+        ("prior", [0.5, 0.5], "prior"),
+        ("prior", [0.5, -0.5, 1.0], "prior"),
+        ("prior", [float("nan"), 1.0, 1.0], "prior"),
+        ("random_state", "x", "x"),
+        ("device", "tpu", "tpu"),
+    ],
+)
+def test_arguments_out_of_range(blobs: tuple[np.ndarray, np.ndarray], argument: str, value: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        PAWSClassifier(**{"heads": 1, "steps": 1, argument: value}).fit(*blobs)
+
+
+def test_labels_of_two_kinds_are_told() -> None:
+    with pytest.raises(ValueError, match="the labels are texts, as 'a', and numbers, as 3"):
+        known_rows(["a", 3, None])

@@ -103,10 +103,7 @@ def device_of(name: str) -> str:
     """The device that ``--device`` asks for."""
     from paws.train import device_type
 
-    try:
-        return device_type(name)
-    except InputError as error:
-        raise InputError(str(error).replace("machine.device=", "--device ")) from None
+    return device_type(name, "--device ")
 
 
 def _print_fit(found: FitRun) -> None:

@@ -8,10 +8,29 @@ import re
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from paws.errors import InputError
 from paws.runs.files import write_text, writing
+
+
+def check_https(url: str) -> None:
+    """Raise InputError where ``url`` is not one of https, which alone shows that an answer is the server's; plain http is
+    read from this machine itself.
+    """
+    if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/", f"{url}/", re.IGNORECASE):
+        raise InputError(f"{url}: files are downloaded only over https")
+
+
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    """Follows a server elsewhere, but not away from https."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        check_https(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+OPENER = urllib.request.build_opener(_OnlyHttps)
 
 
 def download(url: str, cache_dir: str | Path, *, timeout: float = 30.0) -> Path:
@@ -55,9 +74,10 @@ def _make_folder(path: Path) -> None:
 
 def _fetch(url: str, file: IO[bytes], path: Path, timeout: float) -> str:
     """Copy what is at ``url`` into ``file``, which is going to be ``path``, and return its SHA-256."""
+    check_https(url)
     digest, count = hashlib.sha256(), 0
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
+        with OPENER.open(url, timeout=timeout) as answer:
             size = answer.headers.get("Content-Length")
             while chunk := answer.read(1 << 20):
                 digest.update(chunk)
@@ -65,6 +85,8 @@ def _fetch(url: str, file: IO[bytes], path: Path, timeout: float) -> str:
                 file.write(chunk)
     except urllib.error.HTTPError as error:
         raise InputError(f"{url}: the server answered {error.code} {error.reason}") from None
+    except InputError:  # of a redirection
+        raise
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise InputError(f"{url}: no connection ({reason}); download it elsewhere and put it at {path}") from None

@@ -56,7 +56,7 @@ class _Callable(ModuleType):
             None if labels is None else Path(labels),
             Path(run),
             chosen,
-            device=device_type(device),
+            device=device_type(device, "device "),
             workers=workers,
             overwrite=overwrite,
             quiet=quiet,

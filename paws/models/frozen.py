@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +36,16 @@ class PixelBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, D) of images (B, 3, H, W), uint8 or float in [0, 255]."""
         return self.backbone(images.to(self.scale.dtype) * self.scale + self.shift)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Weights in memory, as `Frozen` reads them; can be pickled."""
+
+    state: State
+
+    def __call__(self) -> State:
+        return self.state
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,11 @@ class Frozen:
     def with_weights(self, state: State) -> Frozen:
         """The same network with other weights, e.g. after fine-tuning."""
         kept = {name: value.detach().cpu().clone() for name, value in state.items()}
-        return replace(self, weights=lambda: kept)
+        return replace(self, weights=Held(kept))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields: what was computed from them is computed again where it is unpickled."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,11 @@ def frozen_from(
 
 
 def _under(prefix: str, weights: Callable[[], State]) -> Callable[[], State]:
-    return lambda: {name.removeprefix(prefix): value for name, value in weights().items() if name.startswith(prefix)}
+    return partial(_stripped, prefix, weights)
+
+
+def _stripped(prefix: str, weights: Callable[[], State]) -> State:
+    return {name.removeprefix(prefix): value for name, value in weights().items() if name.startswith(prefix)}
 
 
 def _part(config: Mapping[str, Any], weights: Callable[[], State], networks: Mapping[str, Network]) -> Frozen:

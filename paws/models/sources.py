@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from paws.data.download import check_https
 from paws.errors import InputError
-from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Network, as_module, join, timm_network
+from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Held, Network, as_module, join, timm_network
 
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -49,7 +50,7 @@ def frozen_backbone(name: str = LITE, weights: str | Path | None = None, image_s
     own = int(about["input_size"][1])
     size = image_size or min(LARGEST, own)
     interpolation = "bicubic" if about["interpolation"] == "bicubic" else "bilinear"
-    frozen = Frozen(name, size, tuple(about["mean"]), tuple(about["std"]), interpolation, 0, lambda: state)
+    frozen = Frozen(name, size, tuple(about["mean"]), tuple(about["std"]), interpolation, 0, Held(state))
     try:
         return _measured(frozen)
     except InputError:
@@ -79,7 +80,7 @@ def backbone_from(
     """
     build = partial(as_module, network)
     state = {key: value.detach().clone() for key, value in build().state_dict().items()}
-    frozen = Frozen(name, size, tuple(mean), tuple(std), interpolation, width, lambda: state, build, FROM_PYTHON)
+    frozen = Frozen(name, size, tuple(mean), tuple(std), interpolation, width, Held(state), build, FROM_PYTHON)
     found = _measured(frozen).feature_dim
     if found != width:
         raise InputError(f"{name}: {found} features, not the {width} that were declared")
@@ -189,6 +190,7 @@ def _hub_file(name: str) -> Path:
         raise InputError(f"timm has no pretrained weights for {name!r}; {how}")
     if (cached := _cached(repository)) is not None:
         return cached
+    check_https(constants.ENDPOINT)
     try:
         with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE):
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -113,15 +114,20 @@ def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, 
     )
 
 
-def device_type(name: str) -> str:
-    """ "auto" resolved to the accelerator that is there, else the CPU; a device that is not there is an error."""
+def device_type(name: str, option: str = "machine.device=") -> str:
+    """ "auto" resolved to the accelerator that is there, else the CPU; ``option`` is what the user wrote before ``name``.
+
+    Raises:
+        InputError: no such kind of device, or it is not there.
+    """
     there = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "auto":
         return there
-    if name.split(":")[0] not in ("cpu", "cuda", "mps"):
-        raise InputError(f"machine.device={name} is not one of auto, cpu, cuda, cuda:N, mps")
-    if name.startswith(("cuda", "mps")) and not name.startswith(there):
-        raise InputError(f"machine.device={name} is not available here (found: {there}); use machine.device=auto")
+    kind, _, number = str(name).partition(":")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(name)):
+        raise InputError(f"{option}{name} is not one of auto, cpu, cuda, cuda:N, mps")
+    if (kind not in ("cpu", there)) or (number and int(number) >= torch.cuda.device_count()):
+        raise InputError(f"{option}{name} is not available here (found: {there}); use {option}auto")
     return name
 
 

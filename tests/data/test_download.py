@@ -21,6 +21,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/gone.txt":
             self.send_error(404)
             return
+        if self.path.startswith("/elsewhere"):
+            self.send_response(302)
+            self.send_header("Location", "http://192.0.2.1/split.txt")  # of no machine (RFC 5737)
+            self.end_headers()
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
@@ -76,3 +81,18 @@ def test_without_a_network_the_message_says_where_to_put_the_file(tmp_path):
         port = server.server_port
     with pytest.raises(InputError, match=rf"no connection.*put it at {tmp_path}/split\.txt"):
         download(f"http://127.0.0.1:{port}/split.txt", tmp_path, timeout=5)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1/a", "http://localhost.example/a", "file:///etc/hostname", "ftp://x/a", "https:///a"]
+)
+def test_nothing_but_https_is_downloaded(url, tmp_path):
+    with pytest.raises(InputError, match="only over https"):
+        download(url, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nobody_is_followed_away_from_https(server, tmp_path):
+    with pytest.raises(InputError, match=r"http://192\.0\.2\.1/split\.txt: files are downloaded only over https"):
+        download(f"{server}/elsewhere.txt", tmp_path)
+    assert not list(tmp_path.iterdir())
