@@ -78,7 +78,7 @@ DRAW = ["--dataset", "digits", "--per-class", "4"]
         ([*DRAW, "--url", "https://example.org/a.txt"], "--dataset draws a split and --url downloads one"),
         ([*DRAW, "--sha256", "0" * 64], "--sha256 is the checksum of a download; give its --url"),
         (["--url", "cifar10-7"], "cifar10-7: neither an address (https://...) nor a public split (cifar10-73"),
-        (["--url", "htp://nowhere/a.txt"], "htp://nowhere/a.txt: no connection"),
+        (["--url", "htp://nowhere/a.txt"], "htp://nowhere/a.txt: files are downloaded only over https"),
         (["--url", "http://127.0.0.1:9/a.txt", "--sha256", "12"], "SHA-256 12: expected 64 hexadecimal digits"),
     ],
 )
