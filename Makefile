@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-slurm test-browser lint check bench clean
+.PHONY: demo test trust fuzz test-slow test-slurm test-browser lint check bench clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,15 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser"
+
+# The table of inputs: every verb on bad, odd and right ones, and how many ended otherwise than they must.
+trust: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trust/test_table.py
+
+# Ten minutes of random files for the parsers; a case that is found belongs into the table.
+fuzz: $(READY)
+	end=$$(($$(date +%s) + 600)); while [ $$(date +%s) -lt $$end ]; do \
+	    PAWS_FUZZ=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trust/test_parsers.py || exit 1; done
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow

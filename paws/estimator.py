@@ -200,7 +200,7 @@ def _pictures(X: Any) -> Sequence[Picture] | None:
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
         if X.dtype.kind not in "OU":
-            return X if X.ndim > 2 else None
+            return list(X) if X.ndim > 2 else None
         if X.ndim == 2 and X.shape[1] == 1:
             X = X[:, 0]
         X = X.tolist() if X.ndim == 1 else ()

@@ -40,7 +40,7 @@ class FitOptions:
     ] = None
     backbone: Annotated[
         str | None,
-        Field(description="timm model that embeds the images, or several with commas; the preset's if not given"),
+        Field(min_length=1, description="timm model that embeds the images, or several with commas; the preset's if not given"),
     ] = None
     weights: Annotated[File | None, Field(description="file of the weights of that backbone")] = None
     image_size: Annotated[
