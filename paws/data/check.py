@@ -142,6 +142,29 @@ def check_folder(
     return Checked(files.select(rows), truth[rows], unreadable, marks, inspected, listing, labels is None)
 
 
+def check_images(
+    root: Path,
+    *,
+    known: Path | None = None,
+    workers: int = 0,
+    advance: Callable[[float], None] = lambda percent: None,
+) -> Checked:
+    """`check_folder` before there is any label: the images that can be read, and what is wrong with the others.
+
+    Raises:
+        InputError: ``root`` is no folder, or none of its images can be read.
+    """
+    listing = list_folder(root)
+    files = FileSet(Paths.of(root, listing.images), torch.full((len(listing.images),), -1), ())
+    marks = stamps(files)
+    inspected = _inspected(files, marks, known, workers, advance)
+    unreadable = {name: found.fault for name, found in zip(files.names, inspected, strict=True) if found.fault}
+    rows = torch.tensor([row for row, found in enumerate(inspected) if not found.fault], dtype=torch.int64)
+    if not len(rows):
+        raise InputError(listed(f"none of the {len(files)} images of {root} can be read", list(unreadable.values())))
+    return Checked(files.select(rows), files.labels[rows], unreadable, marks, inspected, listing, False)
+
+
 def remember(path: Path, checked: Checked) -> None:
     """Keep what the files told, so that only new and changed ones are decoded the next time."""
     rows = {

@@ -1,0 +1,275 @@
+"""The workbench of a session: pictures, journal, learner and labels.csv, behind one lock, with what the page shows of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from paws.bundle.table import write_rows
+from paws.errors import InputError
+from paws.label_page import formats, lists
+from paws.label_page.engine import Engine
+from paws.label_page.journal import Journal
+from paws.label_page.queue import group
+from paws.label_page.session import Kind, Session
+from paws.label_page.worker import Place
+from paws.runs.files import write_bytes, write_text
+
+FOLDER, JOURNAL, LABELS = "label", "journal.jsonl", "labels.csv"  # in the folder of the run
+STUDIO, STUDIO_CONFIG = "label-studio.json", "label-studio.xml"
+SHOWN = 12  # pictures ahead that the page knows of
+GROUP = 40
+
+
+class Bench:
+    """A session at work. ``changed`` is called, from any thread, whenever the page may show something new."""
+
+    def __init__(self, place: Place, changed: Callable[[], None] = lambda: None) -> None:
+        self.place, self.changed = place, changed
+        self.folder = place.run / FOLDER
+        self.lock = threading.RLock()
+        self.session = Session(place.files, Journal(self.folder / JOURNAL))
+        self.engine = Engine(self.session, place, self.lock, lambda: self.changed())
+        self.job: dict[str, Any] | None = None  # what is being finished, or was last
+        self.fault = ""  # why labels.csv could not be written
+        self._written, self._stopping = -1, False
+        self._stale = threading.Condition()
+        self._writer = threading.Thread(target=self._write, daemon=True)
+
+    def start(self) -> None:
+        """Start the learner, and write labels.csv as the journal has it."""
+        self.write_labels()
+        self._writer.start()
+        self.engine.start()
+
+    def stop(self) -> None:
+        """End the learner; labels.csv is as the journal."""
+        with self._stale:
+            self._stopping = True
+            self._stale.notify_all()
+        self._writer.join()
+        self.engine.stop()
+        self.write_labels()
+        self.session.journal.close()
+
+    def mark(self, marks: Sequence[tuple[int, Kind, str | None]], how: str, id: str) -> None:
+        """`Session.mark`; when it returns it is on the disk."""
+        with self.lock:
+            self.session.mark(marks, how, id)
+        self._happened()
+
+    def add_class(self, name: str, id: str) -> None:
+        """`Session.add_class`."""
+        with self.lock:
+            self.session.add_class(name, id)
+        self._happened()
+
+    def undo(self, id: str, revision: int | None) -> bool:
+        """`Session.undo`."""
+        with self.lock:
+            done = self.session.undo(id, revision)
+        self._happened()
+        return done
+
+    def take(self, labels: dict[str, str], id: str) -> int:
+        """Labels from elsewhere, by file, as one action; returns how many are new or others than before."""
+        with self.lock:
+            known = self.session.pictures
+            marks: list[tuple[int, Kind, str | None]] = [
+                (row, "label", label)
+                for file, label in labels.items()
+                if known[row := self.session.row_of[file]].label != label
+            ]
+            if marks:
+                self.session.mark(marks, "import", id)
+        self._happened()
+        return len(marks)
+
+    def gone(self, row: int, why: str) -> None:
+        """A picture cannot be read any more: it is not asked for."""
+        if row not in self.engine.unreadable:
+            self.engine.unreadable[row] = why
+            self.engine.wake()
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows all the time."""
+        with self.lock:
+            session, engine = self.session, self.engine
+            counts = session.counts()
+            return {
+                "revision": session.revision,
+                "undoable": session.undoable,
+                "total": len(session.files),
+                "labelled": session.labelled_count,
+                "none": session.none_count,
+                "classes": [{"name": name, "count": counts[name]} for name in session.classes],
+                "next": [self.item(row, reason, how) for row, reason, how in self._next()],
+                "measures": asdict(engine.measures),
+                "curve": engine.curve.points[-200:],
+                "step": engine.step,
+                "believed": engine.belief.revision,
+                "problem": engine.problem or self.fault,
+                "unreadable": len(engine.unreadable),
+                "missing": len(session.missing),
+                "job": self.job,
+                "accuracy": self.place.options.accuracy,
+                "folder": str(self.place.images),
+                "run": str(self.place.run),
+            }
+
+    def item(self, row: int, reason: str = "", how: str = "other") -> dict[str, Any]:
+        """One picture as the page knows it."""
+        belief, picture = self.engine.belief, self.session.pictures[row]
+        guess = lists.top_classes(belief.probabilities[row].tolist(), belief.classes, 3) if bool(belief.ready[row]) else []
+        return {
+            "row": row,
+            "name": self.session.files[row],
+            "label": picture.label,
+            "none": picture.none,
+            "guess": guess if belief.held_out else [],
+            "reason": reason,
+            "how": how,
+        }
+
+    def _next(self) -> list[tuple[int, str, str]]:
+        pictures, unreadable = self.session.pictures, self.engine.unreadable
+        found = {p.row: (p.reason, p.how) for p in self.engine.picks if pictures[p.row].open and p.row not in unreadable}
+        fresh = {row: why for row, why in found.items() if not pictures[row].skipped}
+        for row in self.engine.order:
+            if len(fresh) >= SHOWN:
+                break
+            if pictures[row].open and not pictures[row].skipped and row not in unreadable:
+                fresh.setdefault(row, ("the next one", "chosen"))
+        found = fresh | {row: why for row, why in found.items() if row not in fresh}
+        if not found:  # only pictures that were skipped
+            left = [row for row in self.engine.order if pictures[row].open and row not in unreadable]
+            found = dict.fromkeys(sorted(left, key=lambda row: pictures[row].skipped), ("skipped before", "chosen"))
+        return [(row, *why) for row, why in list(found.items())[:SHOWN]]
+
+    def group(self, wanted: str | None = None) -> dict[str, Any] | None:
+        """Pictures to confirm together, None where there are not enough."""
+        with self.lock:
+            pictures = list(self.session.pictures)
+        unreadable = set(self.engine.unreadable)
+        found = group(self.engine.belief, pictures, self.place.options.accuracy, GROUP, wanted, unreadable)
+        if found is None:
+            return None
+        return {
+            "label": found.label,
+            "sure": found.sure,
+            "waiting": found.waiting,
+            "wrong": found.expected_wrong,
+            "items": [self.item(row) for row in found.rows],
+        }
+
+    def again(self) -> dict[str, Any]:
+        """The lists for a second look."""
+        with self.lock:
+            pictures = list(self.session.pictures)
+        doubtful, copies = lists.doubtful(self.engine, pictures), lists.copies(self.engine, pictures)
+        return {
+            "doubtful": [{**self.item(found["row"]), **found} for found in doubtful],
+            "copies": [{**pair, "items": [self.item(row) for row in pair["rows"]]} for pair in copies],
+        }
+
+    def look(self, row: int) -> dict[str, Any]:
+        """One picture with its neighbours."""
+        with self.lock:
+            pictures = list(self.session.pictures)
+        found = lists.look(self.engine, row, pictures)
+        voters = [{**self.item(voter["row"]), **voter} for voter in found["voters"]]
+        return {**self.item(row), **found, "voters": voters, "same": [self.item(other) for other in found["same"]]}
+
+    def try_picture(self, data: bytes) -> dict[str, Any]:
+        """What would be said of a picture that is not of the folder. Raises InputError where it cannot be read."""
+        path = self.folder / "tried"
+        write_bytes(path, data)
+        features, heads = self.engine.ask("try", path).result()
+        votes, belief = self.engine.votes, self.engine.belief
+        if votes is None or len(belief.classes) < 2 or not votes.labels:
+            raise InputError("label pictures of two classes first")
+        probabilities, near = votes.of(self.engine.standardise(features))
+        if heads is not None and len(heads) == len(probabilities):
+            probabilities = (probabilities + torch_from(heads)) / 2
+        voters = [{**self.item(v["row"]), **v} for v in lists.voters(self.engine, near)]
+        return {"vote": lists.top_classes(probabilities.tolist(), belief.classes), "voters": voters}
+
+    def finish(self, what: str) -> Future[Any]:
+        """Make ``what``, one of `paws.label_page.finish.WHAT`, in the background; `job` tells how it goes."""
+        self.write_labels()
+        self.job = {"what": what, "state": "running", "text": ""}
+        with self.lock:
+            none = [file for file, p in zip(self.session.files, self.session.pictures, strict=True) if p.none]
+        answer = self.engine.ask("finish", what, self.place.run / LABELS, {"none": none})
+        answer.add_done_callback(self._finished)
+        return answer
+
+    def _finished(self, answer: Future[Any]) -> None:
+        error = answer.exception()
+        state, text = ("done", str(answer.result())) if error is None else ("failed", str(error))
+        self.job = {**(self.job or {}), "state": state, "text": text}
+        self.changed()
+
+    def export_label_studio(self) -> Path:
+        """Write the tasks, and the labelling interface that goes with them; returns where the tasks are."""
+        with self.lock:
+            labels, belief = self.session.labelled(), self.engine.belief
+            classes = list(self.session.classes)
+        predicted = {}
+        if len(belief.classes) > 1:
+            top = belief.probabilities.max(1)
+            for row, (p, c) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True)):
+                if bool(belief.ready[row]):
+                    predicted[row] = (belief.classes[c], p)
+        tasks = formats.to_label_studio(self.session.files, labels, predicted)
+        write_text(self.place.run / STUDIO, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
+        write_text(self.place.run / STUDIO_CONFIG, formats.label_config(classes))
+        return self.place.run / STUDIO
+
+    def write_labels(self) -> None:
+        """labels.csv as the journal has it, without pictures that are not there; no file where there is no label."""
+        with self.lock:
+            revision, labels = self.session.revision, self.session.labelled()
+        path = self.place.run / LABELS
+        rows = [{"file": self.session.files[row], "label": label} for row, label in sorted(labels.items())]
+        rows = [row for row in rows if os.path.isfile(self.place.images / row["file"])]
+        if not rows:
+            path.unlink(missing_ok=True)
+        else:
+            text = io.StringIO()
+            write_rows(text, rows, ("file", "label"))
+            write_text(path, text.getvalue())
+        self._written = revision
+
+    def _write(self) -> None:
+        while True:
+            with self._stale:
+                self._stale.wait_for(lambda: self._stopping or self._written != self.session.revision)
+                if self._stopping:
+                    return
+            try:
+                self.write_labels()
+                self.fault = ""
+            except InputError as error:
+                self.fault, self._written = str(error), self.session.revision
+                self.changed()
+
+    def _happened(self) -> None:
+        with self._stale:
+            self._stale.notify_all()
+        self.engine.wake()
+        self.changed()
+
+
+def torch_from(array: Any) -> Any:
+    """A tensor over an array."""
+    import torch
+
+    return torch.from_numpy(array)

@@ -1,0 +1,320 @@
+"""The learner of the page: what it believes of every picture, which ones it asks for next, and which it would confirm in bulk.
+
+Two threads and a process: one thread listens to `paws.label_page.worker`, the other makes the votes and the queue anew after
+each label and asks for heads when it pays. Requests read what was published last and never wait for either.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paws.classifiers.calibration import fit_threshold
+from paws.classifiers.space import Space
+from paws.errors import InputError
+from paws.fit import record
+from paws.label_page.measures import Curve, Measures, measure
+from paws.label_page.queue import Pick, next_pictures, random_order
+from paws.label_page.session import Session
+from paws.label_page.votes import Votes
+from paws.label_page.worker import Place, work
+
+HEADS = 0.8  # share of the heads in what is believed, the votes have the rest
+PAYS = 1.05  # labels, over those that heads were trained with, from which on training again pays
+GROWN = 1.25  # embedded pictures, over those that are known, from which on they are taken over
+SETTLED = 1.1  # labels, over those that heads were trained with, up to which the curve gets a point
+SAMPLE = 5000  # pictures whose confidence the threshold is read off
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of N pictures at a ``revision``; probabilities of labelled ones have no meaning."""
+
+    revision: int
+    classes: tuple[str, ...]
+    probabilities: Tensor  # (N, C) calibrated
+    ready: Tensor  # (N,) bool: embedded, so that anything can be said
+    threshold: float = 1.0  # probability from which on it is sure enough
+    held_out: dict[int, tuple[str, float]] | None = None  # row of a labelled picture -> class and probability without its label
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Heads of the background process."""
+
+    labels: int
+    classes: tuple[str, ...]
+    probabilities: Tensor  # (N, C)
+    rows: np.ndarray
+    held_out: Tensor  # (S, C)
+
+
+class Engine:
+    """The learner of a ``session``, which ``lock`` guards; ``changed`` is called whenever there is something new to show."""
+
+    def __init__(self, session: Session, place: Place, lock: threading.RLock, changed: Callable[[], None]) -> None:
+        self.session, self.place, self.lock, self.changed = session, place, lock, changed
+        count = len(session.files)
+        self.order = random_order(count)
+        self.votes: Votes | None = None
+        self.belief = Belief(-1, (), torch.zeros(count, 0), torch.zeros(count, dtype=torch.bool))
+        self.picks: list[Pick] = []
+        self.measures, self.curve = Measures(), Curve(place.run / "label" / "curve.json")
+        self.step: tuple[str, int, int] = ("starting", 0, count)
+        self.problem = ""  # why nothing is learned
+        self.unreadable: dict[int, str] = {}
+        self.contents = [""] * count
+        self.pairs: list[tuple[int, int, float]] = []
+        self._space: Space | None = None
+        self._store: tuple[np.ndarray, tuple[int, ...]] | None = None  # rows of the stored features, and their shape
+        self._trained: Trained | None = None
+        self._asked = (0, -1)  # labels and revision that heads were asked for with
+        self._waiting, self._seen = False, 0
+        self._answers: dict[int, Future[Any]] = {}
+        self._wake = threading.Condition()
+        self._dirty, self._stopping, self._regrow = True, False, False
+
+    def start(self) -> None:
+        """Start the process and the threads."""
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=work, args=(other, self.place), daemon=True)
+        self._process.start()
+        other.close()  # so that the end of one is noticed by the other
+        self._sending = threading.Lock()
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._listen, self._think)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads and the process."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        with suppress(OSError):
+            self._send("stop")
+        self._process.join(2)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        for thread in self._threads:
+            thread.join(5)
+
+    def wake(self) -> None:
+        """The labels changed."""
+        with self._wake:
+            self._dirty = True
+            self._wake.notify_all()
+
+    def ask(self, kind: str, *arguments: Any) -> Future[Any]:
+        """Let the process answer; an InputError in the future says what is wrong."""
+        answer: Future[Any] = Future()
+        if self.problem:
+            answer.set_exception(InputError(self.problem))
+            return answer
+        with self._wake:
+            number = len(self._answers) + 1
+            self._answers[number] = answer
+        self._send(kind, number, *arguments)
+        return answer
+
+    def raw(self, row: int) -> np.ndarray | None:
+        """Stored features (D,) of a picture, None where there are none yet."""
+        if self._store is None or not bool(self.belief.ready[row]):
+            return None
+        at = int(np.flatnonzero(self._store[0] == row)[0])
+        return np.array(self._features()[at, 0])
+
+    def standardise(self, features: np.ndarray) -> Tensor:
+        """Features (..., D) as the vote compares them."""
+        if self._space is None:
+            raise InputError("the pictures are not embedded yet; wait a moment")
+        return self._space.standardise(torch.from_numpy(features).float())
+
+    def _send(self, *message: Any) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+    def _listen(self) -> None:
+        handlers: dict[str, Callable[..., None]] = {
+            "step": self._on_step,
+            "inspected": self._on_inspected,
+            "gone": lambda rows: self.unreadable.update(dict.fromkeys(rows, "it is not there any more")),
+            "opened": self._on_opened,
+            "space": self._on_space,
+            "embedded": self._on_embedded,
+            "pairs": self._on_pairs,
+            "heads": self._on_heads,
+            "answer": self._on_answer,
+            "failed": self._on_failed,
+        }
+        while True:
+            try:
+                name, *arguments = self._connection.recv()
+            except (EOFError, OSError):
+                if not self._stopping and not self.problem:
+                    self._on_failed("the process that learns has ended")
+                return
+            handlers[name](*arguments)
+            self.changed()
+
+    def _on_step(self, what: str, done: int, of: int) -> None:
+        self.step = (what, done, of)
+
+    def _on_inspected(self, unreadable: dict[int, str], contents: list[str]) -> None:
+        self.unreadable.update(unreadable)
+        self.contents = contents
+
+    def _on_opened(self, rows: np.ndarray, shape: tuple[int, ...]) -> None:
+        with self._wake:
+            self._store, self._regrow = (rows, shape), True
+
+    def _on_space(self, mean: np.ndarray, scale: np.ndarray, components: np.ndarray) -> None:
+        with self._wake:
+            self._space, self._regrow = Space(*map(torch.from_numpy, (mean, scale, components))), True
+
+    def _on_embedded(self, done: int, of: int) -> None:
+        self.step = ("embedding", done, of) if done < of else ("ready", done, of)
+        if done == of or done >= GROWN * self._seen:  # votes on all pictures anew for each batch would cost more than they tell
+            self._seen = done
+            self.wake()
+
+    def _on_pairs(self, pairs: list[tuple[int, int, float]]) -> None:
+        self.pairs = pairs
+        self._asked = (0, -1)  # what was asked before could not be answered
+        self.wake()
+
+    def _on_heads(self, revision: int, found: tuple[Any, ...] | None) -> None:
+        self._waiting = False
+        if found is not None:
+            classes, probabilities, rows, held_out = found
+            self._trained = Trained(self._asked[0], classes, torch.from_numpy(probabilities), rows, torch.from_numpy(held_out))
+        self.wake()
+
+    def _on_answer(self, number: int, found: Any, fault: str | None) -> None:
+        answer = self._answers[number]
+        if fault is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(InputError(fault))
+
+    def _on_failed(self, why: str) -> None:
+        self.problem = why
+        for answer in list(self._answers.values()):
+            if not answer.done():
+                answer.set_exception(InputError(why))
+
+    def _think(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._dirty or self._stopping)
+                if self._stopping:
+                    return
+                self._dirty = False
+            self._read_features()
+            with self.lock:
+                revision, classes = self.session.revision, tuple(self.session.classes)
+                labels, pictures = self.session.labelled(), list(self.session.pictures)
+            self.belief = self._believe(revision, classes, labels, [p.excluded for p in pictures])
+            self.measures = measure(self.belief, pictures, self.curve, complete=self._settled(len(labels)))
+            self.changed()
+            self._train(revision, classes, labels)
+            self.picks = next_pictures(self.belief, pictures, self._embedding, self.order, set(self.unreadable))
+            self.changed()
+
+    def _settled(self, labels: int) -> bool:
+        """Whether all pictures are embedded, and the heads have seen most of the labels: then points of a curve compare."""
+        return self.step[0] == "ready" and self._trained is not None and self._trained.labels >= labels / SETTLED
+
+    def _features(self) -> np.memmap:
+        assert self._store is not None
+        return np.memmap(self.place.run / record.FEATURES / record.STORE[0], np.float16, "r", shape=self._store[1])
+
+    def _read_features(self) -> None:
+        """Take over what was embedded since the last time; all of it where the space is another one."""
+        with self._wake:
+            space, store, regrow, self._regrow = self._space, self._store, self._regrow, False
+        if space is None or store is None:
+            return
+        done = np.fromfile(self.place.run / record.FEATURES / record.STORE[1], np.uint8)
+        if len(done) != len(store[0]):
+            return
+        if self.votes is None or regrow:
+            former = self.votes
+            self.votes = Votes(len(self.session.files), store[1][2])
+            if former is not None:
+                self.votes.set_labels(former.labels, former.sums.shape[1])
+        there = torch.from_numpy(store[0])
+        new = np.flatnonzero(done.astype(bool) & ~self.votes.ready[there].numpy())
+        features = self._features()
+        for start in range(0, len(new), 4096):
+            part = new[start : start + 4096]
+            self.votes.put(there[part], space.standardise(torch.from_numpy(np.array(features[part, 0])).float()))
+
+    def _embedding(self, rows: Tensor) -> Tensor:
+        """(M, P): what the choice of the next pictures compares."""
+        assert self.votes is not None and self._space is not None
+        return self.votes.z[rows] @ self._space.components.T
+
+    def _believe(self, revision: int, classes: tuple[str, ...], labels: dict[int, str], excluded: list[Any]) -> Belief:
+        """Votes, and heads where there are any: mixed, without the classes that a picture is known not to be of."""
+        ids = {name: c for c, name in enumerate(classes)}
+        if self.votes is None:
+            return Belief(revision, classes, torch.zeros(len(excluded), len(classes)), self.belief.ready)
+        self.votes.set_labels({row: ids[name] for row, name in labels.items()}, len(classes))
+        found, rows, held = self.votes.probabilities()
+        told = {row: (classes[c], p) for row, c, p in _tops(rows.tolist(), held)}
+        if (trained := self._trained) is not None and all(name in ids for name in trained.classes):
+            share = HEADS * min(1.0, trained.labels / max(1, len(labels)))
+            own = torch.zeros_like(found)
+            own[:, [ids[name] for name in trained.classes]] = trained.probabilities
+            found = torch.where(own.sum(1, keepdim=True) > 0, (1 - share) * found + share * own, found)
+            told |= {r: (trained.classes[c], p) for r, c, p in _tops(trained.rows.tolist(), trained.held_out) if r in labels}
+        for row, names in enumerate(excluded):
+            if names:
+                found[row, [ids[name] for name in names if name in ids]] = 0
+                found[row] /= found[row].sum().clamp_min(1e-9)
+        threshold = self._threshold(found, told, labels)
+        return Belief(revision, classes, found, self.votes.ready.clone(), threshold, told)
+
+    def _threshold(self, found: Tensor, told: dict[int, tuple[str, float]], labels: dict[int, str]) -> float:
+        pool = found[self.votes.ready] if self.votes is not None else found[:0]
+        if not len(pool) or found.shape[1] < 2:
+            return 1.0
+        some = pool[torch.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).long()].amax(1)
+        judged = [(p, name == labels[row]) for row, (name, p) in told.items() if row in labels]
+        confidence = torch.tensor([p for p, _ in judged])
+        right = torch.tensor([good for _, good in judged], dtype=torch.bool)
+        return fit_threshold(some, confidence, right, self.place.options.accuracy)
+
+    def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
+        """Ask for heads where there are enough more labels, and the process has nothing of the kind to do."""
+        used = set(labels.values())
+        pays = len(labels) >= max(self._asked[0] + 1, PAYS * self._asked[0]) or len(labels) < self._asked[0]
+        if self._waiting or len(used) < 2 or not pays or self.step[0] != "ready":
+            return
+        names = tuple(name for name in classes if name in used)
+        ids = {name: c for c, name in enumerate(names)}
+        known = np.full(len(self.session.files), -1)
+        for row, name in labels.items():
+            if row not in self.unreadable:
+                known[row] = ids[name]
+        self._asked, self._waiting = (len(labels), revision), True
+        self._send("heads", revision, known, names)
+
+
+def _tops(rows: list[int], probabilities: Tensor) -> list[tuple[int, int, float]]:
+    """Row, most probable class and its probability."""
+    if not rows or not probabilities.shape[1]:
+        return []
+    top = probabilities.max(1)
+    return list(zip(rows, top.indices.tolist(), top.values.tolist(), strict=True))

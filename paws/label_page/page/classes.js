@@ -1,0 +1,104 @@
+// The classes with their keys, and the field in which a class is typed.
+import { $, make, percent } from "./dom.js";
+import { store } from "./store.js";
+
+const KEYS = [..."123456789", ..."abcdefhijklmopqrstvwyz"]; // g, n, u and x mean something else
+
+const drawn = new WeakMap();
+
+export const keyOf = (index) => KEYS[index] ?? "";
+export const classOfKey = (key) => store.state.classes[KEYS.indexOf(key.toLowerCase())]?.name;
+
+/** Show the classes as buttons; ``likely`` are [name, probability] pairs that may be shown with them. */
+export function showClasses(node, likely, choose) {
+  const content = JSON.stringify([store.state.classes, likely]);
+  if (drawn.get(node) === content) return; // a button that has the focus keeps it
+  drawn.set(node, content);
+  const guess = new Map(likely);
+  const best = likely.length ? likely[0][0] : null;
+  node.replaceChildren(...store.state.classes.map(({ name, count }, i) => {
+    const p = guess.get(name);
+    const label = `${name}, ${count} labelled${p === undefined ? "" : `, guessed ${percent(p)}`}`;
+    const button = make("button", { type: "button", class: name === best ? "class likely" : "class", "aria-label": label, title: name, "aria-keyshortcuts": keyOf(i) || null },
+      make("span", { class: "fill", v: p ?? 0 }),
+      keyOf(i) ? make("kbd", { "aria-hidden": "true" }, keyOf(i).toUpperCase()) : null,
+      make("span", { class: "what" }, name), make("span", { class: "n" }, p === undefined ? String(count) : percent(p)));
+    button.addEventListener("click", () => choose(name));
+    return button;
+  }));
+}
+
+/** The field: type-ahead among the classes, and a new class. ``choose`` gets the name. */
+export class Typed {
+  constructor(choose) {
+    this.choose = choose;
+    this.field = $("#typed");
+    this.list = $("#matches");
+    this.names = [];
+    this.at = 0;
+    this.field.addEventListener("input", () => this.match());
+    this.field.addEventListener("keydown", (event) => this.key(event));
+    this.field.addEventListener("blur", () => setTimeout(() => this.close(), 120));
+  }
+
+  start(text = "") {
+    this.field.value = text;
+    this.field.focus();
+    this.match();
+  }
+
+  match() {
+    const text = this.field.value.trim().replace(/\s+/g, " ");
+    const low = text.toLowerCase();
+    const known = store.state.classes.map(({ name }) => name);
+    const begins = known.filter((name) => name.toLowerCase().startsWith(low));
+    const holds = known.filter((name) => !begins.includes(name) && name.toLowerCase().includes(low));
+    this.names = text ? [...begins, ...holds].slice(0, 12) : [];
+    this.fresh = text && !known.includes(text) ? text : null;
+    if (this.fresh) this.names.push(text);
+    this.at = 0;
+    this.show();
+  }
+
+  show() {
+    const open = this.names.length > 0;
+    this.list.hidden = !open;
+    this.field.setAttribute("aria-expanded", open);
+    this.list.replaceChildren(...this.names.map((name, i) => {
+      const isNew = this.fresh === name && i === this.names.length - 1;
+      const row = make("li", { role: "option", id: `match-${i}`, "aria-selected": String(i === this.at) }, isNew ? `New class “${name}”` : name);
+      row.addEventListener("pointerdown", (event) => { event.preventDefault(); this.take(i); });
+      return row;
+    }));
+    if (open) this.field.setAttribute("aria-activedescendant", `match-${this.at}`);
+    else this.field.removeAttribute("aria-activedescendant");
+  }
+
+  key(event) {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      const count = this.names.length || 1;
+      this.at = (this.at + (event.key === "ArrowDown" ? 1 : count - 1)) % count;
+      this.show();
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      if (this.names.length) this.take(this.at);
+    } else if (event.key === "Escape") {
+      event.preventDefault();
+      this.close();
+      this.field.blur();
+    }
+  }
+
+  take(index) {
+    const name = this.names[index];
+    this.close();
+    this.choose(name);
+  }
+
+  close() {
+    this.field.value = "";
+    this.names = [];
+    this.show();
+  }
+}

@@ -1,0 +1,129 @@
+// "These 40 look like boots": mark the wrong ones, confirm the rest.
+import { $, make, moved, percent, shown } from "./dom.js";
+import { classOfKey } from "./classes.js";
+import { get, mark, store, undo } from "./store.js";
+
+let group = null;
+let wrong = new Set();
+let shownAt = -1;
+let busy = false;
+
+export function start() {
+  $("#confirm-yes").addEventListener("click", confirm);
+  $("#confirm-undo").addEventListener("click", back);
+  $("#confirm-class").addEventListener("change", () => load());
+  $("#confirm-other").addEventListener("change", (event) => { if (event.target.value) give(event.target.value); });
+}
+
+/** Show a group; the one that is there stays until it is confirmed or another tab has changed its pictures. */
+export async function show(force = false) {
+  fill($("#confirm-class"), "the surest class");
+  fill($("#confirm-other"), "something else");
+  $("#confirm-undo").disabled = !store.state.undoable;
+  if (busy) return;
+  if (force || !group || (shownAt !== store.state.revision && store.state.believed === store.state.revision)) await load();
+}
+
+function fill(select, first) {
+  const names = store.state.classes.map(({ name }) => name);
+  if (select.options.length === names.length + 1) return;
+  const value = select.value;
+  select.replaceChildren(make("option", { value: "" }, first), ...names.map((name) => make("option", { value: name }, name)));
+  select.value = value;
+}
+
+async function load() {
+  busy = true;
+  const wanted = $("#confirm-class").value;
+  shownAt = store.state.revision;
+  group = await get(`group${wanted ? `?class=${encodeURIComponent(wanted)}` : ""}`).catch(() => null);
+  busy = false;
+  wrong = new Set();
+  draw();
+}
+
+function draw() {
+  const lead = $("#confirm-lead");
+  const grid = $("#confirm-grid");
+  $("#confirm-yes").disabled = !group;
+  if (!group) {
+    $("#confirm-title").textContent = "Confirm many at once";
+    lead.textContent = store.state.classes.length < 2 ? "Label a few pictures of two classes first." : "No class has pictures that are sure enough. Label some more, or choose a class to see its pictures.";
+    grid.replaceChildren();
+    count();
+    return;
+  }
+  $("#confirm-title").replaceChildren(`${group.items.length === 1 ? "This one looks" : `These ${group.items.length} look`} like `, make("em", {}, group.label));
+  const about = Math.round(group.wrong);
+  lead.textContent = `${about ? `About ${about} of them may not be` : "Most likely all of them are"}: mark those with a click or the space bar, then Enter confirms the rest.${group.sure ? "" : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures look like it in all.`;
+  grid.replaceChildren(...group.items.map(tileOf));
+  if (!document.activeElement || document.activeElement === document.body || document.activeElement === $("#main")) grid.firstElementChild?.focus({ preventScroll: true });
+  count();
+}
+
+function tileOf(item) {
+  const p = item.guess.find(([name]) => name === group.label)?.[1];
+  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "aria-label": `${item.name}: not ${group.label}`, "data-row": item.row }, shown(item), make("span", { class: "cap" }, p === undefined ? item.name : percent(p)));
+  tile.addEventListener("click", () => {
+    wrong.has(item.row) ? wrong.delete(item.row) : wrong.add(item.row);
+    tile.setAttribute("aria-pressed", wrong.has(item.row));
+    count();
+  });
+  return tile;
+}
+
+function count() {
+  const right = group ? group.items.length - wrong.size : 0;
+  $("#confirm-yes span").textContent = !group ? "Confirm" : right ? `Confirm ${right === group.items.length ? `all ${right}` : `the other ${right}`}` : "None of them";
+  $("#confirm-other").disabled = !wrong.size;
+}
+
+async function confirm() {
+  if (!group || busy) return;
+  busy = true;
+  const { label, items } = group;
+  const marks = items.map(({ row }) => (wrong.has(row) ? [row, "not", label] : [row, "label", label]));
+  const state = await mark(marks, "bulk");
+  busy = false;
+  if (!state) return;
+  $("#confirm-said").replaceChildren(make("b", {}, `${items.length - wrong.size} ${label}`), wrong.size ? `, ${wrong.size} marked: they come next under Label` : "");
+  group = null;
+  wrong = new Set();
+  await load();
+  $("#confirm-grid").firstElementChild?.focus({ preventScroll: true });
+}
+
+/** Give the marked pictures their class at once; they leave the group. */
+async function give(name) {
+  const rows = [...wrong];
+  $("#confirm-other").value = "";
+  if (!rows.length || busy) return;
+  busy = true;
+  const state = await mark(rows.map((row) => [row, "label", name]), "bulk");
+  busy = false;
+  if (!state) return;
+  shownAt = state.revision;
+  const gone = new Set(rows);
+  group.items = group.items.filter(({ row }) => !gone.has(row));
+  for (const row of rows) $(`#confirm-grid [data-row="${row}"]`)?.remove();
+  wrong = new Set();
+  $("#confirm-said").replaceChildren(make("b", {}, `${rows.length} ${name}`));
+  if (group.items.length) { count(); ($("#confirm-grid .tile") ?? $("#main")).focus({ preventScroll: true }); } else await load();
+}
+
+async function back() {
+  const done = await undo();
+  $("#confirm-said").textContent = done ? "Undone" : "There is nothing to undo, or another tab has done something meanwhile";
+  await load();
+}
+
+export function key(event) {
+  const grid = $("#confirm-grid");
+  if (event.key === "Enter") { if (event.target.matches("a, button:not(.tile)")) return false; confirm(); }
+  else if (event.key.toLowerCase() === "u") back();
+  else if (event.key.toLowerCase() === "x" || (event.key === " " && event.target.matches(".tile"))) { if (event.target.matches(".tile")) event.target.click(); }
+  else if (moved(grid, event.key)) return true;
+  else if (event.key.length === 1 && wrong.size && classOfKey(event.key)) give(classOfKey(event.key));
+  else return false;
+  return true;
+}

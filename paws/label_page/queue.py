@@ -1,0 +1,134 @@
+"""Which pictures to show next, and which to confirm together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from paws.label_page.session import Picture
+from paws.labels.suggest import choose
+from paws.seeds import generator
+
+if TYPE_CHECKING:
+    from paws.label_page.engine import Belief
+
+AHEAD = 12  # pictures chosen at a time
+POOL = 3000  # pictures, drawn at random, that are chosen from
+MEASURED = 8  # every so many pictures one is drawn at random, to measure by
+ENOUGH = 6  # pictures from which on a group is worth a look
+MIXED = 0.4  # share of a group that may be wrong where no class has sure ones
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A picture to show, why, and how a label that it gets came about: "chosen" or "random"."""
+
+    row: int
+    reason: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that look like one class, surest first."""
+
+    label: str
+    rows: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    sure: bool  # confirmed unseen, they would reach the accuracy that was asked for
+    waiting: int  # pictures that look like the class, these and others
+
+    @property
+    def expected_wrong(self) -> float:
+        """How many are expected to be of another class."""
+        return sum(1 - p for p in self.probabilities)
+
+
+def random_order(count: int) -> list[int]:
+    """All rows in a random order, the same at every start."""
+    return torch.randperm(count, generator=generator(0, "label order", count)).tolist()
+
+
+def next_pictures(
+    belief: Belief,
+    pictures: Sequence[Picture],
+    embedding: Callable[[Tensor], Tensor],
+    order: Sequence[int],
+    unreadable: Set[int],
+) -> list[Pick]:
+    """The pictures to show next: rejected ones, then typical and uncertain ones, every eighth at random; skipped ones last."""
+    free = [row for row in order if pictures[row].open and row not in unreadable]
+    fresh = [row for row in free if not pictures[row].skipped]
+    rejected = [row for row in fresh if pictures[row].excluded]
+    ready = [row for row in fresh if bool(belief.ready[row]) and not pictures[row].excluded]
+    picks = [Pick(row, "not what it was taken for", "chosen") for row in rejected[:AHEAD]]
+    if len(ready) > 1 and len(picks) < AHEAD:
+        picks += _chosen(belief, pictures, embedding, ready)
+    given = sum(picture.how in ("chosen", "random") for picture in pictures)
+    if len(ready) > AHEAD and belief.probabilities.shape[1] > 1:
+        places = [i for i in range(len(rejected[:AHEAD]), len(picks)) if (given + i) % MEASURED == MEASURED - 1]
+        for place, row in zip(places, ready, strict=False):  # which stand in a random order
+            picks[place] = Pick(row, "drawn at random, to measure by", "random")
+    shown = {pick.row for pick in picks}
+    rest = [row for row in fresh if row not in shown]
+    later = sorted((row for row in free if pictures[row].skipped), key=lambda row: pictures[row].skipped)
+    picks += [Pick(row, "the next one", "chosen") for row in rest[: max(0, AHEAD - len(picks))]]
+    picks += [Pick(row, "skipped before", "chosen") for row in later[: max(0, AHEAD - len(picks))]]
+    return list({pick.row: pick for pick in picks}.values())[:AHEAD]
+
+
+def _chosen(
+    belief: Belief, pictures: Sequence[Picture], embedding: Callable[[Tensor], Tensor], ready: Sequence[int]
+) -> list[Pick]:
+    """By `paws.labels.suggest.choose` among a random part of the pictures."""
+    labelled = [row for row, picture in enumerate(pictures) if not picture.open and bool(belief.ready[row])]
+    rows = torch.tensor([*labelled[-POOL:], *ready[:POOL]])
+    known = range(len(rows) - len(ready[:POOL]))
+    several = belief.probabilities.shape[1] > 1 and len(known) > 0
+    count = min(AHEAD, len(ready[:POOL]))
+    found = choose(embedding(rows), count, belief.probabilities[rows] if several else None, known, belief.classes)
+    return [Pick(int(rows[pick.row]), _without_guess(pick.reason), "chosen") for pick in found]
+
+
+def _without_guess(reason: str) -> str:
+    """What a picture stands for, without what it is taken for: whether that is shown is for the person to say."""
+    return reason.rpartition("; ")[2]
+
+
+def group(
+    belief: Belief,
+    pictures: Sequence[Picture],
+    accuracy: float,
+    size: int,
+    wanted: str | None = None,
+    unreadable: Set[int] = frozenset(),
+) -> Group | None:
+    """Up to ``size`` pictures to confirm as one class, by rising risk; None where no class has enough.
+
+    The class is ``wanted``, or the one with most sure pictures: as many as can be confirmed unseen while the expected share of
+    right ones stays at ``accuracy``. Where no class has enough of them, pictures that are less sure.
+    """
+    open_rows = [row for row, p in enumerate(pictures) if p.open and row not in unreadable and bool(belief.ready[row])]
+    if belief.probabilities.shape[1] < 2 or not open_rows:
+        return None
+    rows = torch.tensor(open_rows)
+    confidence, guess = belief.probabilities[rows].max(1)
+    found: list[Group] = []
+    for c, name in enumerate(belief.classes):
+        mine = (guess == c).nonzero().flatten()
+        if not len(mine) or wanted not in (None, name):
+            continue
+        ordered = mine[confidence[mine].argsort(descending=True, stable=True)][:size]
+        p = confidence[ordered].double()
+        risk = (1 - p).cumsum(0) / torch.arange(1, len(p) + 1)  # of the group up to each
+        for sure, bound in ((True, 1 - accuracy), (False, MIXED)):
+            kept = ordered[: int((risk <= bound).sum())]
+            kept = ordered if wanted is not None and not sure and not len(kept) else kept
+            if len(kept) >= (1 if wanted else ENOUGH):
+                found.append(Group(name, tuple(rows[kept].tolist()), tuple(confidence[kept].tolist()), sure, len(mine)))
+                break
+    return max(found, key=lambda g: (g.sure, len(g.rows) - g.expected_wrong), default=None)

@@ -1,0 +1,274 @@
+"""The page's server: routes over a `Bench`, on 127.0.0.1 alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from paws.errors import InputError
+from paws.label_page import formats
+from paws.label_page.bench import LABELS, Bench
+from paws.label_page.finish import WHAT
+from paws.label_page.guard import Guard
+from paws.label_page.pictures import LARGE, SMALL, jpeg
+
+LARGEST = 32_000_000  # bytes of a picture that is tried, or of labels that are imported
+PATIENCE = 20.0  # seconds that a page waits for something new
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+
+
+class Page:
+    """The application around a ``bench``. ``version`` counts what may be shown anew; a page waits for the next."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.version = bench, 0
+        self._news: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        bench.changed = self.changed
+
+    def changed(self) -> None:
+        """There is something new; called from any thread."""
+        with self._lock:
+            self.version += 1
+        if self._loop is not None and not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(self._tell)
+            except RuntimeError:  # the loop has just ended
+                return
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
+        self._news = asyncio.Event()
+
+    def app(self) -> Starlette:
+        """The routes. Nothing in them is a path: pictures are numbers, assets and results have fixed names."""
+        names = sorted(entry.name for entry in files("paws.label_page").joinpath("page").iterdir())
+        assets = [Route(f"/{name}", partial(_asset, "paws.label_page", f"page/{name}")) for name in names]
+        assets.append(Route("/", partial(_asset, "paws.label_page", "page/index.html")))
+        assets.append(Route("/report.css", partial(_asset, "paws.report", "style.css")))
+        return Starlette(
+            routes=[
+                *assets,
+                Route("/state", self.state),
+                Route("/mark", self._posted(self._mark), methods=["POST"]),
+                Route("/class", self._posted(self._class), methods=["POST"]),
+                Route("/undo", self._posted(self._undo), methods=["POST"]),
+                Route("/finish", self._posted(self._finish), methods=["POST"]),
+                Route("/export", self._posted(self._export), methods=["POST"]),
+                Route("/import", self._import, methods=["POST"]),
+                Route("/try", self._try, methods=["POST"]),
+                Route("/picture/{row:int}", self.picture),
+                Route("/look/{row:int}", self.look),
+                Route("/group", self.group),
+                Route("/again", self.again),
+                Route("/labels.csv", self.labels),
+                Route("/report", self.report),
+            ],
+            exception_handlers={InputError: _refused, HTTPException: _missing},
+        )
+
+    async def state(self, request: Request) -> Response:
+        """What is shown; with ``?after=VERSION`` once it is newer; ``&at=N``: with what is known of picture N now."""
+        self._loop = asyncio.get_running_loop()
+        after = request.query_params.get("after")
+        if after == str(self.version):
+            self._news = self._news or asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), PATIENCE)
+        at = request.query_params.get("at", "")
+        known = at.isdecimal() and int(at) < len(self.bench.session.files)
+        return await run_in_threadpool(lambda: self._answer(at=self.bench.item(int(at)) if known else None))
+
+    def _answer(self, **more: Any) -> Response:
+        version = self.version
+        return _json({"version": version, **self.bench.state(), **more})
+
+    def _posted(self, handle: Callable[[dict[str, Any]], Response]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = json.loads(await _body(request))
+            except ValueError:
+                raise HTTPException(400, "the request is no JSON") from None
+            if not isinstance(body, dict):
+                raise HTTPException(400, "the request is no JSON object")
+            return await run_in_threadpool(handle, body)
+
+        return endpoint
+
+    def _mark(self, body: dict[str, Any]) -> Response:
+        try:
+            marks = [(int(row), kind, name) for row, kind, name in body["marks"]]
+            how, id = str(body["how"]), _id(body)
+        except (KeyError, TypeError, ValueError):
+            raise HTTPException(400, "marks must be [picture, kind, class] with how and id") from None
+        self.bench.mark(marks, how, id)
+        return self._answer()
+
+    def _class(self, body: dict[str, Any]) -> Response:
+        self.bench.add_class(str(body.get("name", "")), _id(body))
+        return self._answer()
+
+    def _undo(self, body: dict[str, Any]) -> Response:
+        revision = body.get("revision")
+        done = self.bench.undo(_id(body), revision if isinstance(revision, int) else None)
+        return self._answer(undone=done)
+
+    def _finish(self, body: dict[str, Any]) -> Response:
+        if body.get("what") not in WHAT:
+            raise HTTPException(400, f"what must be one of {', '.join(WHAT)}")
+        if self.bench.job is not None and self.bench.job["state"] == "running":
+            raise HTTPException(409, "wait until what is being made is there")
+        self.bench.finish(body["what"])
+        return self._answer()
+
+    def _export(self, body: dict[str, Any]) -> Response:
+        return self._answer(text=f"{self.bench.export_label_studio()}, and the labelling interface beside it")
+
+    async def _import(self, request: Request) -> Response:
+        data = await _body(request)
+        try:
+            tasks = json.loads(data)
+        except ValueError:
+            raise InputError("this file is no JSON; export JSON from Label Studio") from None
+        found, problems = formats.from_label_studio(tasks, self.bench.session.files)
+        count = await run_in_threadpool(self.bench.take, found, secrets.token_hex(8))
+        return await run_in_threadpool(self._answer, text=f"{count} labels taken over, {len(problems)} tasks passed over")
+
+    async def _try(self, request: Request) -> Response:
+        return _json(await run_in_threadpool(self.bench.try_picture, await _body(request)))
+
+    def picture(self, request: Request) -> Response:
+        """A picture as JPEG, upright; ``?size=large`` for one that fills the screen."""
+        row = self._row(request)
+        size = LARGE if request.query_params.get("size") == "large" else SMALL
+        path = self.bench.place.images / self.bench.session.files[row]
+        try:
+            data = _jpeg(str(path), size, path.stat().st_mtime_ns)
+        except (OSError, InputError) as error:
+            why = "it is not there any more" if isinstance(error, OSError) else str(error)
+            self.bench.gone(row, why)
+            raise HTTPException(404, f"{self.bench.session.files[row]}: {why}") from None
+        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
+
+    def look(self, request: Request) -> Response:
+        """One picture with its vote and what is near it."""
+        return _json(self.bench.look(self._row(request)))
+
+    def group(self, request: Request) -> Response:
+        """Pictures to confirm together; ``?class=NAME`` of that class."""
+        return _json(self.bench.group(request.query_params.get("class")))
+
+    def again(self, request: Request) -> Response:
+        """Lists for a second look."""
+        return _json(self.bench.again())
+
+    def labels(self, request: Request) -> Response:
+        """labels.csv to download."""
+        self.bench.write_labels()
+        return _file(self.bench.place.run / LABELS, "text/csv", {"content-disposition": 'attachment; filename="labels.csv"'})
+
+    def report(self, request: Request) -> Response:
+        """The report of the fit, walled off from this page."""
+        return _file(self.bench.place.run / "report.html", "text/html", {"content-security-policy": REPORT_POLICY})
+
+    def _row(self, request: Request) -> int:
+        row = int(request.path_params["row"])
+        if row >= len(self.bench.session.files):
+            raise HTTPException(404, f"there is no picture {row}")
+        return row
+
+
+def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
+    """Serve the page until Ctrl-C or SIGTERM; ``opened`` is called with its address once it answers.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    import uvicorn
+
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"--port {port}: {error.strerror}; give another, or none") from None
+        port, token = sock.getsockname()[1], secrets.token_urlsafe(32)
+        page = Page(bench)
+        config = uvicorn.Config(
+            Guard(page.app(), token, port), log_level="warning", access_log=False, timeout_graceful_shutdown=1, ws="none"
+        )
+        server = uvicorn.Server(config)
+        sock.listen(64)
+        bench.start()
+        try:
+            opened(f"http://127.0.0.1:{port}/?token={token}")
+            server.run(sockets=[sock])
+        finally:
+            bench.stop()
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    """JSON in ASCII: file names may hold bytes that are no UTF-8."""
+    return Response(json.dumps(content, separators=(",", ":")), status, media_type="application/json")
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > LARGEST:
+            raise HTTPException(413, f"more than {LARGEST // 1_000_000} MB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _id(body: dict[str, Any]) -> str:
+    found = body.get("id")
+    if not isinstance(found, str) or not 8 <= len(found) <= 64:
+        raise HTTPException(400, "an action needs an id of 8 to 64 letters")
+    return found
+
+
+def _asset(package: str, name: str, request: Request) -> Response:
+    return Response(files(package).joinpath(name).read_bytes(), media_type=TYPES[Path(name).suffix])
+
+
+def _file(path: Path, kind: str, headers: dict[str, str]) -> Response:
+    if not path.is_file():
+        raise HTTPException(404, f"there is no {path.name} yet")
+    return FileResponse(path, media_type=kind, headers=headers)
+
+
+@lru_cache(maxsize=600)
+def _jpeg(path: str, size: int, modified: int) -> bytes:
+    return jpeg(path, size)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return _json({"error": str(error)}, 422)
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json({"error": error.detail}, error.status_code)

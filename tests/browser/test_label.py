@@ -1,0 +1,199 @@
+"""The labelling page in a real browser: a whole session by keyboard, two tabs, a kill, a phone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.chrome import chromium, picture, screen
+from tests.conftest import write_patterns
+from tests.label_page.served import Served, served, wait_for
+from tests.label_page.test_process import truth
+
+pytestmark = pytest.mark.browser
+
+VIEWS = ("label", "confirm", "again", "try", "finish")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+def opened(browser: Any, server: Served, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
+    screen(browser, width, height, dark=dark)
+    browser.get_log("browser")
+    browser.get(server.address)
+    wait_for(lambda: shown(browser), "the first picture")
+
+
+def shown(browser: Any) -> str:
+    """The name of the picture that is to be labelled, "" where there is none."""
+    return browser.execute_script("return document.querySelector('#about .file')?.textContent ?? ''")  # type: ignore[no-any-return]
+
+
+def press(browser: Any, *keys: str) -> None:
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def text(browser: Any, selector: str) -> str:
+    return browser.execute_script("return document.querySelector(arguments[0]).textContent", selector)  # type: ignore[no-any-return]
+
+
+def classes(browser: Any) -> list[str]:
+    return browser.execute_script("return [...document.querySelectorAll('#classes .class')].map((each) => each.title)")  # type: ignore[no-any-return]
+
+
+def label(browser: Any) -> str:
+    """Label the picture that is shown, by a key, or by its name where the class is new; returns the picture's name."""
+    name = shown(browser)
+    wanted, known = truth(name), classes(browser)
+    if wanted in known:
+        press(browser, str(known.index(wanted) + 1))
+    else:
+        press(browser, "/")
+        wait_for(lambda: browser.switch_to.active_element.get_attribute("id") == "typed", "the field")
+        press(browser, wanted, Keys.ENTER)
+    wait_for(lambda: shown(browser) not in ("", name), "the next picture")
+    return name
+
+
+def go(browser: Any, view: str) -> None:
+    browser.execute_script("location.hash = arguments[0]", view)
+    wait_for(lambda: browser.execute_script("return !document.getElementById(arguments[0]).hidden", view), view)
+
+
+def labelled(server: Served) -> int:
+    return int(server.ask("/state")["labelled"])
+
+
+def complaints(browser: Any) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def test_a_session_by_keyboard(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path)
+    with served(tmp_path, tiny_weights) as server:
+        opened(browser, server)
+        assert "token" not in browser.current_url
+        first = [label(browser) for _ in range(4)]
+        press(browser, "u")
+        wait_for(lambda: shown(browser) == first[-1], "the picture before")
+        press(browser, "u")
+        wait_for(lambda: shown(browser) == first[-2], "the one before it")
+        assert labelled(server) == 2
+        press(browser, " ")
+        wait_for(lambda: shown(browser) != first[-2], "the picture after the skipped one")
+        before = shown(browser)
+        press(browser, "n")
+        wait_for(lambda: shown(browser) != before, "the picture after one of no class")
+        assert server.ask("/state")["none"] == 1
+        browser.refresh()
+        wait_for(lambda: shown(browser), "the page after a reload")
+        while labelled(server) < 8 or len(classes(browser)) < 3:
+            label(browser)
+        here = shown(browser)
+        press(browser, Keys.ENTER)
+        wait_for(lambda: browser.execute_script("return document.querySelector('#look').open"), "the picture closely")
+        assert here in text(browser, "#look")
+        press(browser, Keys.ESCAPE)
+        press(browser, "g")
+        wait_for(lambda: browser.execute_script("return document.querySelectorAll('#pictures .tile').length"), "the grid")
+        count = labelled(server)
+        press(browser, Keys.ARROW_RIGHT, "1")
+        wait_for(lambda: labelled(server) == count + 1, "the label of a tile")
+        press(browser, "g")
+        wait_for(lambda: shown(browser), "one picture again")
+        assert complaints(browser) == []
+
+
+def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path)
+    with served(tmp_path, tiny_weights) as server:
+        opened(browser, server)
+        while labelled(server) < 9 or len(classes(browser)) < 3:
+            label(browser)
+        wait_for(lambda: server.ask("/state")["measures"]["expected"], "votes")
+        go(browser, "confirm")
+        browser.execute_script(
+            "const select = document.querySelector('#confirm-class'); select.value = 'rows';"
+            "select.dispatchEvent(new Event('change'))"
+        )
+        tiles = wait_for(lambda: browser.find_elements("css selector", "#confirm-grid .tile"), "a group")
+        wait_for(lambda: "rows" in text(browser, "#confirm-title"), "the class that was asked for")
+        tiles = browser.find_elements("css selector", "#confirm-grid .tile")
+        tiles[-1].send_keys(" ")
+        assert tiles[-1].get_attribute("aria-pressed") == "true"
+        before = labelled(server)
+        press(browser, Keys.ENTER)
+        wait_for(lambda: labelled(server) == before + len(tiles) - 1, "what was not marked")
+        other = Tab(browser, server)
+        press(browser, "u")
+        other.first()
+        wait_for(lambda: labelled(server) == before, "the bulk taken back")
+        other.second()
+        wait_for(lambda: text(browser, "#done b") == str(before), "the count in the other tab")
+        other.close()
+        server.kill()
+        wait_for(lambda: "does not answer" in text(browser, "#banner"), "the note that the server is gone")
+    with served(tmp_path, tiny_weights) as server:
+        assert labelled(server) == before and server.ask("/state")["undoable"]
+        opened(browser, server)
+        go(browser, "label")
+        press(browser, "u")
+        wait_for(lambda: labelled(server) == before - 1, "undo after the restart")
+        for view in VIEWS:
+            go(browser, view)
+        assert complaints(browser) == []
+
+
+class Tab:
+    """A second tab on the same page."""
+
+    def __init__(self, browser: Any, server: Served) -> None:
+        self.browser, self.one = browser, browser.current_window_handle
+        browser.switch_to.new_window("tab")
+        self.two = browser.current_window_handle
+        browser.get(server.address)
+        wait_for(lambda: shown(browser), "the second tab")
+        self.first()
+
+    def first(self) -> None:
+        self.browser.switch_to.window(self.one)
+
+    def second(self) -> None:
+        self.browser.switch_to.window(self.two)
+
+    def close(self) -> None:
+        self.second()
+        self.browser.close()
+        self.first()
+
+
+def test_a_phone_in_light_and_dark(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path, classes=("dots", "rows"))
+    with served(tmp_path, tiny_weights, "--classes", "dots,rows,a class with a rather long name <b>&amp;") as server:
+        for dark in (False, True):
+            opened(browser, server, 360, 780, dark=dark)
+            label(browser)
+            for view in VIEWS:
+                go(browser, view)
+                wide = browser.execute_script("return document.documentElement.scrollWidth")
+                assert wide <= 360, f"{view} scrolls sideways: {wide}"
+                with Image.open(io.BytesIO(picture(browser))) as image:
+                    assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 50
+            go(browser, "label")
+        assert "a class with a rather long name <b>&amp;" in classes(browser)
+        nameless = browser.execute_script(
+            "return [...document.querySelectorAll('button, a, select, input, img')].filter((each) => each.offsetParent"
+            " && !(each.getAttribute('aria-label') || each.alt || each.textContent.trim() || each.labels?.length)).length"
+        )
+        assert nameless == 0
