@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 EXTRAS = {
     "submitit": "slurm",
     "pillow_heif": "heif",
+    "pandas": "pandas",
 }  # imported where they are needed
 
 

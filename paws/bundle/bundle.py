@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from PIL import Image
@@ -23,13 +23,17 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from paws.bundle import format_2
-from paws.bundle.table import DIGITS, NEAREST, Prediction
+from paws.bundle.table import DIGITS, NEAREST, Prediction, to_frame
 from paws.classifiers.classifier import Classifier
 from paws.errors import InputError
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, Network, frozen_from
 from paws.runs.files import new_folder, write_bytes
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pictures = Sequence[str | Path | Image.Image | np.ndarray]
 FORMAT = 3  # 2 had rules in place of predictors (`paws.bundle.format_2`); of 1 the vote was calibrated with its floor
 ABOUT = "bundle.json"
 TENSORS = ("classifier.safetensors", "backbone.safetensors")
@@ -55,13 +59,19 @@ class Bundle:
         """What computes the features of pictures."""
         return Embedder(self.frozen, self.device)
 
-    def predict(self, images: Sequence[str | Path | Image.Image | np.ndarray]) -> list[Prediction]:
-        """Predictions of image files, Pillow images or uint8 arrays (H, W[, 3]), in order.
+    @overload
+    def predict(self, images: Pictures, *, as_frame: Literal[False] = False) -> list[Prediction]: ...
+    @overload
+    def predict(self, images: Pictures, *, as_frame: Literal[True]) -> pd.DataFrame: ...
+    def predict(self, images: Pictures, *, as_frame: bool = False) -> list[Prediction] | pd.DataFrame:
+        """Predictions of image files, Pillow images or uint8 arrays (H, W[, 3]), in order; ``as_frame``: a pandas DataFrame.
 
         Raises:
             InputError: an image cannot be read.
         """
-        return self.predict_features([_name(image) for image in images], self.features(images))
+        images = list(images)  # a column of a DataFrame too
+        found = self.predict_features([_name(image) for image in images], self.features(images))
+        return to_frame(found) if as_frame else found
 
     def features(self, images: Sequence[str | Path | Image.Image | np.ndarray]) -> Tensor:
         """Frozen features (N, D) of image files, Pillow images or uint8 arrays (H, W[, 3]), in order.

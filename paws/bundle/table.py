@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from paws.errors import InputError
 from paws.runs.files import writing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEAREST = 3
 DIGITS = 4  # of a probability, as it is written and compared with the threshold
@@ -97,3 +100,23 @@ def write_new_table(path: Path, rows: Iterable[dict[str, str]], columns: Sequenc
     """
     with writing(path, text=True, new=True) as file:
         write_rows(file, rows, columns)
+
+
+def to_frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
+    """A pandas DataFrame with the columns of a table; numbers and ``abstain`` are numbers and bools.
+
+    Raises:
+        InputError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise InputError("as_frame needs pandas: pip install pandas") from None
+    rows = []
+    for p in predictions:
+        row: dict[str, Any] = {"file": p.file, "label": p.label, "probability": p.probability, "second": p.second}
+        row |= {"second_probability": p.second_probability, "abstain": p.abstain, "unfamiliar": p.novelty}
+        for k, (file, weight) in enumerate(p.nearest[:NEAREST], 1):
+            row |= {f"nearest_{k}": file, f"weight_{k}": weight}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -39,7 +39,8 @@ def fit(
     images: Annotated[Path, typer.Argument(help="folder of images, nested folders too")],
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the run; the same one again goes on")],
     labels: Annotated[
-        Path | None, typer.Option(help="CSV or .jsonl with file and label; without it sub-folders are the classes")
+        list[Path] | None,
+        typer.Option(help="CSV or .jsonl with file and label, may be repeated; without it sub-folders are the classes"),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
     workers: Workers = None,
@@ -57,7 +58,9 @@ def fit(
     from paws.train.signals import Interrupted
 
     try:
-        found = fit_folder(images, labels, output, chosen, device=device_of(device), workers=workers, overwrite=overwrite)
+        found = fit_folder(
+            images, labels or None, output, chosen, device=device_of(device), workers=workers, overwrite=overwrite
+        )
     except (KeyboardInterrupt, Interrupted) as stop:
         print("stopped; what is done is kept, and the same command goes on from there", file=sys.stderr)
         raise typer.Exit(128 + getattr(stop, "signal_number", signal.SIGINT)) from None

@@ -16,7 +16,7 @@ from paws.data.copies import copy_groups, told_copies
 from paws.data.folder import FileSet, Paths, Stamp, stamps
 from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
-from paws.data.labels import class_counts, labelled_folder, list_folder, listed
+from paws.data.labels import Labels, class_counts, labelled_folder, list_folder, listed
 from paws.data.levels import Range, range_of
 from paws.data.texts import alike, is_utf8, printable
 from paws.errors import InputError
@@ -92,7 +92,7 @@ class Checked:
 
 def check_folder(
     root: Path,
-    labels: Path | None,
+    labels: Labels | None,
     *,
     test: Path | None = None,
     skip_broken: bool = False,
@@ -174,7 +174,7 @@ def remember(path: Path, checked: Checked) -> None:
     write_text(path, json.dumps(rows))
 
 
-def _told(problems: list[str], root: Path, labels: Path | None, listing: Listing) -> FileSet | None:
+def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listing) -> FileSet | None:
     try:
         return labelled_folder(root, labels, listing)
     except InputError as error:

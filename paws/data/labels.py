@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 
@@ -19,6 +21,17 @@ from paws.data.texts import composed, is_utf8, printable, read_text
 from paws.errors import InputError
 
 SHOWN = 20  # problems of one kind
+FILE = (
+    "file",
+    "filename",
+    "file_name",
+    "image",
+    "image_path",
+    "path",
+    "filepath",
+)  # columns that name the image, the first of them
+LABEL = ("label", "class", "category", "target")
+MANY = 20_000  # images among which no name is looked for that is spelled nearly the same
 
 
 @dataclass(frozen=True)
@@ -28,35 +41,75 @@ class LabelRow:
     file: str
     label: str
     line: int
+    source: str = ""  # its label file, where there are several
+    beside: str = ""  # the folder of that file, to which the name may be relative
 
     @property
     def place(self) -> str:
         """Where the row stands, for messages."""
-        return f"line {self.line}" if self.line else "the command line"
+        return f"{self.source} line {self.line}".strip() if self.line else "the command line"
+
+
+Labels = str | Path | Sequence[str | Path] | Sequence[LabelRow]  # a label file, several, or the rows themselves
+
+
+def label_rows(labels: Labels) -> list[LabelRow]:
+    """The rows of all label files. Raises InputError as `read_labels` does."""
+    if isinstance(labels, str | Path):
+        return read_labels(labels)
+    rows: list[LabelRow] = []
+    for item in labels:
+        rows += [item] if isinstance(item, LabelRow) else [replace(r, source=Path(item).name) for r in read_labels(item)]
+    return rows
+
+
+def name_of(labels: Labels | None) -> str | None:
+    """What labels are called in messages and records: their files."""
+    if labels is None:
+        return None
+    if isinstance(labels, str | Path):
+        return str(labels)
+    return ", ".join(dict.fromkeys("a table" if isinstance(item, LabelRow) else str(item) for item in labels))
+
+
+def frame_rows(frame: Any) -> list[LabelRow]:
+    """The rows of a pandas DataFrame with the columns of a label file; what is missing is no label.
+
+    Raises:
+        InputError: no such columns.
+    """
+    file, label = _columns([str(name).strip().lower() for name in frame.columns], "the table")
+    values = zip(frame.iloc[:, file], frame.iloc[:, label], frame.iloc[:, label].isna(), strict=True)
+    rows = [
+        LabelRow(os.fspath(name), composed(str(value).strip()), i)
+        for i, (name, value, gone) in enumerate(values, 1)
+        if not gone
+    ]
+    return [row for row in rows if row.label]
 
 
 def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow]:
-    """The rows of a label file: JSON lines if it ends in ``.jsonl``, else CSV; both with ``file`` and ``label``.
+    """The rows of a label file: JSON lines if it ends in ``.jsonl``, else CSV; with one column of `FILE` and one of `LABEL`.
 
     The text is UTF-8, or what its byte order mark says. A CSV may separate by commas, semicolons or tabs, quote its fields and
-    end its lines in any way; further columns or keys are ignored. Labels are composed (NFC), without blanks around them. With
-    ``allow_empty`` the label of a row may be empty. Raises InputError listing every row that cannot be used.
+    end its lines in any way; further columns or keys are ignored. Labels are composed (NFC), without blanks around them. A
+    row without a label is left out, or kept with an empty one where ``allow_empty``. Raises InputError listing every row that
+    cannot be used.
     """
     path = Path(path)
     text = read_text(path)
     records = _json_records(path, text) if path.suffix == ".jsonl" else _csv_records(path, text)
     rows, problems = [], []
     for line, record in records:
-        file, label = (str(value) if value is not None else "" for value in map(record.get, ("file", "label")))
+        names = [next((name for name in known if name in record), known[0]) for known in (FILE, LABEL)]
+        file, label = (str(value) if value is not None else "" for value in map(record.get, names))
         label = composed(label.strip())
         if not file.strip():
-            problems.append(f"line {line}: no file")
-        elif not label and not allow_empty:
-            problems.append(f"line {line}: no label for {printable(file.strip())}: give one or delete the row")
+            problems += [f"line {line}: no file"] if label else []
         elif not is_utf8(label):
             problems.append(f"line {line}: the label {printable(label)} is not UTF-8; save the file as UTF-8")
-        else:
-            rows.append(LabelRow(file, label, line))
+        elif label or allow_empty:
+            rows.append(LabelRow(file, label, line, beside=str(path.parent)))
     if problems:
         raise InputError(listed(f"{path}: each row needs a file and a label", problems))
     if not rows:
@@ -69,9 +122,8 @@ def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]
     lines = io.StringIO(text, newline="")  # splits at the ends of lines alone: names may hold other separators
     reader = csv.DictReader(lines, delimiter=max(",;\t", key=head.count), skipinitialspace=True)
     names = [name.strip().lower() for name in reader.fieldnames or []]
-    if not {"file", "label"} <= set(names):
-        raise InputError(f"{path}: the first line must name the columns file and label, it reads {head.strip()!r}")
-    twice = [name for name in ("file", "label") if names.count(name) > 1]
+    used = [names[column] for column in _columns(names, f"{path}: the first line", head.strip())]
+    twice = [name for name in used if names.count(name) > 1]
     if twice:
         raise InputError(f"{path}: the first line names the column {twice[0]} more than once; leave one of them")
     reader.fieldnames = names
@@ -79,6 +131,16 @@ def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]
         return [(reader.line_num, record) for record in reader]
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+
+
+def _columns(names: Sequence[str], where: str, head: str = "") -> tuple[int, int]:
+    """Which of the columns ``names`` name the image and its label. Raises InputError where there are none."""
+    found = [next((names.index(name) for name in known if name in names), None) for known in (FILE, LABEL)]
+    if found[0] is None or found[1] is None:
+        others = f"; for file also {', '.join(FILE[1:])}, for label also {', '.join(LABEL[1:])}"
+        reads = repr(head) if head else ", ".join(names)
+        raise InputError(f"{where} must name the columns file and label, it reads {reads}{others}")
+    return found[0], found[1]
 
 
 def _json_records(path: Path, text: str) -> list[tuple[int, dict[str, object]]]:
@@ -111,7 +173,7 @@ def list_folder(root: str | Path) -> Listing:
     return listing
 
 
-def labelled_folder(root: str | Path, labels: str | Path | None = None, listing: Listing | None = None) -> FileSet:
+def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Listing | None = None) -> FileSet:
     """All images below ``root`` (nested folders too) as a FileSet: labelled where ``labels`` says so, else -1.
 
     Without ``labels`` an image in a sub-folder of ``root`` has that sub-folder's name as its label, and the images that lie
@@ -130,8 +192,8 @@ def labelled_folder(root: str | Path, labels: str | Path | None = None, listing:
         unread = sorted({printable(label) for label in label_of.values() if not is_utf8(label)})
         problems += [f"the name of the folder {name} is not UTF-8, so it cannot be a class; rename it" for name in unread]
     else:
-        where = str(labels)
-        label_of, problems = match_rows(root, names, read_labels(labels))
+        where = name_of(labels) or ""
+        label_of, problems = match_rows(root, names, label_rows(labels))
     classes = tuple(sorted(set(label_of.values())))
     if not problems and len(classes) < 2:
         found = f"only the class {classes[0]!r}" if classes else "no label"
@@ -146,27 +208,40 @@ def labelled_folder(root: str | Path, labels: str | Path | None = None, listing:
 def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[dict[str, str], list[str]]:
     """Label of each image of ``names`` (relative to ``root``) that has a row, and what is wrong with the rows.
 
-    Names agree up to Unicode composition, and where no image has the very name, up to blanks around it.
+    A name is relative to ``root``, to the folder of the label file, or to the working folder, whichever has the image. Names
+    agree up to Unicode composition, and where no image has the very name, up to blanks around it.
     """
     known = {composed(name).strip(): name for name in names} | {composed(name): name for name in names}
     label_of: dict[str, str] = {}
     first: dict[str, LabelRow] = {}
-    problems = []
+    problems: list[str] = []
     for row in rows:
-        spelled = (row.file, _relative(root, row.file), row.file.strip(), _relative(root, row.file.strip()))
+        file = row.file.strip()
+        elsewhere = (_relative(root, os.path.abspath(os.path.join(folder, file))) for folder in (row.beside, ""))
+        spelled = (row.file, _relative(root, row.file), file, _relative(root, file), *elsewhere)
         name = next((known[way] for way in map(composed, spelled) if way in known), None)
         if name is None:
             why = (
                 "is not an image that can be read" if os.path.isfile(os.path.join(root, row.file.strip())) else "does not exist"
             )
             hint = "" if is_utf8(row.file) else "; is the file of labels saved as UTF-8?"
-            problems.append(f"{row.place}: {printable(row.file.strip())} {why}{hint}")
+            near = "" if len(problems) >= SHOWN else _near(file, names)
+            problems.append(f"{row.place}: {printable(file)} {why}{near}{hint}")
         elif label_of.setdefault(name, row.label) != row.label:
             earlier = first[name]
             problems.append(f"{row.place}: {row.file} is {row.label!r}, but {earlier.label!r} on {earlier.place}")
         else:
             first.setdefault(name, row)
     return label_of, problems
+
+
+def _near(file: str, names: Sequence[str]) -> str:
+    """A hint at the image that may be meant: one of the same name in another folder, or spelled nearly the same."""
+    base = PurePosixPath(file.replace("\\", "/")).name
+    found = [name for name in names if PurePosixPath(name).name == base]
+    if not found and len(names) <= MANY:
+        found = difflib.get_close_matches(file, names, 1, 0.8)
+    return f"; did you mean {printable(found[0])}?" if found else ""
 
 
 def _relative(root: Path, file: str) -> str:

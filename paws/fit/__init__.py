@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from paws.fit.run import FitRun
 
 
@@ -17,7 +20,7 @@ class _Callable(ModuleType):
     def __call__(
         self,
         images: str | Path,
-        labels: str | Path | None,
+        labels: str | Path | Sequence[str | Path] | pd.DataFrame | None,
         run: str | Path,
         *,
         device: str = "auto",
@@ -30,7 +33,8 @@ class _Callable(ModuleType):
 
         Args:
             images: folder of images, nested folders too.
-            labels: CSV or .jsonl with file and label; None where sub-folders are the classes.
+            labels: CSV or .jsonl with file and label, several of them, or a pandas DataFrame; rows without a label are
+                unlabelled images. None where sub-folders are the classes.
             run: folder that predictions and bundle are written into; the same one again goes on.
             device: auto, cpu, cuda, cuda:N, mps.
             workers: processes that decode images; as the machine has cores if None.
@@ -48,12 +52,13 @@ class _Callable(ModuleType):
 
         chosen = fit_options(options)  # before torch is loaded
 
+        from paws.data.labels import frame_rows
         from paws.fit.pipeline import fit_folder
         from paws.train import device_type
 
         return fit_folder(
             Path(images),
-            None if labels is None else Path(labels),
+            frame_rows(labels) if hasattr(labels, "columns") else labels,
             Path(run),
             chosen,
             device=device_type(device, "device "),

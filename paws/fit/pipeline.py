@@ -22,6 +22,7 @@ from paws.config.options import DEFAULTS, PREFERRED, FitOptions
 from paws.config.threads import default_workers
 from paws.data.check import Checked, check_folder, remember
 from paws.data.folder import FileSet, stamps
+from paws.data.labels import Labels, name_of
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit import run as files_of_run
@@ -44,7 +45,7 @@ CHUNK = 4096  # images predicted at a time
 
 def fit_folder(
     images: Path,
-    labels: Path | None,
+    labels: Labels | None,
     run: Path,
     options: FitOptions = DEFAULTS,
     *,
@@ -119,7 +120,7 @@ class _Work:
     """The steps after the check, on the same images, labels and options."""
 
     images: Path
-    labels: Path | None
+    labels: Labels | None
     checked: Checked
     options: FitOptions
     progress: StepProgress
@@ -212,7 +213,7 @@ class _Work:
         about = {
             "key": key,
             "images": str(self.images.absolute()),
-            "labels": None if self.labels is None else str(self.labels),
+            "labels": name_of(self.labels),
             "settings": asdict(self.options),
             "backbone": frozen.config(),
             "counts": self.checked.counts,

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import paws
+from paws.bundle.table import COLUMNS
 from paws.classifiers.heads import HeadSettings
 from paws.cli import app
 from paws.config.options import DEFAULTS, OPTIONS, fit_options, option_help
@@ -68,4 +69,12 @@ def test_a_fit_from_python(tmp_path: Path, tiny_weights: Path) -> None:
     found = paws.fit(images, tmp_path / "labels.csv", tmp_path / "run", device="cpu", workers=0, quiet=True, **chosen)
     assert len(found.files) == 8
     assert (found.folder / "bundle").is_dir()
-    assert list(paws.load(found.folder / "bundle").classes) == ["dots", "rows"]
+    bundle = paws.load(found.folder / "bundle")
+    assert list(bundle.classes) == ["dots", "rows"]
+    pandas = pytest.importorskip("pandas")
+    table = bundle.predict(pandas.Series([images / name for name in found.files], index=range(5, 13)), as_frame=True)
+    assert list(table.columns) == list(COLUMNS) and table["abstain"].dtype == bool
+    assert list(table["label"]) == [row["label"] for row in found.predictions]
+    labels = pandas.read_csv(tmp_path / "labels.csv")
+    again = paws.fit(images, labels, tmp_path / "run", device="cpu", workers=0, quiet=True, **chosen)
+    assert again.record.labels == "a table" or again.record.key == found.record.key

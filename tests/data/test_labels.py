@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from paws.data.labels import class_counts, labelled_folder, read_labels
+from paws.data.labels import class_counts, frame_rows, labelled_folder, read_labels
 from paws.errors import InputError
 
 
@@ -85,9 +85,9 @@ def test_all_problems_are_listed_at_once(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "says"),
     [
-        ("name,class\na.png,cat\n", "labels.csv", "must name the columns file and label"),
+        ("name,what\na.png,cat\n", "labels.csv", "must name the columns file and label"),
         ("file,label\n", "labels.csv", "holds no label"),
-        ("file,label\na.png,\n,cat\n", "labels.csv", r"line 2: no label for a.png: .*\n  line 3: no file"),
+        ("file,label\na.png,\n,cat\n", "labels.csv", "line 3: no file"),
         (b"file,label\n\xff.png,cat\n", "labels.csv", "UTF-8"),
         ("file,label\na.png,cat\nc.png,cat\n", "labels.csv", "only the class 'cat'"),
         ('{"file": "a.png"\n[1]\n', "labels.jsonl", r"(?s)line 1: .*line 2: not an object"),
@@ -106,3 +106,41 @@ def test_a_missing_file_of_labels_and_an_empty_folder(folder: Path, tmp_path: Pa
         labelled_folder(tmp_path / "empty")
     with pytest.raises(InputError, match="not a folder"):
         labelled_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("head", ["filename,class", "image,category", "PATH,Target", "file,label,image,class"])
+def test_common_names_of_columns_and_rows_without_a_label(folder: Path, tmp_path: Path, head: str) -> None:
+    more = ",x,y" if head.count(",") > 1 else ""
+    text = f"{head}\na.png,cat{more}\nb b.png,{more}\nc.png,dog{more}\n"
+    assert labels_of(folder, write(tmp_path, text)) == {"a.png": "cat", "c.png": "dog"}
+
+
+def test_several_files_and_names_relative_to_the_file_or_the_working_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write(tmp_path, "file,label\nimages/a.png,cat\n", "first.csv")
+    second = write(tmp_path / "images", "file,label\nimages/c.png,dog\n", "second.csv")  # relative to the working folder
+    monkeypatch.chdir(tmp_path)
+    files = labelled_folder(folder, [first, second])
+    assert class_counts(files) == {"cat": 1, "dog": 1}
+    second.write_text("file,label\na.png,dog\n")
+    with pytest.raises(InputError, match=r"second\.csv line 2: a\.png is 'dog', but 'cat' on first\.csv line 2"):
+        labelled_folder(folder, [first, second])
+
+
+def test_near_names_are_suggested(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        labelled_folder(folder, write(tmp_path, "file,label\nü.png,cat\nbb.png,dog\nnothing.jpg,dog\n"))
+    message = str(refused.value)
+    assert "ü.png does not exist; did you mean deep/er/ü.png?" in message
+    assert "bb.png does not exist; did you mean b b.png?" in message
+    assert "nothing.jpg does not exist" in message and message.count("did you mean") == 2
+
+
+def test_a_table_in_memory_is_a_label_file(folder: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"image": ["a.png", "c.png", "b b.png"], "class": ["cat", 7, None]})
+    files = labelled_folder(folder, frame_rows(frame))
+    assert class_counts(files) == {"7": 1, "cat": 1}
+    with pytest.raises(InputError, match="the table must name the columns file and label, it reads x"):
+        frame_rows(pandas.DataFrame({"x": []}))
