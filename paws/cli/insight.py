@@ -61,7 +61,9 @@ def labels(
     remove: Annotated[list[str] | None, typer.Option(help="an image whose label goes; may be repeated")] = None,
     dry_run: Annotated[bool, typer.Option(help="show what would change, write nothing")] = False,
     suspicious: Annotated[bool, typer.Option(help="list the labels that the other labelled images contradict")] = False,
-    n: Annotated[int, typer.Option("-n", min=1, help="how many of them")] = SHOWN,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="so many of them; those that stand out from the usual error if absent")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="write a new bundle there; with --suspicious a CSV to correct")
     ] = None,
@@ -178,16 +180,17 @@ def _refuse(output: Path | None) -> None:
         raise InputError(f"{output}: exists already; remove it or choose another name")
 
 
-def _suspicious(source: FitRun | Bundle, n: int, output: Path | None) -> None:
+def _suspicious(source: FitRun | Bundle, n: int | None, output: Path | None) -> None:
     from paws.bundle.table import write_new_table
     from paws.labels.issues import suspicious
 
     every = suspicious(source)
-    doubts = [doubt for doubt in every if doubt.stands_out][:n]
+    clear = [doubt for doubt in every if doubt.stands_out]
+    doubts = every[:n] if n else clear[:SHOWN]
     say(
-        f"{sum(doubt.label != doubt.predicted for doubt in every)} of {len(every)} labelled images are more like another class;"
+        f"{sum(doubt.label != doubt.predicted for doubt in every)} of {len(every)} labelled images are more like another class,"
     )
-    say(f"{len(doubts)} of them as clearly as the surest quarter of the others is like its own")
+    say(f"{len(clear)} of them as clearly as the surest quarter of the others is like its own (-n 20 lists 20 in any case)")
     if not doubts:
         return
     rows = [(d.file, d.label, d.predicted, f"{d.probability:.0%}", ", ".join(d.neighbours)) for d in doubts]

@@ -259,7 +259,7 @@ CASES = [
         for verb, says in (
             (("report", "run"), ("report.html",)),
             (("suggest", "run", "-n", "3", "-o", "next.csv"), ("3 images to label next",)),
-            (("labels", "run", "--suspicious", "-o", "doubts.csv"), ("$x$",)),
+            (("labels", "run", "--suspicious", "-n", "3", "-o", "doubts.csv"), ("$x$",)),
             (("labels", "run", "--csv", "more.csv"), ("1 added",)),
             (("explain", "run", "im/a0.png", "-o", "why.png"), ("$x$",)),
             (("explain", "run", "im/a0.png", "--json"), ("$x$",)),
