@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from paws.config.options import FitOptions
+from paws.config.threads import default_workers
 from paws.data.check import check_images, remember
 from paws.data.folder import FileSet
 from paws.errors import InputError
@@ -26,7 +27,6 @@ from paws.fit import record
 from paws.fit.embed import FeatureStore
 from paws.models.frozen import Backbone
 from paws.runs.lock import run_lock
-from paws.runs.threads import default_workers
 
 FIRST = 256  # embedded pictures from which the space is fitted for the first time, and again at each doubling
 COMPONENTS = 64
