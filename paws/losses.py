@@ -44,7 +44,7 @@ def smoothed_one_hot(labels: Tensor, num_classes: int, smoothing: float = 0.0, d
 
 
 def _similarity(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    return normalize(queries, dim=1) @ normalize(keys, dim=1).T / temperature  # (N, D), (S, D) -> (N, S)
+    return normalize(queries, dim=-1) @ normalize(keys, dim=-1).mT / temperature  # (..., N, D), (..., S, D) -> (..., N, S)
 
 
 def _log_vote(log_weights: Tensor, labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
@@ -52,14 +52,14 @@ def _log_vote(log_weights: Tensor, labels: Tensor, num_classes: int, smoothing: 
 
     The weights of each class are summed relative to the largest of them; the smoothing is what every class gets besides.
     """
-    index = labels.expand_as(log_weights)  # (N, S)
-    votes = log_weights + log_weights.new_full((), 1 - smoothing).log()  # (N, S)
-    largest = votes.new_full((len(votes), num_classes), -torch.inf)  # (N, C)
-    largest = largest.scatter_reduce(1, index, votes.detach(), "amax")
+    index = labels.expand_as(log_weights)  # (..., N, S)
+    votes = log_weights + log_weights.new_full((), 1 - smoothing).log()  # (..., N, S)
+    largest = votes.new_full((*votes.shape[:-1], num_classes), -torch.inf)  # (..., N, C)
+    largest = largest.scatter_reduce(-1, index, votes.detach(), "amax")
     # A class without votes, or whose votes are all exp(-inf), keeps -inf; the smallest number in its place avoids inf - inf.
     shift = largest.clamp_min(torch.finfo(votes.dtype).min)
-    summed = torch.zeros_like(largest).scatter_add(1, index, (votes - shift.gather(1, index)).exp())  # (N, C) in [1, S] or 0
-    log_p = shift + summed.log()  # (N, C)
+    summed = torch.zeros_like(largest).scatter_add(-1, index, (votes - shift.gather(-1, index)).exp())  # in [1, S] or 0
+    log_p = shift + summed.log()  # (..., N, C)
     return torch.logaddexp(log_p, log_p.new_full((), smoothing / num_classes).log()) if smoothing else log_p
 
 
@@ -67,9 +67,9 @@ def _log_vote(log_weights: Tensor, labels: Tensor, num_classes: int, smoothing: 
 def log_soft_nn(
     queries: Tensor, support: Tensor, labels: Tensor, num_classes: int, smoothing: float = 0.0, temperature: float = 0.1
 ) -> Tensor:
-    """The log of `soft_nn` (N, C), exact where it would underflow, from class ids ``labels`` (S,) and their smoothing."""
-    log_weights = _similarity(queries, support, temperature).log_softmax(1)  # (N, S)
-    return _log_vote(log_weights, labels, num_classes, smoothing)  # (N, C)
+    """The log of `soft_nn` (..., N, C), exact where it would underflow, from class ids ``labels`` (S,) and their smoothing."""
+    log_weights = _similarity(queries, support, temperature).log_softmax(-1)  # (..., N, S)
+    return _log_vote(log_weights, labels, num_classes, smoothing)  # (..., N, C)
 
 
 @_full_precision
@@ -96,14 +96,14 @@ def _identity(x: Tensor) -> Tensor:
 def me_max(
     probabilities: Tensor, prior: Tensor | None = None, mean_over_ranks: Callable[[Tensor], Tensor] = _identity
 ) -> Tensor:
-    """Mean-entropy maximisation: sum_c a_c log(a_c / prior_c) of the mean row a of probabilities (N, C); a scalar to minimise.
+    """Mean-entropy maximisation: sum_c a_c log(a_c / prior_c) of the mean row a of probabilities (..., N, C); to be minimised.
 
     Without ``prior`` (C,) it is minus the entropy of the mean prediction (arXiv 2104.13963, eq. 3), in [-log C, 0]. With one
     it is the divergence of the mean prediction from those class frequencies.
     """
-    mean = mean_over_ranks(probabilities.mean(0))  # (N, C) -> (C,)
+    mean = mean_over_ranks(probabilities.mean(-2))  # (..., N, C) -> (..., C)
     log_mean = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()  # (C,)
-    return (mean * (log_mean if prior is None else log_mean - prior.to(mean.dtype).log())).sum()
+    return (mean * (log_mean if prior is None else log_mean - prior.to(mean.dtype).log())).sum(-1)
 
 
 @_full_precision
@@ -124,6 +124,8 @@ def paws_loss(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy between the anchors' votes and the targets' sharpened votes, and me-max (arXiv 2104.13963, Alg. 1).
 
+    Embeddings may have leading dimensions, e.g. of several networks that are trained at once: each has a loss of its own.
+
     Args:
         anchors: ((2 + n)B, D) embeddings of view 1, view 2, then the n small views.
         anchor_support: (S, D) support embeddings the anchors vote with; gradients flow.
@@ -140,23 +142,24 @@ def paws_loss(
         mean_over_ranks: averages a tensor over processes, for me-max.
 
     Returns:
-        cross-entropy (mean over anchors) and me-max, scalars of the inputs' precision, to be added.
+        cross-entropy (mean over anchors) and me-max, scalars of the inputs' precision (one for each network), to be added.
     """
     vote = functools.partial(log_soft_nn, labels=labels, num_classes=num_classes, smoothing=smoothing, temperature=temperature)
     with torch.no_grad():
-        target = ((target_vote or vote)(targets, target_support) / sharpening).softmax(1)  # (2B, C)
-        if len(anchors) > len(targets):  # each small view predicts the mean of both targets, not sharpened again
-            small = (target[: len(target) // 2] + target[len(target) // 2 :]) / 2  # (B, C)
-            target = torch.cat([target, small.repeat(len(anchors) // len(small) - 2, 1)])  # ((2+n)B, C)
+        target = ((target_vote or vote)(targets, target_support) / sharpening).softmax(-1)  # (2B, C)
+        further = anchors.shape[-2] // (targets.shape[-2] // 2) - 2  # small views
+        if further:  # each of them predicts the mean of both targets, not sharpened again
+            view1, view2 = target.chunk(2, dim=-2)
+            target = torch.cat([target, *[(view1 + view2) / 2] * further], dim=-2)  # ((2+n)B, C)
         target = target.masked_fill(target < TARGET_FLOOR, 0)
     log_p = vote(anchors, anchor_support)  # ((2+n)B, C)
     cross_entropy = _cross_entropy(log_p, target)
-    return cross_entropy, me_max((log_p / sharpening).softmax(1), prior, mean_over_ranks)
+    return cross_entropy, me_max((log_p / sharpening).softmax(-1), prior, mean_over_ranks)
 
 
 def _cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
     """Mean over rows of -sum_c target log p; a class of no target weight costs nothing even where log p is -inf."""
-    return -(target * log_p.masked_fill(target == 0, 0)).sum(1).mean()
+    return -(target * log_p.masked_fill(target == 0, 0)).sum(-1).mean(-1)
 
 
 @_full_precision

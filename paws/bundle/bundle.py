@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Pictures = Sequence[str | Path | Image.Image | np.ndarray]
-FORMAT = 3  # 2 had rules in place of predictors (`paws.bundle.format_2`); of 1 the vote was calibrated with its floor
+FORMAT = 4  # 3 had no components; 2 rules in place of predictors (`paws.bundle.format_2`); 1 calibrated with the floor
 ABOUT = "bundle.json"
 TENSORS = ("classifier.safetensors", "backbone.safetensors")
 
@@ -151,9 +151,9 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
         intact = about["checksum"] == _checksum(about)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / ABOUT}: cannot be read as the description of a bundle: {error!r}") from None
-    if about.get("format") not in (2, FORMAT):
+    if about.get("format") not in (2, 3, FORMAT):
         raise InputError(
-            f"{folder}: a bundle of format {about.get('format')}; this version reads 2 and {FORMAT}; call paws fit again"
+            f"{folder}: a bundle of format {about.get('format')}; this version reads 2 to {FORMAT}; call paws fit again"
         )
     problems = [] if intact else [f"{ABOUT} was edited"]
     for name, digest in about["files"].items():

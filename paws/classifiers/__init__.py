@@ -14,7 +14,14 @@ from paws.errors import InputError
 if TYPE_CHECKING:
     from paws.classifiers.base import Predictor
 
-BUILT_IN = ("paws_ensemble", "nearest_neighbours", "logistic_regression", "label_spreading", "soft_nearest_neighbours")
+BUILT_IN = (
+    "combination",
+    "paws_ensemble",
+    "nearest_neighbours",
+    "logistic_regression",
+    "label_spreading",
+    "soft_nearest_neighbours",
+)
 
 
 def table() -> dict[str, type[Predictor]]:

@@ -1,6 +1,6 @@
 """What a predictor is: fitted to a problem, it gives class probabilities of standardised features.
 
-Letters: N queries, S labelled images (the support), D features, C classes.
+Letters: N queries, S labelled images (the support), P components of the features, C classes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from paws.classifiers.calibration import fit_inverse_temperature
+from paws.classifiers.calibration import DEVIATION, fit_inverse_temperature
 from paws.classifiers.folds import fold_count, folds
 from paws.classifiers.problem import Problem
 from paws.errors import InputError
@@ -66,29 +66,45 @@ class Predictor(nn.Module):
         """Fit to all labels and, for the held-out probabilities, once without each fold."""
         found = torch.zeros(len(problem.support_labels), len(problem.classes))
         for fold in range(problem.fold_count):
-            rows, probabilities = problem.predict_fold(cls.fit(problem, fold), fold)
+            rows, probabilities = problem.predict_fold(problem.fitted(cls, fold), fold)
             found[rows] = probabilities
-        held = problem.held
-        calibration = fit_inverse_temperature(found[held], problem.support_labels[held]) if len(held) else 1.0
-        return CrossFitted(cls.fit(problem), found, calibration, calibration)
+        held, deviation = problem.held, cls.deviation if problem.judged else DEVIATION
+        calibration = fit_inverse_temperature(found[held], problem.support_labels[held], deviation) if len(held) else 1.0
+        return CrossFitted(problem.fitted(cls), found, calibration, calibration)
+
+    @classmethod
+    def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
+        """(N, C) probabilities of all images of a problem over their views, without the labels of a fold."""
+        return problem.predict(problem.fitted(cls, left_out), left_out=left_out)
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
         """Probabilities (N, C), whose rows sum to 1, and the share (N, S) of each labelled image in them, if it `votes`.
 
         Args:
-            x: (N, D) standardised features.
-            support: (S, D) those of the labelled images.
+            x: (N, P) principal components of the standardised features.
+            support: (S, P) those of the labelled images.
             labels: (S,) int64, their classes.
             own: the queries are the support, and no image may vote on itself where the predictor `can_leave_out`.
         """
         raise NotImplementedError
 
+    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        """`forward` of images in V views (N, V, P): the mean over the views, unless a predictor knows better."""
+        count = views.shape[1]
+        found = [self(views[:, v], support, labels, own) for v in range(count)]
+        weights = [part for _, part in found if part is not None]
+        return torch.stack([part for part, _ in found]).mean(0), torch.stack(weights).mean(0) if weights else None
+
+    def weighted_parts(self) -> list[tuple[Predictor, float]]:
+        """The predictors that it combines, with their weights; none where it stands alone."""
+        return []
+
     def embed(self, x: Tensor) -> Tensor:
-        """(N, D) -> (N, P), L2-normalised: the space in which images are alike for this predictor."""
+        """(N, P) -> (N, E), L2-normalised: the space in which images are alike for this predictor."""
         return normalize(x, dim=1)
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
-        """The predictor for other labelled images (S, D) of classes (S,), without the pool.
+        """The predictor for other labelled images (S, P) of classes (S,), without the pool.
 
         Raises:
             InputError: it cannot do without the pool.
@@ -98,7 +114,7 @@ class Predictor(nn.Module):
     def leave_out(
         self, x: Tensor, labels: Tensor, groups: Tensor, fold: Tensor, count: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """What labelled images (S, D) of classes (S,) are by the others, after labels were changed.
+        """What labelled images (S, P) of classes (S,) are by the others, after labels were changed.
 
         Args:
             groups: (S,) the same number for copies of one image, none of which votes on another.

@@ -26,7 +26,7 @@ class Votes:
     probabilities: Tensor  # (N, C) float32, calibrated, rows sum to 1
     neighbours: Tensor  # (N, k) int64 rows of the support bank, most weight first
     weights: Tensor  # (N, k) float32 share of the vote, in [0, 1]
-    novelty: Tensor  # (N,) float32 in [0, 2]: 1 - cosine to the nearest labelled image in standardised features
+    novelty: Tensor  # (N,) float32 in [0, 2]: 1 - cosine to the nearest labelled image, by the components
 
 
 class Classifier(nn.Module):
@@ -40,6 +40,7 @@ class Classifier(nn.Module):
     scale: Tensor
     support: Tensor
     support_labels: Tensor
+    components: Tensor | None
     calibration: Tensor
     threshold: Tensor
 
@@ -51,6 +52,7 @@ class Classifier(nn.Module):
         scale: Tensor,
         support: Tensor,
         support_labels: Tensor,
+        components: Tensor | None = None,
         *,
         calibration: float = 1.0,
         threshold: float = 0.0,
@@ -59,6 +61,7 @@ class Classifier(nn.Module):
         self.classes, self.predictor = tuple(classes), predictor
         self.register_buffer("mean", mean.float())  # (D,) of the pool
         self.register_buffer("scale", scale.float())  # (D,)
+        self.register_buffer("components", components)  # (P, D) of the standardised features; None: these as they are
         self.register_buffer("support", support.float())  # (S, D) raw features of the labelled images
         self.register_buffer("support_labels", support_labels)  # (S,) int64
         self.register_buffer("calibration", torch.tensor(calibration))  # p -> p ** calibration, normalised
@@ -69,10 +72,16 @@ class Classifier(nn.Module):
         """Features (N, D) -> calibrated probabilities (N, C), weights (N, S), novelty (N,); exportable to ONNX."""
         return self._forward(features, own=False)
 
+    def over_views(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of images in V views (N, V, D), of which all are heard."""
+        return self._forward(features, own=False)
+
     def _forward(self, features: Tensor, own: bool) -> tuple[Tensor, Tensor, Tensor]:
-        x, support = self._standardise(features), self._standardise(self.support)
+        points, support = self.points(features), self.points(self.support)
         labels, num_classes = self.support_labels, len(self.classes)
-        probabilities, weights = self.predictor(x, support, labels, own)
+        predict = self.predictor if points.ndim == 2 else self.predictor.over_views
+        probabilities, weights = predict(points, support, labels, own)
+        x = points if points.ndim == 2 else points.mean(1)  # (N, P)
         if weights is None:
             rows = torch.arange(len(x), device=x.device) if own else None
             weights = vote_weights(x, support, labels, num_classes, TEMPERATURE, balanced=True, own=rows)
@@ -83,20 +92,20 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def votes(self, features: Tensor, k: int = 3, *, chunk: int = 4096) -> Votes:
-        """Votes on raw features (N, D), with the ``k`` labelled images of most weight."""
+        """Votes on raw features (N, D), or of images in V views (N, V, D), with the ``k`` labelled images of most weight."""
         k = min(k, len(self.support))
         parts = []
         for part in features.split(chunk):
-            probabilities, weights, novelty = self(part.to(self.support.device).float())
+            probabilities, weights, novelty = self._forward(part.to(self.support.device).float(), own=False)
             top = weights.topk(k, dim=1)
             parts.append((probabilities, top.indices, top.values, novelty))
         return Votes(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
     def embed(self, features: Tensor, *, chunk: int = 4096) -> Tensor:
-        """(N, D) -> (N, P) L2-normalised: what the vote compares; standardised features where no head was trained."""
-        standardised = (self._standardise(part.to(self.support.device).float()) for part in features.split(chunk))
-        return torch.cat([self.predictor.embed(part) for part in standardised])
+        """(N, D) -> (N, P) L2-normalised: what the vote compares; components of the features where no head was trained."""
+        points = (self.points(part.to(self.support.device).float()) for part in features.split(chunk))
+        return torch.cat([self.predictor.embed(part) for part in points])
 
     @torch.inference_mode()
     def leave_one_out(self) -> Tensor:
@@ -119,11 +128,12 @@ class Classifier(nn.Module):
             raise InputError(f"no labelled image of: {', '.join(missing)}; every class needs one")
         return Classifier(
             classes,
-            self.predictor.with_labels(self._standardise(support.float()), labels, len(classes)),
+            self.predictor.with_labels(self.points(support.float()), labels, len(classes)),
             self.mean,
             self.scale,
             support,
             labels,
+            self.components,
             calibration=float(self.calibration),
             threshold=float(self.threshold),
         )
@@ -133,13 +143,14 @@ class Classifier(nn.Module):
         return {
             "classes": list(self.classes),
             "support": list(self.support.shape),
+            "components": None if self.components is None else len(self.components),
             "predictor": {"name": self.predictor.name, **self.predictor.config()},
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Classifier:
         """An empty classifier to load a state dict into."""
-        size, dim = config["support"]
+        (size, dim), width = config["support"], config.get("components")  # bundles of format 3 have none
         shape = dict(config["predictor"])
         return cls(
             config["classes"],
@@ -148,7 +159,10 @@ class Classifier(nn.Module):
             torch.ones(dim),
             torch.zeros(size, dim),
             torch.zeros(size, dtype=torch.int64),
+            torch.zeros(width, dim) if width else None,
         )
 
-    def _standardise(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.scale
+    def points(self, features: Tensor) -> Tensor:
+        """Features (..., D) -> what predictors see, (..., P): the components of the standardised ones."""
+        standardised = (features - self.mean) / self.scale
+        return standardised if self.components is None else standardised @ self.components.T

@@ -1,28 +1,51 @@
-"""Train the small network that PAWS puts on frozen features."""
+"""Train the small networks that PAWS puts on frozen features, all at once.
+
+Letters: E heads, N images in V views, P components, H hidden, B unlabelled images and S supports a step, C classes.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.nn.functional import batch_norm, pad
 
 from paws.classifiers.problem import Problem
 from paws.config.options import FitOptions
-from paws.config.schema import Optim
-from paws.data.features import FeatureBank
-from paws.data.source import Source
-from paws.data.support import SupportSampler
-from paws.methods.paws import Paws, PawsSettings
-from paws.models.encoder import Encoder
-from paws.optim import optimizer_and_rate, set_lr
+from paws.losses import log_soft_nn, paws_loss
+from paws.optim import set_lr, warmup_cosine
 from paws.runs.running_means import RunningMeans, diverged
-from paws.seeds import seed_of
+from paws.seeds import generator, seed_of
 from paws.voting import floor
 
 LOGGED = 50  # steps
+DOUBT = 1e-4  # least probability that the teacher gives to a class
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How heads are trained."""
+
+    heads: int = 4  # about: as many for every fold
+    steps: int = FitOptions.steps
+    batch_size: int = 128  # unlabelled images a step, in two views each
+    images_per_class: int = 16  # support images, at most; fewer where no class has as many
+    width: int = 256  # of the components, the largest
+    hidden_dim: int = 256
+    out_dim: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    temperature: float = 0.2
+    sharpening: float = 0.25
+    smoothing: float = 0.1
+    teacher: float = 0.25  # weight of the other methods' log-probabilities in the targets
+    dropout: float = 0.0
+    noise: float = 0.0
 
 
 def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
@@ -32,42 +55,12 @@ def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
     )
 
 
-@dataclass(frozen=True)
-class HeadSettings:
-    """How a head is trained."""
-
-    heads: int = 5  # at least
-    steps: int = FitOptions.steps
-    batch_size: int = 128  # unlabelled images a step, in two views each
-    label_share: float = 0.0  # of the unlabelled batch that are labelled images, in [0, 1)
-    images_per_class: int = 16  # support images, at most; fewer where no class has as many
-    hidden_dim: int = 256
-    out_dim: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
-    temperature: float = 0.2
-    sharpening: float = 0.25
-    smoothing: float = 0.1
-    me_max: float = 1.0
-    dropout: float = 0.0
-    noise: float = 0.0
-
-    @property
-    def optim(self) -> Optim:
-        """AdamW in one epoch of all steps, after a twentieth of warm-up."""
-        warmup = (self.steps // 20) / self.steps
-        return Optim(name="adamw", lr=self.lr, weight_decay=self.weight_decay, epochs=1, warmup_epochs=warmup)
-
-
 def settings_for(problem: Problem) -> HeadSettings:
-    """How the heads of a problem are trained: many labels are seen more often, single views are told apart by dropout, many
-    classes by a lower temperature.
+    """How the heads of a problem are trained: single views are told apart by dropout, many classes by a lower temperature.
 
-    None of it happens where the problem's own settings ask for something of the kind already.
+    Neither happens where the problem's own settings ask for something of the kind already.
     """
     settings = problem.heads or HeadSettings()
-    if problem.many_labels and not settings.label_share:
-        settings = replace(settings, label_share=0.5)
     if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
         settings = replace(settings, dropout=0.3)
     if settings.temperature == HeadSettings.temperature:
@@ -86,63 +79,176 @@ def temperature_for(num_classes: int) -> float:
     return min(most, num_classes / (num_classes - 1) / math.log((num_classes - 1) * (1 - left) / left))
 
 
-class HeadTraining:
-    """PAWS on the components of a problem with labels (N,), -1 where unlabelled: its ``method`` in ``settings.steps`` steps.
+class Heads(nn.Module):
+    """E heads as one network: (E, R, P) -> (E, R, out_dim), each step of it a batched product."""
 
-    The weights of the ``network`` (N, P) -> (N, out_dim), the batches and the views depend on the seed alone.
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        states = [head.state_dict() for head in heads]
+
+        def stacked(name: str) -> Tensor:
+            return torch.stack([state[name] for state in states])
+
+        self.first = nn.Parameter(stacked("0.weight").mT.contiguous())  # (E, P, H)
+        self.gain, self.shift = nn.Parameter(stacked("1.weight")), nn.Parameter(stacked("1.bias"))  # (E, H)
+        self.last = nn.Parameter(stacked("3.weight").mT.contiguous())  # (E, H, out_dim)
+        self.bias = nn.Parameter(stacked("3.bias")[:, None])  # (E, 1, out_dim)
+        self.register_buffer("mean", stacked("1.running_mean").flatten())  # (E * H,)
+        self.register_buffer("var", stacked("1.running_var").flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.bmm(x, self.first)  # (E, R, H)
+        heads, rows, _ = h.shape
+        h = h.transpose(0, 1).reshape(rows, -1)  # (R, E * H): statistics of each head alone
+        h = batch_norm(h, self.mean, self.var, self.gain.flatten(), self.shift.flatten(), self.training)
+        return torch.baddbmm(self.bias, h.view(rows, heads, -1).transpose(0, 1).relu(), self.last)
+
+    def split(self) -> list[nn.Module]:
+        """The heads one by one, in eval mode and without gradients, on the CPU."""
+        found: list[nn.Module] = []
+        (count, in_dim, hidden), out_dim = self.first.shape, self.last.shape[2]
+        for i in range(count):
+            network = head(in_dim, hidden, out_dim)
+            network[0].weight.data, network[3].weight.data = self.first[i].data.mT.cpu(), self.last[i].data.mT.cpu()
+            network[1].weight.data, network[1].bias.data = self.gain[i].data.cpu(), self.shift[i].data.cpu()
+            network[1].running_mean, network[1].running_var = (
+                part.view(count, -1)[i].cpu().clone() for part in (self.mean, self.var)
+            )
+            network[3].bias.data = self.bias[i, 0].data.cpu()
+            found.append(network.eval().requires_grad_(False))
+        return found
+
+    def optimizer(self, settings: HeadSettings) -> torch.optim.Optimizer:
+        """AdamW, without weight decay of what is no matrix."""
+        matrices, vectors = [self.first, self.last], [self.gain, self.shift, self.bias]
+        groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+class Supports:
+    """Class-balanced support images of E heads, each of which is shown ``labels`` (E, N) of its own, -1 elsewhere."""
+
+    def __init__(self, labels: Sequence[Tensor], num_classes: int, most: int, draws: Generator) -> None:
+        shown = [[(known == c).nonzero().flatten() for c in range(num_classes)] for known in labels]
+        self.counts = torch.tensor([[len(rows) for rows in classes] for classes in shown])  # (E, C)
+        width = int(self.counts.max())
+        shuffled = [[rows[torch.randperm(len(rows), generator=draws)] for rows in classes] for classes in shown]
+        self.table = torch.stack([torch.stack([pad(rows, (0, width - len(rows))) for rows in classes]) for classes in shuffled])
+        self.each = min(most, width)  # of a class and step; those of a class with fewer come again
+
+    def draw(self, draws: Generator) -> Tensor:
+        """(E, C * each) images of a step: a stretch of each class's images, from a random one on."""
+        counts = self.counts[..., None]  # (E, C, 1)
+        first = (torch.rand(counts.shape, generator=draws) * counts).long()
+        return self.table.gather(2, (first + torch.arange(self.each)) % counts).flatten(1)
+
+
+def train_heads(
+    problem: Problem,
+    labels: Sequence[Tensor],
+    teachers: Tensor,
+    prior: Tensor,
+    settings: HeadSettings,
+    tell: Callable[[float], None] = lambda share: None,
+) -> tuple[list[nn.Module], list[dict[str, Any]]]:
+    """Heads (N, width) -> (N, out_dim) trained by PAWS on the half-whitened components of a problem.
+
+    Args:
+        labels: for each head the labels (N,) that it is shown, -1 elsewhere; at least one of each class.
+        teachers: (E, N, C) log-probabilities of all images, for each head; those it may know of.
+        prior: (C,) class frequencies for me-max.
+        settings: of the training.
+        tell: is told the share that is done.
+
+    Returns:
+        the heads in eval mode, and rows as in metrics.jsonl.
     """
-
-    def __init__(self, problem: Problem, labels: Tensor, settings: HeadSettings, seed: int = 0) -> None:
-        views, device = problem.projected, torch.device(problem.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "head"))
-            self.network = head(views.shape[2], settings.hidden_dim, settings.out_dim).to(device)
-        most = int(torch.bincount(labels[labels >= 0]).max())
-        sampler = SupportSampler(
-            labels,
-            classes_per_batch=len(problem.classes),
-            images_per_class=min(settings.images_per_class, most),
-            seed=seed,
+    device, count, num_classes = torch.device(problem.device), len(labels), len(problem.classes)
+    draws = generator(problem.seed, "heads")
+    supports, batches = Supports(labels, num_classes, settings.images_per_class, draws), Batches(problem, settings, draws)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(problem.seed, "head"))
+        network = Heads([head(batches.width, settings.hidden_dim, settings.out_dim) for _ in labels]).to(device)
+    ids = torch.arange(num_classes, device=device).repeat_interleave(supports.each)  # (S,)
+    teachers, prior = teachers.clamp_min(math.log(DOUBT)), prior.to(device)
+    optimizer, curve, means = network.optimizer(settings), [], RunningMeans()
+    for step in range(settings.steps):
+        lr = warmup_cosine(
+            step,
+            start_lr=settings.lr / 10,
+            lr=settings.lr,
+            final_lr=0,
+            warmup_steps=settings.steps // 20,
+            total_steps=settings.steps,
         )
-        source = Source(
-            FeatureBank(views, device, dropout=settings.dropout, noise=settings.noise),
-            pool=_pool(labels, settings.label_share),
-            batch_size=settings.batch_size,
-            sampler=sampler,
+        set_lr(optimizer, lr)
+        images, x = batches.draw(supports.draw(draws))
+        z1, z2, support = network(x).split([settings.batch_size, settings.batch_size, len(ids)], dim=1)
+        guide = teachers[torch.arange(count)[:, None], images].to(device)  # (E, B, C)
+        cross_entropy, me_max = paws_loss(
+            anchors=torch.cat([z1, z2], 1),
+            anchor_support=support,
+            targets=torch.cat([z2, z1], 1),
+            target_support=support,
+            labels=ids,
+            num_classes=num_classes,
             smoothing=settings.smoothing,
-            seed=seed,
-            steps_per_epoch=settings.steps,
+            temperature=settings.temperature,
+            sharpening=settings.sharpening,
+            prior=prior,
+            target_vote=partial(_taught, teacher=guide.repeat(1, 2, 1), ids=ids, settings=settings),
         )
-        recipe = PawsSettings(temperature=settings.temperature, sharpening=settings.sharpening, me_max=settings.me_max)
-        encoder = Encoder(nn.Identity(), self.network)
-        self.method, self.steps = Paws(encoder, source, recipe, prior=problem.class_prior), settings.steps
-        self.optimizer, self.rate = optimizer_and_rate(encoder, settings.optim, settings.steps)
-        self.curve: list[dict[str, Any]] = []  # rows as in metrics.jsonl
-        self._means = RunningMeans()
-
-    def update(self, step: int, loss: Tensor, metrics: dict[str, Tensor]) -> None:
-        """Step the optimiser; the ``curve`` gets a row now and then. Raises Diverged where a loss is not finite by then."""
-        set_lr(self.optimizer, self.rate(step))
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self._means.add(loss=loss, **metrics)
-        if (step + 1) % LOGGED and step + 1 < self.steps:
-            return
-        (means, broken), lr = self._means.read(), self.rate(step)
-        if broken:
-            raise diverged(broken, self._means.count, step + 1, lr, None)
-        row = {name: round(value, 8) for name, value in means.items()}
-        self.curve.append({"step": step + 1, "epoch": 1, "lr": lr, **row})
-        self._means = RunningMeans()
-
-    def trained(self) -> nn.Module:
-        """The network in eval mode, on the CPU."""
-        return self.network.eval().requires_grad_(False).cpu()
+        loss = cross_entropy + me_max  # (E,)
+        optimizer.zero_grad(set_to_none=True)
+        loss.sum().backward()
+        optimizer.step()
+        means.add(loss=loss.mean(), cross_entropy=cross_entropy.mean(), me_max=me_max.mean())
+        if not (step + 1) % LOGGED or step + 1 == settings.steps:
+            curve.append(_row(means, step + 1, lr))
+            means = RunningMeans()
+        tell((step + 1) / settings.steps)
+    return network.split(), curve
 
 
-def _pool(labels: Tensor, share: float) -> Tensor:
-    """All images, the labelled ones repeated until they make up about ``share`` of the pool."""
-    labelled, everything = (labels >= 0).nonzero().flatten(), torch.arange(len(labels))
-    further = share / (1 - share) * len(labels) - len(labelled) / (1 - share)  # rows to add, so that they make up the share
-    return torch.cat([everything, labelled.repeat(max(0, round(further / len(labelled))))])
+def _taught(targets: Tensor, support: Tensor, teacher: Tensor, ids: Tensor, settings: HeadSettings) -> Tensor:
+    """Log-probabilities (E, 2B, C) that views are to predict: the vote, and the teacher's, mixed log-linearly."""
+    vote = log_soft_nn(targets, support, ids, teacher.shape[2], settings.smoothing, settings.temperature)
+    return (1 - settings.teacher) * vote + settings.teacher * teacher
+
+
+class Batches:
+    """What heads are shown in a step: two views of each unlabelled image and one of each support, half whitened."""
+
+    def __init__(self, problem: Problem, settings: HeadSettings, draws: Generator) -> None:
+        self.views = problem.projected[..., : settings.width].to(problem.device)  # (N, V, width)
+        self.width = self.views.shape[2]
+        self.scale = problem.space.half_whitened(self.width).weight.diagonal().to(problem.device)
+        self.settings, self.draws = settings, draws
+
+    def draw(self, supports: Tensor) -> tuple[Tensor, Tensor]:
+        """Unlabelled images (E, B), and the views (E, 2B + S, width) of these, of these again and of the supports (E, S)."""
+        (count, views, _), shape, draws = self.views.shape, (len(supports), self.settings.batch_size), self.draws
+        images, first = (torch.randint(most, shape, generator=draws) for most in (count, views))
+        second = (first + torch.randint(1, max(2, views), shape, generator=draws)) % views
+        own = torch.randint(views, supports.shape, generator=draws)
+        rows, chosen = torch.cat([images, images, supports], 1), torch.cat([first, second, own], 1)
+        device = self.views.device
+        return images, self._disturbed(self.views[rows.to(device), chosen.to(device)].float() * self.scale)
+
+    def _disturbed(self, x: Tensor) -> Tensor:
+        if self.settings.dropout:
+            kept = torch.rand(x.shape, generator=self.draws) >= self.settings.dropout
+            x = x * kept.to(x.device) / (1 - self.settings.dropout)
+        if self.settings.noise:
+            x = x + self.settings.noise * torch.randn(x.shape, generator=self.draws).to(x.device)
+        return x
+
+
+def _row(means: RunningMeans, step: int, lr: float) -> dict[str, Any]:
+    values, broken = means.read()
+    if broken:
+        raise diverged(broken, means.count, step, lr, None)
+    return {"step": step, "epoch": 1, "lr": lr, **{name: round(value, 8) for name, value in values.items()}}

@@ -1,130 +1,115 @@
-"""Label spreading (Zhou et al. 2004) over the nearest-neighbour graph of the pool, by scikit-learn.
-
-The graph is symmetric (two images are joined when either is among the nearest of the other), which carries labels further
-than scikit-learn's own one-sided one.
-"""
+"""Label spreading (Zhou et al. 2004) over the nearest-neighbour graph of the pool."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from paws.classifiers.base import Predictor, empty_projection, projection_sizes, squared_distance
+from paws.classifiers.graph import Graph, affinities, nearest
 from paws.classifiers.problem import Problem
-from paws.seeds import generator
+from paws.classifiers.space import mean_of_views
 
-IMAGES = 10_000  # of the pool, at most, that labels are spread over
-MEMORY = 128  # MB of distances at a time
-NEIGHBOURS, ALPHA = 10, 0.9  # of the graph, and the share of what an image takes from its neighbours
+ALPHA, ROUNDS = 0.95, 100  # the share of what an image takes from its neighbours, and how often it does
+POWER = 2  # of the distributions, which spreading leaves flat
+REST = 1e-7  # of every class where no label arrives
 
 
-def neighbour_graph(points: Tensor) -> Any:
-    """The symmetric graph of points (M, P), a sparse (M, M) of 0 and 1: two are joined when either is among the nearest of the
-    other, which carries labels further than scikit-learn's own one-sided graph.
+def spread(graph: Any, labels: Tensor, num_classes: int) -> Tensor:
+    """Class distributions (M, C) from labels (M,), -1 where unknown, over a graph (M, M) as of `affinities`.
+
+    F <- alpha S F + (1 - alpha) Y, from label columns of equal mass, so that every class weighs the same. 0 where no label
+    arrives.
     """
-    from sklearn import config_context
-    from sklearn.neighbors import NearestNeighbors
-
-    count = min(NEIGHBOURS, len(points) - 1)
-    with config_context(working_memory=MEMORY):
-        nearest = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points.numpy()).kneighbors_graph()
-    return nearest.maximum(nearest.T)
-
-
-def spread_over(graph: Any, points: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Class distributions (M, C) of the points from the labels (M,), -1 where unknown; 0 where no label arrives."""
-    from sklearn.semi_supervised import LabelSpreading as Spreading
-
-    model = Spreading(kernel=lambda a, b: graph, alpha=ALPHA, max_iter=200, tol=1e-4)
-    with np.errstate(invalid="ignore", divide="ignore"):  # an image that no label reaches: zero over zero
-        model.fit(points.numpy(), labels.numpy())
-    found = torch.zeros(len(points), num_classes)
-    found[:, model.classes_] = torch.from_numpy(np.nan_to_num(model.label_distributions_)).float()
-    return found
-
-
-class Graph:
-    """The nearest-neighbour graph of M images of the pool; ``problem.shared(Graph)`` makes it once for a problem."""
-
-    def __init__(self, problem: Problem) -> None:
-        labels, self.seed, self.num_classes = problem.labels, problem.seed, len(problem.classes)
-        order = torch.randperm(len(labels), generator=generator(problem.seed, "spread"))
-        order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
-        self.images = order[: max(IMAGES, len(problem.labelled))]  # (M,)
-        self.bank = problem.projected[self.images, 0].float()  # (M, P)
-        self.project = problem.space.projection()
-        self.k, self.graph = min(NEIGHBOURS, len(self.images) - 1), neighbour_graph(self.bank)
-
-    def spread(self, labels: Tensor) -> Tensor:
-        """Class distributions (M, C) from the labels (N,) of the pool, -1 where unknown; 0 where no label arrives."""
-        return spread_over(self.graph, self.bank, labels[self.images], self.num_classes)
-
-    def pseudo_labelled(self, labels: Tensor, count: int) -> Tensor:
-        """Labels (N,) with pseudo-labels for the ``count`` images of each class of which spreading is most confident."""
-        top = self.spread(labels).topk(min(count, len(self.images) // self.num_classes), dim=0)  # (count, C)
-        classes = torch.arange(self.num_classes).expand_as(top.indices)
-        added = labels.clone()
-        added[self.images[top.indices[top.values > 0]]] = classes[top.values > 0]
-        return torch.where(labels >= 0, labels, added)
-
-    def recovery(self, classes: Tensor, draws: int = 8) -> float:
-        """How well single labels tell the ``classes`` (M,) of the images: the share of them that spreading gives back from one
-        random image of each class, mean over ``draws``. What such labels are worth depends on the images that happen to have
-        them, and this is all that can be known of it where there are no others.
-        """
-        shares, draw = [], generator(self.seed, "recovery")
-        present = classes.unique()
-        for _ in range(draws):
-            order = torch.randperm(len(classes), generator=draw)
-            picked = torch.stack([order[classes[order] == c][0] for c in present])  # (C',)
-            labels = torch.full((int(self.images.max()) + 1,), -1)
-            labels[self.images[picked]] = present
-            found = self.spread(labels)  # (M, C)
-            back = (found.argmax(1) == classes) & (found.amax(1) > 0)
-            back[picked] = False
-            shares.append(float(back.double().sum()) / max(1, len(classes) - len(picked)))
-        return sum(shares) / draws
+    known = (labels >= 0).nonzero().flatten()
+    start = torch.zeros(len(labels), num_classes)
+    start[known, labels[known]] = 1
+    start /= start.sum(0).clamp_min(1)
+    first = start.numpy()
+    found = first
+    for _ in range(ROUNDS):
+        found = ALPHA * (graph @ found) + (1 - ALPHA) * first
+    spread_out = torch.from_numpy(np.ascontiguousarray(found)).float()
+    return spread_out / spread_out.sum(1, keepdim=True).clamp_min(1e-12)
 
 
 class LabelSpreading(Predictor):
-    """The mean of what spreading gave to the k images of the pool (M) that are nearest."""
+    """The mean of what spreading gave to the k images of the pool (M) that are nearest, by their affinity, and squared.
+
+    ``cosine`` false, as bundles of format 3 and pixels have it: by Euclidean distance in the projection, all alike, and not squared.
+    """
 
     name, title, aliases = "label_spreading", "LabelSpreading", ("spreading",)
     bank: Tensor
     distributions: Tensor
 
-    def __init__(self, num_classes: int, bank: Tensor, distributions: Tensor, k: int, project: nn.Module) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        bank: Tensor,
+        distributions: Tensor,
+        k: int,
+        project: nn.Module | None = None,
+        cosine: bool = True,
+    ) -> None:
         super().__init__(num_classes)
-        self.k, self.project = k, project
-        self.register_buffer("bank", bank)  # (M, P)
+        self.k, self.project, self.cosine = k, project or nn.Identity(), cosine
+        self.register_buffer("bank", bank)  # (M, P), of length 1
         self.register_buffer("distributions", distributions)  # (M, C)
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
-        graph = problem.shared(Graph)
-        found = graph.spread(problem.visible_labels(left_out))
-        return cls(len(problem.classes), graph.bank, found, graph.k, graph.project)
+        graph, num_classes = problem.shared(Graph), len(problem.classes)
+        found = spread(graph.affinities, problem.visible_labels(left_out)[graph.images], num_classes)
+        return cls(num_classes, graph.bank, found, graph.k)
 
     @classmethod
-    def of(cls, points: Tensor, labels: Tensor, num_classes: int) -> Self:
-        """Spread the labels (M,), -1 where unknown, over all points (M, P) as they are, which ``forward`` then takes."""
-        found = spread_over(neighbour_graph(points), points, labels, num_classes)
-        return cls(num_classes, points, found, min(NEIGHBOURS, len(points) - 1), nn.Identity())
+    def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
+        found, graph = problem.fitted(cls, left_out), problem.shared(Graph)
+        return found._weighted(graph.weights, graph.rows)  # their neighbours are known
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        nearest = squared_distance(self.project(x), self.bank).topk(self.k, dim=1, largest=False).indices  # (N, k)
-        found = self.distributions[nearest].sum(1)  # (N, C)
-        found = found + 1e-6  # an image that no label reaches: all classes alike
+        x = self.project(x)
+        if self.cosine:
+            return self._weighted(*nearest(normalize(x, dim=1), self.bank, self.k)), None
+        rows = squared_distance(x, self.bank).topk(self.k, dim=1, largest=False).indices  # (N, k)
+        found = self.distributions[rows].sum(1) + 1e-6  # (N, C)
         return found / found.sum(1, keepdim=True), None
 
+    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        return self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels)
+
+    def _weighted(self, weights: Tensor, rows: Tensor) -> Tensor:
+        found = (weights[..., None] * self.distributions[rows]).sum(1)  # (N, C)
+        found = found / found.sum(1, keepdim=True).clamp_min(REST)
+        found = (found + REST) ** POWER
+        return found / found.sum(1, keepdim=True)
+
+    @cached_property
+    def graph(self) -> Any:
+        """That of the bank, for labels that change."""
+        return affinities(self.bank.cpu().float())
+
+    def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
+        if not self.cosine:
+            return super().with_labels(support, labels, num_classes)
+        own = (normalize(support, dim=1) @ self.bank.T).argmax(1)  # (S,) the labelled images in the bank, or what is nearest
+        known = torch.full((len(self.bank),), -1)
+        known[own] = labels
+        found = spread(self.graph, known, num_classes)
+        return LabelSpreading(num_classes, self.bank, found.to(self.bank), self.k)
+
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "bank": list(self.bank.shape), "k": self.k, "project": projection_sizes(self.project)}
+        shape = {"bank": list(self.bank.shape), "k": self.k, "project": projection_sizes(self.project)}
+        return {**super().config(), **shape, "cosine": self.cosine}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         (rows, width), classes = config["bank"], config["num_classes"]
-        project = empty_projection(config["project"])
-        return cls(classes, torch.zeros(rows, width), torch.zeros(rows, classes), config["k"], project)
+        project, cosine = empty_projection(config["project"]), config.get("cosine", False)
+        return cls(classes, torch.zeros(rows, width), torch.zeros(rows, classes), config["k"], project, cosine)

@@ -15,7 +15,7 @@ MOST = 5  # neighbours
 
 
 class NearestNeighbours(Predictor):
-    """k nearest neighbours on standardised features; k is the size of the smallest class, at most ``MOST``."""
+    """k nearest neighbours on the components of the features; k is the size of the smallest class, at most ``MOST``."""
 
     name, title, aliases = "nearest_neighbours", "nearest neighbours", ("knn",)
     can_leave_out = True

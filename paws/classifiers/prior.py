@@ -1,4 +1,4 @@
-"""Class frequencies that me-max expects of the pool."""
+"""Class frequencies of the pool, as an option gives them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from paws.errors import InputError
 
 
 def class_prior(prior: str | Sequence[float] | None, labels: Tensor, num_classes: int) -> Tensor | None:
-    """The frequencies (C,) that an option stands for, or None for the uniform ones.
+    """The frequencies (C,) that an option stands for, or None where they are to be estimated (`paws.classifiers.frequencies`).
 
-    "uniform" or None; "labels": as often as among the labelled images; or C explicit positive numbers, scaled to sum to 1.
+    "estimate" or None; "uniform"; "labels": as often as among the labelled images; or C explicit positive numbers, scaled to
+    sum to 1.
 
     Raises:
         InputError: another word, or numbers that do not fit the classes.
     """
-    if prior is None or prior == "uniform":
+    if prior is None or prior == "estimate":
         return None
+    if prior == "uniform":
+        return torch.full((num_classes,), 1 / num_classes)
     if prior == "labels":
         counts = torch.bincount(labels[labels >= 0], minlength=num_classes).float()
         return counts / counts.sum()
     if isinstance(prior, str):
-        raise InputError(f"prior {prior!r} is neither uniform nor labels nor {num_classes} numbers")
+        raise InputError(f"prior {prior!r} is neither estimate, uniform nor labels nor {num_classes} numbers")
     frequencies = torch.tensor(list(prior), dtype=torch.float32)
     if len(frequencies) != num_classes or not bool((frequencies > 0).all()) or not bool(frequencies.isfinite().all()):
         raise InputError(f"prior {list(prior)}: give one positive number for each of the {num_classes} classes")

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from paws.classifiers.calibration import FLOOR
 from paws.classifiers.folds import fold_count, folds
 from paws.classifiers.prior import class_prior
 from paws.classifiers.space import Space, Views, fit_space, rows
 from paws.errors import InputError
 
 if TYPE_CHECKING:
-    from paws.classifiers.base import Predictor
+    from paws.classifiers.base import CrossFitted, Predictor
     from paws.classifiers.heads import HeadSettings
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Predictor")
 
-MANY = 6  # labels a class from which on the labelled images make up half of the pool of training
+FOLDS = 4  # at most
+CHUNK = 512  # images predicted at a time
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Problem:
     labels: Tensor  # (N,) int64, -1 where unknown
     classes: tuple[str, ...]
     space: Space
-    projected: Tensor  # (N, V, P) float16
-    class_prior: Tensor | None = None  # (C,) class frequencies that are expected of the pool; None: even ones
+    projected: Tensor  # (N, V, P) float16 components
+    class_prior: Tensor | None = None  # (C,) class frequencies of the pool; None: they are to be estimated
     seed: int = 0
     heads: HeadSettings | None = None  # how predictors that train do so; None: as by default
     device: str = "cpu"  # ... and where
@@ -48,30 +51,27 @@ class Problem:
 
     def shared(self, build: Callable[[Problem], T]) -> T:
         """``build(self)``, made once: what several predictors need, such as a graph of the images."""
-        if build not in self._shared:
-            self._shared[build] = build(self)
-        found: T = self._shared[build]
-        return found
+        return self._once(build, lambda: build(self))
 
     @cached_property
     def support_labels(self) -> Tensor:
         """(S,) their labels."""
         return self.labels[self.labelled]
 
-    @property
-    def many_labels(self) -> bool:
-        """Whether there are enough labels for training to need no others."""
-        return len(self.support_labels) >= MANY * len(self.classes)
-
     @cached_property
     def support(self) -> Tensor:
-        """(S, D) float32 features of their plain views."""
-        return rows(self.views, self.labelled)[:, 0].float()
+        """(S, D) float32 features of the labelled images, mean over their views."""
+        return rows(self.views, self.labelled).float().mean(1)
+
+    @cached_property
+    def points(self) -> Tensor:
+        """(S, P) float32 components of these."""
+        return self.projected[self.labelled].float().mean(1)
 
     @cached_property
     def fold_count(self) -> int:
         """Folds of the labelled images; 0 where every class has a single one."""
-        return fold_count(self.support_labels, groups=self._support_groups)
+        return fold_count(self.support_labels, FOLDS, groups=self._support_groups)
 
     @cached_property
     def fold(self) -> Tensor:
@@ -97,12 +97,41 @@ class Problem:
         labels[self.labelled[~self.shown(left_out)]] = -1
         return labels
 
-    @torch.inference_mode()
+    @cached_property
+    def judged(self) -> bool:
+        """Whether every class has a label that can be held out."""
+        return len(self.support_labels[self.held].unique()) == len(self.classes)
+
+    def fitted(self, kind: type[P], left_out: int | None = None) -> P:
+        """``kind.fit(self, left_out)``, made once."""
+        return self._once((kind, left_out), lambda: kind.fit(self, left_out))
+
+    def cross_fitted(self, kind: type[P]) -> CrossFitted[P]:
+        """``kind.cross_fit(self)``, made once."""
+        return self._once((kind, "cross"), lambda: kind.cross_fit(self))
+
+    def on_pool(self, kind: type[Predictor], left_out: int | None = None) -> Tensor:
+        """(N, C) log-probabilities of all images by a predictor that was not shown the fold ``left_out``; made once."""
+        return self._once((kind, left_out, "pool"), lambda: kind.on_pool(self, left_out).clamp_min(FLOOR).log().log_softmax(1))
+
+    @torch.no_grad()
+    def predict(self, predictor: Predictor, images: Tensor | None = None, left_out: int | None = None) -> Tensor:
+        """(n, C) probabilities of ``images`` (n,), or of all, over their views, by the labels that are not left out."""
+        shown = self.shown(left_out)
+        support, labels = self.points[shown], self.support_labels[shown]
+        views = self.projected if images is None else self.projected[images]
+        return torch.cat([predictor.over_views(part.float(), support, labels)[0] for part in views.split(CHUNK)])
+
     def predict_fold(self, predictor: Predictor, left_out: int) -> tuple[Tensor, Tensor]:
         """Rows (S'',) of a fold, and the predictor's probabilities (S'', C) of them from the labelled images of the others."""
-        rows, shown = (self.fold == left_out).nonzero().flatten(), self.shown(left_out)
-        queries, support = self.space.standardise(self.support[rows]), self.space.standardise(self.support[shown])
-        return rows, predictor(queries, support, self.support_labels[shown])[0]
+        rows = (self.fold == left_out).nonzero().flatten()
+        return rows, self.predict(predictor, self.labelled[rows], left_out)
+
+    def _once(self, key: Any, build: Callable[[], T]) -> T:
+        if key not in self._shared:
+            self._shared[key] = build()
+        found: T = self._shared[key]
+        return found
 
 
 def problem_of(

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from paws.classifiers.base import Predictor
 from paws.classifiers.problem import Problem
+from paws.classifiers.space import mean_of_views
 from paws.voting import above_floor, one_hot, vote_weights
 
-TEMPERATURE = 0.1
+TEMPERATURE = 0.05
 
 
 class SoftNearestNeighbours(Predictor):
-    """The class-balanced soft vote of the labelled images by the cosine of standardised features."""
+    """The class-balanced soft vote of the labelled images by the cosine of components."""
 
     name, title, aliases = "soft_nearest_neighbours", "soft nearest neighbours", ("soft-nn",)
     votes = can_leave_out = True
@@ -32,6 +33,9 @@ class SoftNearestNeighbours(Predictor):
         rows = torch.arange(len(x), device=x.device) if own else None
         weights = vote_weights(x, support, labels, self.num_classes, self.temperature, balanced=True, own=rows)
         return above_floor(weights @ one_hot(labels, self.num_classes, x.dtype), self.temperature), weights
+
+    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
+        return self(mean_of_views(views), support, labels, own)
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
         return SoftNearestNeighbours(num_classes, self.temperature)

@@ -1,4 +1,4 @@
-"""The space in which heads are trained and baselines compare: standardised features, and their principal components."""
+"""The space of all classifiers: standardised features, and their principal components."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import scipy.linalg
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from paws.errors import InputError
 from paws.seeds import generator
 
-SAMPLE = 4096  # images that mean, scale and components are computed from
+SAMPLE = 4096  # images that mean and scale are computed from, and views of them that components are
 PIECE = 256  # scattered images read at a time
 CHUNK = 1024  # images projected at a time
 ROUNDING = 1e-6  # a column that varies by less, relative to its mean, is constant but for the rounding of float32
@@ -26,11 +27,12 @@ Views = Tensor | np.ndarray
 
 @dataclass(frozen=True)
 class Space:
-    """Mean and scale (D,) of the features, and P directions (P, D) in the space of the standardised ones."""
+    """Mean and scale (D,) of the features, P orthonormal directions (P, D) of the standardised ones, their variances (P,)."""
 
     mean: Tensor
     scale: Tensor
     components: Tensor
+    variances: Tensor
 
     def standardise(self, features: Tensor) -> Tensor:
         """(..., D) -> (..., D) float32 of zero mean and unit variance over the pool; columns that are constant there become 0.
@@ -44,22 +46,40 @@ class Space:
         out = torch.empty(*views.shape[:2], len(self.components), dtype=torch.float16)
         for start in range(0, len(views), CHUNK):
             part = rows(views, slice(start, start + CHUNK))  # (n, V, D)
-            out[start : start + CHUNK] = (self.standardise(part) @ self.components.T).half()
+            out[start : start + CHUNK] = self.points(part).half()
         return out
 
-    def projection(self) -> nn.Linear:
-        """The map from standardised features to components, as a module."""
-        linear = nn.Linear(self.components.shape[1], len(self.components), bias=False)
-        linear.weight = nn.Parameter(self.components.clone(), requires_grad=False)
+    def points(self, features: Tensor) -> Tensor:
+        """(..., D) -> (..., P) float32 components."""
+        return self.standardise(features) @ self.components.T
+
+    def half_whitened(self, width: int) -> nn.Linear:
+        """The map from components (..., P) to the first ``width``, each divided by the square root of its deviation.
+
+        That keeps their order of size but lets the small ones speak.
+        """
+        width = min(width, len(self.components))
+        linear = nn.Linear(len(self.components), width, bias=False)
+        weight = torch.eye(width, len(self.components)) / self.variances[:width, None] ** 0.25
+        linear.weight = nn.Parameter(weight, requires_grad=False)
         return linear
+
+
+def unit(x: Tensor) -> Tensor:
+    """(..., P) -> (..., P) scaled to length sqrt(P): what an image is like, whatever the strength of its features."""
+    return normalize(x, dim=-1) * x.shape[-1] ** 0.5
+
+
+def mean_of_views(views: Tensor) -> Tensor:
+    """Components (N, V, P) -> (N, P) of length 1: the mean over the views, each of which weighs the same."""
+    return normalize(unit(views).mean(1), dim=1)
 
 
 def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
     """Standardisation by a sample of the images in all their views, and the ``width`` largest principal components.
 
-    Components are half whitened (each divided by the square root of its deviation), which keeps their order of size but lets
-    the small ones speak, and scaled to a mean variance of 1. All are kept where there are no more than ``width``. All sums
-    are in float64, and columns that are constant count for nothing.
+    All components are kept where there are no more than ``width``. All sums are in float64, and columns that are constant
+    count for nothing.
 
     Raises:
         InputError: features that are not finite.
@@ -74,15 +94,15 @@ def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
         deviation += (part.double() - mean).square().sum(0)
     deviation = (deviation / max(1, len(sample) - 1)).sqrt()  # (D,)
     scale = torch.where(deviation <= mean.abs() * ROUNDING + TINY, DROPPED, deviation)
-    space = Space(mean.float(), scale.float(), torch.empty(0))
+    space = Space(mean.float(), scale.float(), torch.empty(0), torch.empty(0))
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    sample = sample[torch.randperm(len(sample), generator=generator(seed, "components"))[:SAMPLE]]
     for part in sample.split(CHUNK):
         standardised = space.standardise(part).double()
         covariance += standardised.T @ standardised
     variances, vectors = _eigen(covariance / len(sample))  # ascending
     variances, vectors = variances[-width:].flip(0).clamp_min(1e-4), vectors[:, -width:].T.flip(0)  # (P,), (P, D)
-    whitened = vectors / variances[:, None] ** 0.25
-    return replace(space, components=(whitened / variances.sqrt().mean().sqrt()).float())
+    return replace(space, components=vectors.float(), variances=variances.float())
 
 
 def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:

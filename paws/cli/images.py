@@ -112,7 +112,7 @@ def device_of(name: str) -> str:
 def _print_fit(found: FitRun) -> None:
     from rich.table import Table
 
-    from paws.fit.record import describe, notes, verdict
+    from paws.fit.record import describe, frequencies_sentence, notes, verdict
     from paws.fit.run import titles
     from paws.runs.console import console
 
@@ -128,7 +128,7 @@ def _print_fit(found: FitRun) -> None:
     console.print(f"accuracy on {describe(record.score.accuracy)}, %", markup=False)
     console.print(table)
     lines = [f"test: {describe(record.score.test)}"] if tested else []
-    lines += [f"in use: {title[record.chosen]}: {verdict(record, title)}", *notes(record)]
+    lines += [f"in use: {title[record.chosen]}: {verdict(record, title)}", frequencies_sentence(record), *notes(record)]
     lines += [f"predictions: {found.folder / 'predictions.csv'}", f"bundle:      {found.folder / 'bundle'}"]
     lines += [f"next:        paws report {found.folder}"]
     lines += [f"             paws predict {found.folder / 'bundle'} NEW_IMAGES -o new.csv"]

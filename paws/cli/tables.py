@@ -35,6 +35,9 @@ def print_explanation(found: Explanation, image: Path) -> None:
     said = f"{found.label}, probability {found.probability:.0%}" + (", too low to decide" if found.abstain else "")
     say(f"{image}: {said}; unfamiliar {found.novelty:.2f}")
     rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
+    if found.parts:
+        weights = ", ".join(f"{title} {weight:.2f}" for title, weight in found.parts.items())
+        say(f"{found.method} of {weights}; the vote is that of {list(found.parts)[-1]}")
     print_table(f"the vote ({found.method})", ("class", "share of the vote", "probability"), rows)
     title = (
         "the labelled images that voted" if found.votes else f"the nearest labelled images ({found.method} decides otherwise)"

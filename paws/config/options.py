@@ -18,14 +18,14 @@ from paws.errors import InputError
 def _prior(value: Any) -> Any:
     """Class frequencies from text such as "0.7,0.3" or from any sequence of numbers; other words are left as they are."""
     if value is None:
-        return "uniform"
+        return "estimate"
     try:
         return tuple(float(part) for part in (value.split(",") if isinstance(value, str) else value))
     except ValueError:
         return value
 
 
-PREFERRED = "paws"  # the name of the predictor in use unless another one is clearly better
+PREFERRED = "combination"  # the name of the predictor in use unless another one is asked for
 PresetName = Literal["fast", "balanced", "best"]
 File = Annotated[str, BeforeValidator(os.fspath)]  # kept as it was given
 
@@ -56,14 +56,14 @@ class FitOptions:
         float, Field(gt=0, le=1, description="share of right predictions among those that are not marked abstain")
     ] = 0.95
     model: Annotated[
-        str, Field(description="auto (PAWS, or a baseline that is clearly better on held-out labels), or a method's name")
+        str, Field(description="auto (the combination of methods, weighted by held-out labels), or a method's name")
     ] = "auto"
     prior: Annotated[
         str | tuple[float, ...],
         BeforeValidator(_prior),
-        Field(description="expected class frequencies: uniform, labels (as among the labels), or one number a class"),
-    ] = "uniform"
-    steps: Annotated[int, Field(ge=1, description="training steps of each head")] = 600
+        Field(description="class frequencies: estimate, uniform, labels (as among the labels), or one number a class"),
+    ] = "estimate"
+    steps: Annotated[int, Field(ge=1, description="training steps of each head")] = 150
     seed: Annotated[int, Field(description="from which all random draws follow")] = 0
     finetune: Annotated[bool, Field(description="train the whole network on after the heads; best with a GPU")] = False
     epochs: Annotated[int, Field(ge=1, description="of finetune: passes over the images")] = 10

@@ -1,15 +1,13 @@
-"""What is chosen without any label that a model has seen: the predictor in use."""
+"""The predictor in use, and what each of them is worth on labels that it has not seen."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from paws import classifiers
-from paws.config.options import PREFERRED
 from paws.metrics import accuracy, wilson_interval
 
 
@@ -38,19 +36,3 @@ def predictor_named(model: str) -> str | None:
         InputError: there is no such predictor.
     """
     return None if model == "auto" else classifiers.predictor(model).name
-
-
-def choose(right: Mapping[str, Tensor], requested: str | None) -> str:
-    """The predictor in use, from which held-out labels (S,) bool each predicted rightly.
-
-    Another one has to beat `PREFERRED` by more than two standard errors of the difference: there are several that may do so by
-    chance, and the labels of a fold are predicted by few of PAWS's heads, all of which vote in the end.
-    """
-    ours, count = right[PREFERRED], len(right[PREFERRED])
-    if requested is not None or not count:
-        return requested or PREFERRED
-    best = max(right, key=lambda name: int(right[name].sum()))
-    difference = right[best].double() - ours.double()  # (S,) in {-1, 0, 1}
-    error = float(difference.std()) / math.sqrt(count) if count > 1 else math.inf
-    ahead = float(right[best].double().mean()) - float(ours.double().mean())
-    return best if ahead > 2 * error else PREFERRED

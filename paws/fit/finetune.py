@@ -43,27 +43,24 @@ LR = 3e-5
 JITTER = 0.3  # of colours
 
 FOLDER = "finetuned"
-VERSION = 2  # of the recipe above: what another one made is made again
+VERSION = 3  # of the recipe above: what another one made is made again
 
 
 class VoteEmbedding(nn.Module):
     """Raw features (N, D) -> what the classifier's vote compares, (N, P) L2-normalised, with gradients."""
-
-    mean: Tensor
-    scale: Tensor
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         if not isinstance(classifier.predictor, PawsEnsemble):
             raise InputError(f"fine-tuning goes on from PAWS's heads, not from {classifier.predictor.title}; add --model paws")
         self.predictor = copy.deepcopy(classifier.predictor)
+        self.classifier = copy.deepcopy(classifier)
+        self.classifier.predictor = self.predictor
         self.predictor.heads.requires_grad_(True)
-        self.register_buffer("mean", classifier.mean.clone())
-        self.register_buffer("scale", classifier.scale.clone())
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, P)."""
-        return self.predictor.embed((features - self.mean) / self.scale)
+        return self.predictor.embed(self.classifier.points(features))
 
 
 def finetune(
@@ -129,7 +126,9 @@ def judged(
     """
     known = (labels >= 0).nonzero().flatten()
     plain = torch.from_numpy(np.array(features[:, 0])).float()
-    classifier = Classifier(before.classes, predictor, before.mean, before.scale, plain[known], labels[known])
+    classifier = Classifier(
+        before.classes, predictor, before.mean, before.scale, plain[known], labels[known], before.components
+    )
     sure = before.votes(torch.from_numpy(np.array(former[:, 0])).float()).probabilities.amax(1)  # (N,)
     found = classifier.votes(plain).probabilities
     classifier.calibration.fill_(inverse_temperature_for(found, float(sure.mean())))

@@ -13,14 +13,16 @@ from paws import classifiers
 from paws.classifiers.base import CrossFitted
 from paws.classifiers.calibration import calibrated, fit_threshold
 from paws.classifiers.classifier import Classifier
+from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings
+from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import Problem, problem_of
-from paws.classifiers.space import Views, rows
+from paws.classifiers.space import Views
 from paws.config.options import PREFERRED
-from paws.fit.choice import Score, choose, predictor_named, score
+from paws.fit.choice import Score, predictor_named, score
 from paws.metrics import accuracy as accuracy_of
 
-WIDTH = 256  # principal components of the features that heads start from
+WIDTH = 512  # principal components of the features, at most
 SAMPLE = 5000  # images of the pool whose confidence the threshold is read off
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of all that is done
@@ -38,6 +40,7 @@ class Fitted:
     settings: dict[str, Any]
     curves: list[dict[str, Any]]  # rows as in metrics.jsonl, with the number of the head
     fold: Tensor  # (S,) int64 fold of each label, -1 where every model has seen it
+    judged: bool = True  # whether every class has a label that could be held out
 
 
 def fit_features(
@@ -59,8 +62,8 @@ def fit_features(
 
     Args:
         views: float16 or float32 array, memory map or tensor; view 0 is the plain one. One view is enough.
-        model: "auto" takes what predicts held-out labels best; or "paws", or the name of a baseline.
-        prior: class frequencies that me-max expects: None or "uniform", "labels", or one number a class.
+        model: "auto" is the combination; or "paws", or the name of a baseline.
+        prior: class frequencies of the pool: None or "estimate", "uniform", "labels", or one number a class.
         accuracy: what predictions above the classifier's threshold should reach.
         settings: of the heads that PAWS trains; what is left at its default may be suited to the labels and views.
         test: features (T, D) and labels (T,) to report on; nothing is chosen by them.
@@ -81,25 +84,31 @@ def fit_features(
     }
     problem = problem_of(views, labels, classes, width=WIDTH, prior=prior, seed=seed, **training)
     fitted: dict[str, CrossFitted[Any]] = {}
-    for name, predictor in classifiers.table().items():
-        fitted[name] = predictor.cross_fit(problem)
+    order = sorted(classifiers.table().items(), key=lambda item: item[0] == PREFERRED)  # the combination of others comes last
+    for name, predictor in order:
+        fitted[name] = problem.cross_fitted(predictor)
     tell("comparing", 0.8)
     built = {name: _classifier(problem, found) for name, found in fitted.items()}
     held, known = problem.held, problem.support_labels
     scores = [score(name, fitted[name].held_out[held], known[held], _on_test(built[name], test)) for name in fitted]
-    right = {name: (found.held_out.argmax(1) == known)[held] for name, found in fitted.items()}
-    ours = fitted[PREFERRED]
-    chosen = choose(right, requested)
+    ours, chosen = fitted[PawsEnsemble.name], requested or PREFERRED
     tell("calibrating", 0.95)
     classifier = built[chosen]
     held_out = calibrated(fitted[chosen].held_out, fitted[chosen].held_out_calibration)
     unseen = problem.fold < 0
     held_out[unseen] = classifier.leave_one_out()[unseen]
-    classifier.threshold.fill_(_threshold(problem, classifier, held_out, accuracy))
+    classifier.threshold.fill_(_threshold(problem, classifier, accuracy))
     tell("done", 1.0)
-    described = ours.settings | {"width": WIDTH, "folds": problem.fold_count, "prior": prior}
+    described = ours.settings | {
+        "components": WIDTH,
+        "folds": problem.fold_count,
+        "class_prior": frequencies(problem).tolist(),
+        "weights": fitted[PREFERRED].settings["weights"],
+    }
     scores.sort(key=lambda row: -row.accuracy)
-    return Fitted(classifier, tuple(scores), chosen, held_out, ours.agreement, described, ours.curves, problem.fold)
+    return Fitted(
+        classifier, tuple(scores), chosen, held_out, ours.agreement, described, ours.curves, problem.fold, problem.judged
+    )
 
 
 def _classifier(problem: Problem, found: CrossFitted[Any]) -> Classifier:
@@ -112,6 +121,7 @@ def _classifier(problem: Problem, found: CrossFitted[Any]) -> Classifier:
         space.scale,
         problem.support,
         labels,
+        space.components,
         calibration=found.calibration,
     )
 
@@ -122,8 +132,10 @@ def _on_test(classifier: Classifier, test: tuple[Tensor, Tensor] | None) -> floa
     return accuracy_of(classifier.votes(torch.as_tensor(test[0])).probabilities, torch.as_tensor(test[1]))
 
 
-def _threshold(problem: Problem, classifier: Classifier, held_out: Tensor, accuracy: float) -> float:
+def _threshold(problem: Problem, classifier: Classifier, accuracy: float) -> float:
+    """Nothing is kept where a class has no label that could be held out: nothing shows how sure predictions may be."""
+    if not problem.judged:
+        return 1.0
     chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
-    pool = classifier.votes(rows(problem.views, chosen)[:, 0]).probabilities.amax(1)
-    confidence, guess = held_out[problem.held].max(1)
-    return fit_threshold(pool, confidence, guess == problem.support_labels[problem.held], accuracy)
+    pool = calibrated(problem.predict(classifier.predictor, chosen), classifier.calibration).amax(1)
+    return fit_threshold(pool, accuracy)

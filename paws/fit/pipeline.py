@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from paws.bundle.bundle import Bundle, load_bundle, save_bundle
+from paws.bundle.bundle import load_bundle, save_bundle
 from paws.classifiers.heads import HeadSettings
+from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.prior import class_prior
-from paws.config.options import DEFAULTS, PREFERRED, FitOptions
+from paws.config.options import DEFAULTS, FitOptions
 from paws.config.threads import default_workers
 from paws.data.check import Checked, check_folder, remember
-from paws.data.folder import FileSet, stamps
+from paws.data.folder import stamps
 from paws.data.labels import Labels, name_of
 from paws.errors import InputError
 from paws.fit import record
@@ -39,8 +40,6 @@ from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, Frozen
 from paws.runs.lock import run_lock
-
-CHUNK = 4096  # images predicted at a time
 
 
 def fit_folder(
@@ -67,7 +66,7 @@ def fit_folder(
     predictor_named(options.model)  # raises where there is no such method
     check_target(images, run, overwrite)
     if options.finetune and options.model == "auto":
-        options = replace(options, model=PREFERRED)  # only PAWS's heads can train a network
+        options = replace(options, model=PawsEnsemble.name)  # only PAWS's heads can train a network
     workers = default_workers() if workers is None else workers
     progress = StepProgress(quiet=quiet)
     known = run / record.CHECKED
@@ -237,7 +236,9 @@ class _Work:
         bundle = load_bundle(run / record.BUNDLE)
         with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
-            abstained = files_of_run.write_predictions(run, _predicted(bundle, files, features, advance), given)
+            abstained = files_of_run.write_predictions(
+                run, files_of_run.predicted(bundle, files.names, features, advance), given
+            )
         self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
 
     def key(self, frozen: Backbone) -> str:
@@ -272,10 +273,3 @@ def _intact(run: Path) -> bool:
     except InputError:
         return False
     return (run / record.HELD_OUT).is_file()
-
-
-def _predicted(bundle: Bundle, files: FileSet, features: np.memmap, advance: Any) -> Any:
-    for start in range(0, len(files), CHUNK):
-        plain = torch.from_numpy(np.array(features[start : start + CHUNK, 0])).float()  # (n, D)
-        yield from bundle.predict_features(files.names[start : start + len(plain)], plain)
-        advance(len(plain))

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from paws.config.options import PREFERRED
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -35,6 +34,8 @@ OWN = (
     "finetuned",
 )
 VERSION: Literal[2] = 2  # of fit.json; 1 had no version and no provenance
+
+SHOWN = 12  # classes named in a sentence
 
 Provenance = Literal["cross_validated", "seen_in_training", "before_relabelling", "none"]
 Images = Literal["labelled", "test", "all"]
@@ -115,6 +116,9 @@ class FitRecord(_Part):
     unreadable: dict[str, str] = {}  # file -> why it was left out
     scores: tuple[Score, ...]  # the most accurate first
     chosen: str  # name of the method in use
+    frequencies: dict[str, float] = {}  # of the classes in the pool, as they are taken to be
+    weights: dict[str, float] = {}  # of the methods in the combination, by name
+    never_judged: tuple[str, ...] = ()  # classes with no label that could be held out
     view_agreement: Figure = Figure(images="all")  # share of images that a head of PAWS predicts alike from another view
     threshold: Figure  # probability below which the classifier abstains
     calibration: Calibration = Calibration()
@@ -153,22 +157,27 @@ def verdict(record: FitRecord, titles: dict[str, str]) -> str:
         return f"{title} was chosen before labels were changed."
     if record.settings.get("model", "auto") != "auto":
         return f"{title} was asked for."
+    parts = ", ".join(f"{titles[name]} {weight:.2f}" for name, weight in record.weights.items())
+    made_of = f"Weights of the methods: {parts}, "
     own = record.score.accuracy
-    best = max(record.scores, key=lambda row: row.accuracy.value or 0.0)
-    if own.value is None or best.accuracy.value is None:
-        agree = record.view_agreement.value
-        how = "" if agree is None else f" ({agree:.0%} do)"
-        return (
-            "Every class has a single label, so none can be held out to compare the methods; "
-            f"{title}'s heads were chosen by how well two views of an image agree{how}."
-        )
-    right = f"{title} names {own.value:.1%} of {own.count} held-out labels rightly"
-    if record.chosen != PREFERRED:
-        ours = next(row.accuracy.value or 0.0 for row in record.scores if row.method == PREFERRED)
-        return f"{right}, {titles[PREFERRED]} {ours:.1%}."
-    if best.accuracy.value > own.value:
-        return f"{right}, {titles[best.method]} {best.accuracy.value:.1%}: no more apart than by chance."
-    return f"{right}, and no baseline more."
+    others = [row for row in record.scores if row.method != record.chosen and row.accuracy.value is not None]
+    if own.value is None or not others:
+        return made_of + "fixed beforehand, as every class has a single label and none can be held out."
+    best = max(others, key=lambda row: row.accuracy.value or 0.0)
+    how = "fixed beforehand, as not every class can be held out" if record.never_judged else "fitted to held-out labels"
+    return (
+        f"{made_of}{how}. It names {own.value:.1%} of {own.count} held-out labels rightly, "
+        f"the best single method, {titles[best.method]}, {best.accuracy.value or 0:.1%}."
+    )
+
+
+def frequencies_sentence(record: FitRecord) -> str:
+    """How often each class is taken to be among the images, the most frequent first; empty where that was not noted."""
+    asked = record.settings.get("prior", "estimate")
+    how = {"estimate": "estimated", "uniform": "taken to be even", "labels": "as among the labels"}.get(str(asked), "as given")
+    order = sorted(record.frequencies.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} {share:.0%}" for name, share in order[:SHOWN])
+    return f"class frequencies, {how}: {shown}{', …' if len(order) > SHOWN else ''}" if order else ""
 
 
 def notes(record: FitRecord) -> list[str]:
@@ -176,6 +185,13 @@ def notes(record: FitRecord) -> list[str]:
     found = []
     if record.score.accuracy.value is None and record.score.test.value is None:
         found.append("Every class has a single label, so none could be held out and no accuracy can be stated.")
+    elif record.never_judged:
+        count, names = len(record.never_judged), ", ".join(record.never_judged[:SHOWN])
+        more = ", …" if count > SHOWN else ""
+        found.append(
+            f"{count} of {len(record.classes)} classes ({names}{more}) have no label that can be held out: the accuracy does "
+            "not tell of them, no method was preferred by it, and no prediction is kept as sure."
+        )
     if record.finetuned:
         found.append("The whole network was trained with all labels, so nothing but test labels can show how good it is.")
     if record.labels_changed:

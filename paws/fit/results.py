@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ def record_of(
         label_count=len(labels),
         scores=tuple(_score(row, count, seen, len(test[1])) for row in fitted.scores),
         chosen=fitted.chosen,
+        frequencies=_by_class(files.classes, fitted.settings.get("class_prior", ())),
+        weights=fitted.settings.get("weights", {}),
+        never_judged=() if finetuned else _never_judged(files.classes, labels, fitted.fold),
         view_agreement=Figure(**agreement if two_views else {}, images="all"),
         threshold=Figure(
             value=round(float(fitted.classifier.threshold), DIGITS),
@@ -56,6 +60,16 @@ def record_of(
         test_calibration=calibration(tested, test[1], "cross_validated", "test"),
         versions={name: version(name) for name in ("paws-ssl", "torch", "timm", "onnxruntime", "scikit-learn")},
     )
+
+
+def _by_class(classes: Sequence[str], shares: Sequence[float]) -> dict[str, float]:
+    return {name: round(share, DIGITS) for name, share in zip(classes, shares, strict=False)}
+
+
+def _never_judged(classes: Sequence[str], labels: Tensor, fold: Tensor) -> tuple[str, ...]:
+    """The classes none of whose labels is in a fold; none where no label at all is."""
+    judged = set(labels[fold >= 0].tolist())
+    return tuple(name for c, name in enumerate(classes) if c not in judged)
 
 
 def _score(row: Compared, count: int, provenance: Provenance, tested: int) -> Score:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from paws.fit.record import BUNDLE, FEATURES, FILES, HELD_OUT, PREDICTIONS, RECO
 from paws.runs.files import write_text, writing
 from paws.runs.log import Metrics
 
+CHUNK = 512  # images predicted at a time
 HELD_OUT_COLUMNS = ("file", "label", "predicted", "probability", "provenance")
 
 
@@ -54,6 +55,10 @@ class FitRun:
     def plain(self) -> Tensor:
         """(N, D) float32 features of the plain views."""
         return torch.from_numpy(np.array(self.features[:, 0])).float()
+
+    def views(self, rows: Sequence[int]) -> Tensor:
+        """(n, 1 + K, D) float32 features of some images in all views."""
+        return torch.from_numpy(np.array(self.features[list(rows)])).float()
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -153,6 +158,16 @@ def write_metrics(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         metrics.write(row)
     metrics.close()
+
+
+def predicted(
+    bundle: Bundle, names: Sequence[str], features: np.memmap, advance: Callable[[int], None] = lambda count: None
+) -> Iterator[Prediction]:
+    """Predictions of images from their features in all views (N, V, D)."""
+    for start in range(0, len(names), CHUNK):
+        part = torch.from_numpy(np.array(features[start : start + CHUNK])).float()  # (n, V, D)
+        yield from bundle.predict_features(names[start : start + len(part)], part)
+        advance(len(part))
 
 
 def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> int:

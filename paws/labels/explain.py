@@ -47,6 +47,7 @@ class Explanation:
     probabilities: dict[str, float]
     vote: dict[str, float]
     neighbours: tuple[Neighbour, ...]
+    parts: dict[str, float]  # weight of each method by its title, where several are combined: ``vote`` is that of the last
 
 
 @torch.inference_mode()
@@ -74,6 +75,7 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
             Neighbour(support_files[i], names[labels[i]], weight)
             for i, weight in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ),
+        {part.title: weight for part, weight in classifier.predictor.weighted_parts()},
     )
 
 

@@ -42,14 +42,14 @@ class HeldOut:
         return [(classes[c], p, self.provenance if measured else "seen_in_training") for c, p, measured in columns]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def held_out(run: FitRun, classifier: Classifier, files: Sequence[str]) -> HeldOut:
     """What the method in use predicts of each labelled image, ``files`` (S,) in the classifier's order, without its label."""
     labels, predictor = classifier.support_labels, classifier.predictor
     row_of = {file: row for row, file in enumerate(run.files)}
     groups = run.groups[[row_of[file] for file in files]]
     measured = can_be_left_out(labels, groups)
-    x = (classifier.support - classifier.mean) / classifier.scale  # (S, D)
+    x = classifier.points(classifier.support)  # (S, P)
     if run.record.finetuned:
         return HeldOut(classifier.leave_one_out(), measured, "seen_in_training")
     shown = [(group, fold) for group, fold in zip(run.groups.tolist(), run.folds, strict=True) if fold is not None]

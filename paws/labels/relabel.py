@@ -72,7 +72,7 @@ def change_support(
     image is gone. ``features_of`` gives the frozen features (n, D) of newly labelled files.
 
     Raises:
-        InputError: fewer than two classes would be left, or the method cannot change its labels (LabelSpreading).
+        InputError: fewer than two classes would be left, or a method that has to see the whole folder.
     """
     old = {file: classifier.classes[y] for file, y in zip(files, classifier.support_labels.tolist(), strict=True)}
     kept = {file: changes.get(file, label) for file, label in old.items()}
@@ -114,12 +114,14 @@ class Change:
 
 def relabel_run(run: FitRun, changes: Changes) -> tuple[Relabelled, list[Prediction]]:
     """The classifier of a fit with changed labels, and its predictions for all N images; nothing is written."""
-    features = run.plain  # (N, D)
     row_of = {file: row for row, file in enumerate(run.files)}
     done = change_support(
-        run.bundle.classifier, run.bundle.support_files, changes, lambda files: features[[row_of[file] for file in files]]
+        run.bundle.classifier,
+        run.bundle.support_files,
+        changes,
+        lambda files: run.views([row_of[file] for file in files]).mean(1),
     )
-    return done, _bundle_of(run.bundle, done).predict_features(run.files, features)
+    return done, list(files_of_run.predicted(_bundle_of(run.bundle, done), run.files, run.features))
 
 
 def relabel_bundle(bundle: Bundle, changes: Changes, root: Path) -> Relabelled:

@@ -174,8 +174,11 @@ def _reason(row: int, count: int, probabilities: Tensor | None, classes: Sequenc
 
 
 def frozen_embedding(features: Tensor) -> Tensor:
-    """What images are compared by before a label exists: standardised features (N, D) -> main components (N, P)."""
+    """What images are compared by before a label exists: standardised features (N, D) -> main components (N, P), half
+    whitened."""
     from paws.classifiers.space import fit_space
 
     views = features[:, None]  # (N, 1, D)
-    return fit_space(views, COMPONENTS).project(views)[:, 0].float()
+    space = fit_space(views, COMPONENTS)
+    with torch.inference_mode():
+        return space.half_whitened(COMPONENTS)(space.project(views)[:, 0].float())

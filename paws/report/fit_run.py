@@ -11,7 +11,7 @@ from PIL import Image
 
 from paws.classifiers import predictor
 from paws.errors import InputError
-from paws.fit.record import FitRecord, describe, notes, verdict
+from paws.fit.record import FitRecord, describe, frequencies_sentence, notes, verdict
 from paws.fit.run import FitRun, load_fit, titles
 from paws.metrics import Bin
 from paws.report.contents import Contents, Evaluated, Gallery, Headline, MethodBar, written
@@ -44,7 +44,7 @@ def fit_contents(folder: Path) -> Contents:
         notes=tuple(remarks),
         bars=_bars(record, title),
         measured_on=describe(record.score.accuracy),
-        verdict=verdict(record, title),
+        verdict=" ".join(filter(None, (verdict(record, title), frequencies_sentence(record)))),
         curves=tuple(read_metrics(folder)),
         evaluated=_evaluated(fit, table, truth),
         threshold=record.threshold.value if 0 < (record.threshold.value or 0) <= 1 else None,

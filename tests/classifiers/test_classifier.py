@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from paws.classifiers.classifier import Classifier
+from paws.classifiers.combination import Combination
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.nearest_neighbours import NearestNeighbours
@@ -82,7 +83,7 @@ def test_what_other_methods_do_with_new_labels():
     assert torch.allclose(flipped.votes(queries()).probabilities, linear.votes(queries()).probabilities.flip(1), atol=1e-3)
     assert made(NearestNeighbours(2, 1)).with_support(base.support, 1 - base.support_labels, CLASSES).predictor.k == 1
     with pytest.raises(InputError, match="fit again"):
-        made(LabelSpreading(2, base.support, torch.rand(6, 2), 2, IDENTITY)).with_support(
+        made(LabelSpreading(2, base.support, torch.rand(6, 2), 2, IDENTITY, cosine=False)).with_support(
             base.support, base.support_labels, CLASSES
         )
 
@@ -94,7 +95,17 @@ def test_what_other_methods_do_with_new_labels():
         SoftNearestNeighbours(2),
         LogisticRegression(2, 5),
         NearestNeighbours(2, 3),
-        LabelSpreading(2, torch.rand(6, 5), torch.rand(6, 2), 2, IDENTITY),
+        LabelSpreading(2, torch.rand(6, 5), torch.rand(6, 2), 2),
+        Combination(
+            2,
+            [
+                LogisticRegression(2, 5, scaled=True),
+                LabelSpreading(2, torch.rand(6, 5), torch.rand(6, 2), 2),
+                SoftNearestNeighbours(2),
+            ],
+            torch.tensor([0.1, 0.3, 0.4]),
+            torch.tensor([0.7, 0.3]),
+        ),
     ],
     ids=lambda predictor: predictor.name,
 )

@@ -1,19 +1,21 @@
-"""Heads that leave out folds: what they are shown, what they predict of them, and what me-max expects of them."""
+"""Heads that leave out folds: what they are shown, what they predict of them, and that one product trains them all."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from paws.classifiers.calibration import calibrated
-from paws.classifiers.heads import HeadSettings, HeadTraining, _pool, temperature_for
-from paws.classifiers.label_spreading import Graph
-from paws.classifiers.paws_ensemble import PawsEnsemble, pseudo_labeller, view_votes
+from paws.classifiers.frequencies import em, frequencies, with_counts
+from paws.classifiers.heads import Heads, HeadSettings, Supports, _taught, head, temperature_for, train_heads
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.paws_ensemble import PawsEnsemble, head_count, teacher
 from paws.classifiers.problem import problem_of
-from paws.runs.running_means import Diverged
+from paws.losses import paws_loss
 from paws.voting import floor
 
-SMALL = HeadSettings(heads=3, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
+SMALL = HeadSettings(heads=4, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
 
 
 def blobs(sizes=(40, 40, 40), per_class=2, views=3, dim=20, spread=0.4):
@@ -31,134 +33,135 @@ def made(views, labels, **more):
     return problem_of(views, labels, "abc", width=12, **{"heads": SMALL, **more})
 
 
-def trained(problem, labels, seed=0):
-    """A head, as `PawsEnsemble.cross_fit` trains it."""
-    training = HeadTraining(problem, labels, problem.heads, seed=seed)
-    for batch in training.method.source.batches(range(problem.heads.steps)):
-        training.update(batch.step, *training.method.step(batch))
-    return training.trained()
-
-
 def test_every_label_is_predicted_by_heads_that_did_not_see_it():
     views, labels, _ = blobs()
     problem = made(views, labels)
     fitted = PawsEnsemble.cross_fit(problem)
     assert len(fitted.predictor.heads) == 4 and 0 <= fitted.agreement <= 1
-    assert {row["head"] for row in fitted.curves} == {0, 1, 2, 3} and all(row["loss"] == row["loss"] for row in fitted.curves)
-    support = problem.space.standardise(problem.support)
+    assert fitted.curves[-1]["step"] == 40 and all(row["loss"] == row["loss"] for row in fitted.curves)
     for i in range(len(problem.support_labels)):
         fold = int(problem.fold[i])
         heads = [fitted.predictor.heads[fold], fitted.predictor.heads[fold + 2]]
         others = problem.fold != fold
-        vote = PawsEnsemble(3, heads, SMALL.temperature, problem.space.projection())
-        expected = vote(support[i : i + 1], support[others], problem.support_labels[others])[0][0]
+        vote = PawsEnsemble(3, heads, SMALL.temperature, problem.space.half_whitened(256))
+        own = problem.projected[problem.labelled[i]].float()  # (V, P)
+        expected = vote(own, problem.points[others], problem.support_labels[others])[0].mean(0)
         assert torch.allclose(fitted.held_out[i], expected, atol=1e-5)
 
 
-def test_a_head_does_not_depend_on_a_label_that_it_leaves_out():
-    views, labels, _ = blobs()
-    problem = made(views, labels)
+def test_neither_heads_nor_teachers_depend_on_a_label_that_is_left_out():
+    views, labels, _ = blobs(per_class=4)
+    problem = made(views, labels, prior="uniform")
     hidden = problem.labelled[problem.fold == 0]
-    other = labels.clone()
-    other[hidden] = (labels[hidden] + 1) % 3
-    kept = problem.visible_labels(0)
-    assert torch.equal(kept, other.masked_fill(torch.isin(torch.arange(len(labels)), hidden), -1))
-    first, second = (trained(problem, kept, seed=1) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    without = labels.clone()
+    without[hidden] = -1
+    assert torch.equal(problem.visible_labels(0), without)
+    for kind in (LogisticRegression, LabelSpreading):
+        blind, other = kind.fit(problem, 0), kind.fit(made(views, without, prior="uniform"))
+        if kind is LabelSpreading:  # the bank is in another order
+            assert torch.allclose(blind.distributions.sum(0), other.distributions.sum(0), atol=1e-3)
+        else:
+            assert torch.allclose(blind.linear.weight, other.linear.weight, atol=1e-5)
+    teachers = teacher(problem, 0, problem.class_prior)[None]
+    both = [train_heads(problem, [shown], teachers, problem.class_prior, SMALL)[0][0] for shown in (without, without.clone())]
+    assert all(torch.equal(a, b) for a, b in zip(*(each.state_dict().values() for each in both), strict=True))
 
 
-def test_single_labels_are_calibrated_by_what_others_like_them_recover():
-    views, labels, _ = blobs(per_class=1)
+def test_heads_in_one_product_equal_heads_one_by_one():
+    torch.manual_seed(0)
+    heads = [head(6, 5, 4) for _ in range(3)]
+    for each in heads:
+        torch.nn.init.uniform_(each[1].weight, 0.5, 2)
+        torch.nn.init.normal_(each[1].bias)
+    together, x = Heads(heads), torch.randn(3, 20, 6)
+    one_by_one = torch.stack([each(rows) for each, rows in zip(heads, x, strict=True)])  # in training mode
+    assert torch.allclose(together(x), one_by_one, atol=1e-5)
+    for ours, theirs in zip(together.split(), heads, strict=True):
+        for name, value in theirs.eval().state_dict().items():
+            if "num_batches" not in name:
+                assert torch.allclose(ours.state_dict()[name], value, atol=1e-6), name
+
+
+def test_the_loss_of_several_heads_is_that_of_each():
+    g = torch.Generator().manual_seed(0)
+    z, support = torch.randn(3, 12, 4, generator=g), torch.randn(3, 6, 4, generator=g)
+    more = {"labels": torch.arange(6) // 2, "num_classes": 3, "smoothing": 0.1, "prior": torch.tensor([0.5, 0.3, 0.2])}
+    together = paws_loss(z, support, z.flip(-2), support, **more)
+    for i in range(3):
+        alone = paws_loss(z[i], support[i], z[i].flip(-2), support[i], **more)
+        assert torch.allclose(torch.stack(together)[:, i], torch.stack(alone), atol=1e-6)
+
+
+def test_a_teacher_is_mixed_into_the_target_before_it_is_sharpened():
+    g = torch.Generator().manual_seed(0)
+    z, support, ids = torch.randn(1, 4, 5, generator=g), torch.randn(1, 4, 5, generator=g), torch.tensor([0, 1, 0, 1])
+    teacher_log = torch.randn(1, 4, 2, generator=g).log_softmax(2)
+    settings = HeadSettings(smoothing=0.2, temperature=0.1, teacher=0.4)
+    taught = partial(_taught, teacher=teacher_log, ids=ids, settings=settings)
+    found, _ = paws_loss(z, support, z, support, ids, 2, smoothing=0.2, target_vote=taught)
+    cosine = torch.nn.functional.normalize(z[0], dim=1) @ torch.nn.functional.normalize(support[0], dim=1).T
+    rows = torch.nn.functional.one_hot(ids).float() * 0.8 + 0.1
+    vote = (cosine / 0.1).softmax(1) @ rows
+    mixed = vote**0.6 * teacher_log[0].exp() ** 0.4
+    target = (mixed / mixed.sum(1, keepdim=True)) ** 4
+    target = target / target.sum(1, keepdim=True)
+    assert float(found) == pytest.approx(float(-(target * vote.log()).sum(1).mean()), abs=1e-3)
+
+
+def test_supports_are_of_their_class_and_of_those_that_are_shown():
+    first, second = torch.full((30,), -1), torch.full((30,), -1)
+    first[:7], second[3:9] = torch.tensor([0, 0, 0, 1, 1, 1, 1]), torch.tensor([1, 1, 0, 0, 0, 0])
+    draws = torch.Generator().manual_seed(0)
+    supports = Supports([first, second], 2, 5, draws)
+    assert supports.each == 4
+    drawn = supports.draw(draws)  # (2, 2 * 4)
+    wanted = torch.tensor([0, 1]).repeat_interleave(4)
+    assert torch.equal(first[drawn[0]], wanted) and torch.equal(second[drawn[1]], wanted)
+    assert len(drawn[0, 4:].unique()) == 4 and len(drawn[0, :4].unique()) == 3
+
+
+def test_single_labels_train_as_many_heads_as_asked_for():
+    views, labels, truth = blobs(per_class=1)
     problem = made(views, labels)
     fitted = PawsEnsemble.cross_fit(problem)
-    assert len(fitted.predictor.heads) == 3 and len({row["head"] for row in fitted.curves}) == 6  # half of them are kept
-    assert (fitted.held_out == 0).all()
-    graph = problem.shared(Graph)
-    votes = view_votes(problem, list(fitted.predictor.heads), SMALL.temperature)[:, 0].mean(0)
-    support, plain = problem.support, torch.as_tensor(views)[graph.images, 0]
-    queries, support = problem.space.standardise(plain), problem.space.standardise(support)
-    predicted = fitted.predictor(queries, support, problem.support_labels)[0].argmax(1)
-    confidence = calibrated(votes, fitted.calibration).amax(1).mean()
-    assert float(confidence) == pytest.approx(graph.recovery(predicted), abs=0.01)
-
-
-def test_classes_that_stand_apart_are_recovered_and_random_ones_are_not():
-    views, labels, truth = blobs(per_class=1, spread=0.1)
-    graph = Graph(made(views, labels))
-    assert graph.recovery(truth[graph.images]) > 0.99
-    assert graph.recovery(truth[torch.randperm(len(truth), generator=torch.Generator().manual_seed(0))]) < 0.5
-
-
-def test_features_that_are_not_finite_end_the_training_of_a_head():
-    views, labels, _ = blobs()
-    problem = made(views, labels)
-    broken = replace(problem, projected=torch.full_like(problem.projected, torch.nan))
-    with pytest.raises(Diverged, match="loss, cross_entropy"):
-        trained(broken, labels)
+    assert len(fitted.predictor.heads) == 4 and (fitted.held_out == 0).all() and fitted.calibration == 1
+    assert float((problem.predict(fitted.predictor).argmax(1) == truth).double().mean()) > 0.8
+    assert [head_count(folds, SMALL) for folds in (0, 2, 3, 4)] == [4, 4, 3, 4]
 
 
 def test_me_max_follows_the_prior():
     views, labels, truth = blobs(sizes=(120, 20, 20), per_class=3, spread=1.0)
     shares = torch.bincount(truth) / len(truth)
     distance = {}
-    for prior in (None, shares.tolist()):
+    for prior in ("uniform", shares.tolist()):
         problem = made(views, labels, prior=prior)
-        head = trained(problem, labels)
-        vote = view_votes(problem, [head], SMALL.temperature)[0, 0]
-        sharp = (vote.log() / SMALL.sharpening).softmax(1).mean(0)
-        distance[prior is None] = float((sharp - shares).abs().sum())
+        nothing = torch.zeros(1, len(labels), 3)
+        (network,), _ = train_heads(problem, [labels], nothing, problem.class_prior, replace(SMALL, teacher=0.0))
+        vote = problem.predict(PawsEnsemble(3, [network], SMALL.temperature, problem.space.half_whitened(256)))
+        distance[prior == "uniform"] = float((vote.mean(0) - shares).abs().sum())
     assert distance[False] < distance[True] - 0.1
 
 
-def test_labelled_images_can_make_up_a_share_of_the_pool():
-    labels = torch.full((900,), -1)
-    labels[[5, 17, 300]] = torch.tensor([0, 1, 2])
-    assert torch.equal(_pool(labels, 0.0), torch.arange(900))
-    pool = _pool(labels, 0.5)
-    assert abs((labels[pool] >= 0).double().mean() - 0.5) < 0.01 and len(pool.unique()) == 900
+def test_em_recovers_the_frequencies_of_a_mixture():
+    g = torch.Generator().manual_seed(0)
+    shares = torch.tensor([0.6, 0.3, 0.1])
+    truth = torch.multinomial(shares, 4000, replacement=True, generator=g)
+    x = 2 * torch.eye(3)[truth] + torch.randn(4000, 3, generator=g)  # N(2 e_c, 1)
+    logs = (2 * x).log_softmax(1)  # the likelihood of class c is proportional to exp(2 x_c)
+    assert torch.allclose(em(logs), shares, atol=0.03)
+    assert not torch.allclose(logs.exp().mean(0), shares, atol=0.08)  # what the mean prediction says
 
 
-def test_spreading_adds_the_nearest_of_each_class():
-    views, labels, truth = blobs(per_class=1, spread=0.1)
-    added = Graph(made(views, labels)).pseudo_labelled(labels, 5)
-    known = added >= 0
-    assert torch.equal(added[labels >= 0], labels[labels >= 0]) and torch.equal(added[known], truth[known])
-    assert all(5 <= int((added == c).sum()) <= 6 for c in range(3))
-
-
-def test_few_labels_get_pseudo_labels_that_do_not_depend_on_what_is_held_out():
-    views, labels, truth = blobs(sizes=(60, 60, 60), per_class=4, spread=0.1)
-    problem = made(views, labels)
-    pseudo = pseudo_labeller(problem)
-    for fold in range(problem.fold_count):
-        known = problem.visible_labels(fold)
-        assert (known[problem.labelled[problem.fold == fold]] == -1).all()
-        filled = pseudo(known)
-        assert torch.equal(filled[known >= 0], known[known >= 0])
-        assert all(3 <= int(((filled == c) & (known < 0)).sum()) <= 6 for c in range(3))  # six, less those that were known
-        assert torch.equal(filled[filled >= 0], truth[filled >= 0])
-
-
-def test_heads_are_trained_on_the_labels_they_may_see_and_on_pseudo_labels(monkeypatch):
-    seen = []
-
-    def noted(problem, labels, settings, seed):
-        seen.append(labels)
-        return HeadTraining(problem, labels, settings, seed)
-
-    monkeypatch.setattr("paws.classifiers.paws_ensemble.HeadTraining", noted)
-    views, labels, _ = blobs(sizes=(60, 60, 60), per_class=4, spread=0.1)
-    problem = made(views, labels, heads=replace(SMALL, steps=1))
-    PawsEnsemble.cross_fit(problem)
-    assert len(seen) == 4
-    for fold, shown in enumerate(seen):
-        assert torch.equal(shown, pseudo_labeller(problem)(problem.visible_labels(fold)))
-
-
-def test_many_labels_and_small_folders_get_no_pseudo_labels():
-    for sizes, per_class in (((60, 60, 60), 6), ((9, 9, 9), 2)):
-        views, labels, _ = blobs(sizes=sizes, per_class=per_class)
-        assert torch.equal(pseudo_labeller(made(views, labels))(labels), labels)
+def test_frequencies_are_estimated_given_or_told_by_uneven_labels():
+    views, labels, truth = blobs(sizes=(120, 20, 20), per_class=4)
+    shares = torch.bincount(truth) / len(truth)
+    found = frequencies(made(views, labels))
+    assert found.sum() == pytest.approx(1, abs=1e-5) and (found - shares).abs().sum() < 0.15
+    assert torch.allclose(frequencies(made(views, labels, prior="uniform")), torch.full((3,), 1 / 3))
+    even = torch.full((3,), 1 / 3)
+    assert torch.equal(with_counts(even, torch.arange(12) % 3), even)
+    counts = with_counts(even, torch.tensor([0] * 20 + [1] * 3 + [2]))
+    assert torch.allclose(counts, (torch.tensor([21, 4, 2]) / 27 + even) / 2)
 
 
 def test_many_classes_take_no_more_from_a_vote_than_nine_others_do():

@@ -88,7 +88,21 @@ def test_a_class_that_logistic_regression_did_not_see_gets_nothing():
 def test_spread_is_the_mean_of_its_nearest():
     x, bank, y = data()
     spread = torch.rand(9, 3)
-    found, _ = LabelSpreading(3, bank, spread, 2, IDENTITY)(x, bank, y)
+    unit = torch.nn.functional.normalize(bank, dim=1)
+    found, _ = LabelSpreading(3, unit, spread, 2)(x, bank, y)
+    for i in range(len(x)):
+        cosine = torch.cosine_similarity(x[i : i + 1], bank)
+        near = cosine.argsort(descending=True)[:2]
+        distance = 2 - 2 * cosine[near]  # squared
+        mean = ((-4 * distance / distance[1]).exp()[:, None] * spread[near]).sum(0)
+        square = (mean / mean.sum()).square()
+        assert torch.allclose(found[i], square / square.sum(), atol=1e-5)
+
+
+def test_spread_of_a_bundle_of_format_3_is_the_mean_of_its_nearest():
+    x, bank, y = data()
+    spread = torch.rand(9, 3)
+    found, _ = LabelSpreading(3, bank, spread, 2, IDENTITY, cosine=False)(x, bank, y)
     for i in range(len(x)):
         near = (bank - x[i]).norm(dim=1).argsort()[:2]
         mean = spread[near].sum(0)
@@ -113,5 +127,5 @@ def test_an_empty_predictor_of_the_same_shape_takes_the_weights():
 
 
 def test_built_in_predictors_stand_first_in_the_table():
-    names = ("paws", "nearest_neighbours", "logistic_regression", "label_spreading", "soft_nearest_neighbours")
-    assert tuple(table())[:5] == names
+    names = ("combination", "paws", "nearest_neighbours", "logistic_regression", "label_spreading", "soft_nearest_neighbours")
+    assert tuple(table())[:6] == names

@@ -35,10 +35,11 @@ def test_copies_are_held_out_together_and_a_class_of_copies_is_never_held_out():
 
 def test_priors():
     labels = torch.tensor([0, 0, 0, 1, -1, -1])
-    assert class_prior(None, labels, 2) is None and class_prior("uniform", labels, 2) is None
+    assert class_prior(None, labels, 2) is None and class_prior("estimate", labels, 2) is None
+    assert torch.equal(class_prior("uniform", labels, 2), torch.tensor([0.5, 0.5]))
     assert torch.equal(class_prior("labels", labels, 2), torch.tensor([0.75, 0.25]))
     assert torch.equal(class_prior([2, 6], labels, 2), torch.tensor([0.25, 0.75]))
-    for wrong in ("even", [1.0], [1.0, 0.0], [1.0, float("nan")]):
+    for wrong in ("odd", [1.0], [1.0, 0.0], [1.0, float("nan")]):
         with pytest.raises(InputError, match="prior"):
             class_prior(wrong, labels, 2)
 
@@ -48,12 +49,14 @@ def test_projection_is_the_map_of_the_standardised_features():
     space = fit_space(views, 4)
     flat = views.flatten(0, 1)
     assert torch.allclose(space.standardise(flat), (flat - flat.mean(0)) / flat.std(0), atol=1e-5)
-    by_module = space.projection()(space.standardise(views))
-    assert torch.allclose(space.project(views).float(), by_module, atol=2e-3)
-    components = by_module.flatten(0, 1)
-    assert components.var(0).mean() == pytest.approx(1, rel=0.02)
-    covariance = torch.cov(components.T)
+    points = space.points(views)
+    assert torch.allclose(space.project(views).float(), points, atol=4e-3)
+    covariance = torch.cov(points.flatten(0, 1).T)
     assert (covariance - covariance.diag().diag()).abs().max() < 1e-3  # principal: uncorrelated
+    assert torch.allclose(covariance.diag(), space.variances, rtol=0.02)
+    half = space.half_whitened(2)(points)
+    assert torch.allclose(half.flatten(0, 1).var(0), space.variances[:2].sqrt(), rtol=0.02)
+    assert torch.allclose(space.components @ space.components.T, torch.eye(4), atol=1e-5)
     assert fit_space(views, 100).components.shape == (12, 12)
 
 

@@ -1,44 +1,27 @@
-"""Which method is taken, and by which name."""
+"""Which method is taken, and what each is worth."""
 
 import pytest
 import torch
 
 from paws.classifiers import table
+from paws.config.options import PREFERRED
 from paws.errors import InputError
-from paws.fit.choice import choose, predictor_named
-
-
-def right(*counts: int, of: int = 100) -> dict[str, torch.Tensor]:
-    """PAWS is right on the first labels, LabelSpreading on the last ones."""
-    ours, theirs = counts
-    return {"paws": torch.arange(of) < ours, "label_spreading": torch.arange(of) >= of - theirs}
-
-
-@pytest.mark.parametrize(
-    ("counts", "chosen"),
-    [
-        ((75, 75), "paws"),
-        ((75, 76), "paws"),
-        ((75, 85), "paws"),  # 25 labels against 15
-        ((70, 90), "label_spreading"),
-        ((0, 0), "paws"),
-    ],
-)
-def test_a_baseline_has_to_win_by_more_than_chance(counts, chosen):
-    assert choose(right(*counts), None) == chosen
-
-
-def test_without_held_out_labels_and_when_asked():
-    assert choose(right(0, 0, of=0), None) == "paws"
-    assert choose(right(9, 1), "label_spreading") == "label_spreading"
+from paws.fit.choice import predictor_named, score
 
 
 def test_names_of_methods():
-    assert predictor_named("auto") is None
+    assert predictor_named("auto") is None and PREFERRED == "combination"
     short = {"knn": "nearest_neighbours", "logistic": "logistic_regression", "spreading": "label_spreading"}
     short |= {"paws": "paws", "soft-nn": "soft_nearest_neighbours"}
     assert {name: predictor_named(name) for name in short} == short
-    titles = ("PAWS", "nearest neighbours", "logistic regression", "LabelSpreading", "soft nearest neighbours")
+    titles = ("combination", "PAWS", "nearest neighbours", "logistic regression", "LabelSpreading", "soft nearest neighbours")
     assert [predictor_named(title) for title in titles] == list(table())  # as before there were names
-    with pytest.raises(InputError, match="model 'svm' is not one of auto, paws, nearest_neighbours"):
+    with pytest.raises(InputError, match="model 'svm' is not one of auto, combination, paws, nearest_neighbours"):
         predictor_named("svm")
+
+
+def test_no_accuracy_without_held_out_labels():
+    nothing = score("paws", torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))
+    assert nothing.accuracy != nothing.accuracy and (nothing.low, nothing.high) == (0, 1)
+    found = score("paws", torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]), torch.tensor([0, 1, 1]))
+    assert found.accuracy == pytest.approx(2 / 3) and found.low < 2 / 3 < found.high

@@ -42,7 +42,7 @@ def test_fit_classifies_and_survives_a_round_trip(per_class):
     again.load_state_dict(fitted.classifier.state_dict())
     assert torch.equal(again.votes(views[:, 0]).probabilities, votes.probabilities)
     if per_class == 1:
-        assert fitted.chosen == "paws"
+        assert float(fitted.classifier.threshold) == 1 and not fitted.judged
 
 
 @pytest.mark.parametrize("method", classifiers.table())
@@ -81,5 +81,5 @@ def test_copies_do_not_make_random_labels_look_right():
     copies = torch.arange(24).repeat(2)
     apart = fit_features(views, labels, ("a", "b"), settings=SHORT)
     together = fit_features(views, labels, ("a", "b"), settings=SHORT, groups=copies)
-    best = [max(score.accuracy for score in fitted.scores) for fitted in (apart, together)]
-    assert best[0] > 0.8 and best[1] < 0.7
+    mean = [sum(score.accuracy for score in fitted.scores) / len(fitted.scores) for fitted in (apart, together)]
+    assert mean[0] > 0.85 and mean[1] < 0.7

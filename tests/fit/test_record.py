@@ -9,9 +9,20 @@ from typing import Any
 import pytest
 
 from paws.errors import InputError
-from paws.fit.record import RECORD, Figure, FitRecord, Score, describe, notes, read_record, verdict, write_record
+from paws.fit.record import (
+    RECORD,
+    Figure,
+    FitRecord,
+    Score,
+    describe,
+    frequencies_sentence,
+    notes,
+    read_record,
+    verdict,
+    write_record,
+)
 
-TITLES = {"paws": "Ours", "other": "Theirs"}
+TITLES = {"paws": "Ours", "other": "Theirs", "combination": "Both"}
 
 
 def record(**more: Any) -> FitRecord:
@@ -83,16 +94,27 @@ def test_words_follow_the_provenance() -> None:
 
 
 def test_why_a_method_is_in_use() -> None:
-    assert verdict(record(), TITLES) == "Ours names 75.0% of 4 held-out labels rightly, and no baseline more."
-    better = (scored("other", 1.0), scored("paws", 0.75))
-    assert "Theirs 100.0%: no more apart than by chance" in verdict(record(scores=better), TITLES)
-    assert verdict(record(scores=better, chosen="other"), TITLES) == (
-        "Theirs names 100.0% of 4 held-out labels rightly, Ours 75.0%."
+    combined = {"chosen": "combination", "weights": {"paws": 0.5, "other": 0.25}}
+    rows = (scored("combination", 0.75), scored("paws", 0.5), scored("other", 0.6))
+    found = record(scores=rows, **combined)
+    assert verdict(found, TITLES) == (
+        "Weights of the methods: Ours 0.50, Theirs 0.25, fitted to held-out labels. "
+        "It names 75.0% of 4 held-out labels rightly, the best single method, Theirs, 60.0%."
     )
+    partly = record(scores=rows, never_judged=("b",), **combined)
+    assert "fixed beforehand, as not every class can be held out" in verdict(partly, TITLES)
+    assert any("1 of 2 classes (b) have no label that can be held out" in note for note in notes(partly))
     assert verdict(record(settings={"model": "paws"}), TITLES) == "Ours was asked for."
-    single = record(scores=(scored("paws", None), scored("other", None)))
-    assert "Every class has a single label" in verdict(single, TITLES)
+    single = record(scores=(scored("paws", None), scored("combination", None)), **combined)
+    assert "every class has a single label" in verdict(single, TITLES)
     assert any("no accuracy can be stated" in note for note in notes(single))
+
+
+def test_frequencies_are_told_with_where_they_come_from() -> None:
+    assert frequencies_sentence(record()) == ""
+    found = record(frequencies={"a": 0.3, "b": 0.7})
+    assert frequencies_sentence(found) == "class frequencies, estimated: b 70%, a 30%"
+    assert "taken to be even" in frequencies_sentence(record(frequencies={"a": 0.5, "b": 0.5}, settings={"prior": "uniform"}))
 
 
 def test_changed_labels_are_noted_with_what_was_measured_before() -> None:

@@ -36,7 +36,7 @@ def test_each_image_is_voted_on_by_heads_that_did_not_see_its_label(paws_run: Pa
     found = held_out(run, done.classifier, done.files)
     classifier, rule = done.classifier, done.classifier.predictor
     assert isinstance(rule, PawsEnsemble)
-    x = (classifier.support - classifier.mean) / classifier.scale
+    x = classifier.points(classifier.support)
     count = 1 + max(fold for fold in run.folds if fold is not None)
     assert len(rule.heads) % count == 0
     wanted = []
@@ -70,7 +70,7 @@ def test_copies_of_an_image_have_no_part_in_what_is_predicted_of_it(kind: type[P
     x, labels = torch.randn(9, 6, generator=g), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 0])
     x[8] = x[0]
     heads = [torch.nn.Linear(6, 4) for _ in range(2)]
-    vote = PawsEnsemble(3, heads, 0.2, torch.nn.Identity()) if kind is PawsEnsemble else kind(3)
+    vote = PawsEnsemble(3, heads, 0.2, torch.nn.Identity()) if kind is PawsEnsemble else kind(3, 0.1)
     alone, fold, found = torch.arange(9), torch.arange(9) % 2, {}
     copies = torch.where(alone == 8, 0, alone)
     for label in (1, 2):

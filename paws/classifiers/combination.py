@@ -1,0 +1,174 @@
+"""The log-linear combination of logistic regression, label spreading and PAWS's heads, weighted by held-out labels.
+
+Each part gives log-probabilities for which all classes are alike; their weighted sum and the class frequencies of the pool make
+the combination. One sum of weights is also its temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from paws import classifiers
+from paws.classifiers.base import CrossFitted, Predictor
+from paws.classifiers.calibration import FLOOR
+from paws.classifiers.frequencies import frequencies
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.paws_ensemble import PawsEnsemble
+from paws.classifiers.problem import Problem
+
+PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
+WEIGHTS = (0.10, 0.25, 0.35)  # of these, before a held-out label is looked at
+SHARPNESS, GROWTH = 0.9, 0.22  # factor of all weights: SHARPNESS * (labels a class) ** GROWTH
+SPREAD, SCALE = 10.0, 10.0  # penalties on the squared log of what held-out labels do to each weight, and to all
+
+
+class Combination(Predictor):
+    """Probabilities proportional to frequency * product of the parts' probabilities, each to the power of its weight.
+
+    The last part, PAWS, has the class frequencies in its vote, which are taken out of it.
+    """
+
+    name, title, aliases = "combination", "combination", ("combined",)
+    votes = True
+    deviation = 1e-6  # its weights are its temperature
+    weights: Tensor
+    prior: Tensor
+
+    def __init__(self, num_classes: int, parts: Sequence[Predictor], weights: Tensor, prior: Tensor) -> None:
+        super().__init__(num_classes)
+        self.parts = torch.nn.ModuleList(parts)
+        self.register_buffer("weights", weights)  # (M,)
+        self.register_buffer("prior", prior)  # (C,)
+
+    @classmethod
+    def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
+        """With the weights of all held-out labels, or with those before them, where a fold must not be looked at."""
+        parts, prior = [problem.fitted(part, left_out) for part in PARTS], frequencies(problem)
+        weights = start_weights(problem.support_labels, len(problem.classes))
+        if left_out is None and problem.judged:
+            weights = fit_weights(_held_out(problem, prior), problem.support_labels[problem.held], weights)
+        return cls(len(problem.classes), parts, weights, prior)
+
+    @classmethod
+    def cross_fit(cls, problem: Problem) -> CrossFitted[Self]:
+        """The held-out probabilities of a fold are weighted by the held-out labels of the other folds alone."""
+        held, known, prior = problem.held, problem.support_labels, frequencies(problem)
+        start = start_weights(known, len(problem.classes))
+        every, found = problem.fitted(cls), torch.zeros(len(known), len(problem.classes))
+        if len(held):
+            logs = _held_out(problem, prior)  # (M, S', C)
+            for fold in range(problem.fold_count):
+                own = problem.fold[held] == fold
+                weights = fit_weights(logs[:, ~own], known[held][~own], start) if problem.judged else start
+                found[held[own]] = pooled(logs[:, own], weights, prior)
+        return CrossFitted(every, found, 1.0, 1.0, settings={"weights": every.named_weights()})
+
+    @property
+    def members(self) -> list[Predictor]:
+        """The parts as a list."""
+        return list(self.parts)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        found = [part(x, support, labels, own) for part in self.members]
+        return self._pooled([probabilities for probabilities, _ in found]), found[-1][1]
+
+    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        found = [part.over_views(views, support, labels, own) for part in self.members]
+        return self._pooled([probabilities for probabilities, _ in found]), found[-1][1]
+
+    def _pooled(self, found: Sequence[Tensor]) -> Tensor:
+        return pooled(even(found, self.prior), self.weights, self.prior)
+
+    def named_weights(self) -> dict[str, float]:
+        """The weight of each part by its name."""
+        return {part.name: round(weight, 4) for part, weight in self.weighted_parts()}
+
+    def weighted_parts(self) -> list[tuple[Predictor, float]]:
+        return list(zip(self.members, self.weights.tolist(), strict=True))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.members[-1].embed(x)
+
+    def leave_out(
+        self, x: Tensor, labels: Tensor, groups: Tensor, fold: Tensor, count: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """What the parts say that have not seen an image's label."""
+        found = [part.leave_out(x, labels, groups, fold, count, seed) for part in self.members]
+        return self._pooled([probabilities for probabilities, _ in found]), torch.stack([unseen for _, unseen in found]).all(0)
+
+    def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
+        """All parts with the new labels; the frequencies stay, and are even where the number of classes changed."""
+        parts = [part.with_labels(support, labels, num_classes) for part in self.members]
+        same = num_classes == self.num_classes
+        prior = self.prior if same else torch.full((num_classes,), 1 / num_classes).to(self.prior)
+        return Combination(num_classes, parts, self.weights, prior)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "parts": [{"name": part.name, **part.config()} for part in self.members]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        parts = []
+        for each in config["parts"]:
+            shape = dict(each)
+            parts.append(classifiers.predictor(shape.pop("name")).from_config(shape))
+        return cls(config["num_classes"], parts, torch.zeros(len(parts)), torch.ones(config["num_classes"]))
+
+
+def even(found: Sequence[Tensor], prior: Tensor) -> Tensor:
+    """(M, N, C) log-probabilities for which all classes are alike, from the probabilities (N, C) of each part."""
+    logs = [(part.clamp_min(FLOOR)).log() for part in found]
+    logs[-1] = logs[-1] - prior.log()
+    return torch.stack(logs).log_softmax(2)
+
+
+def pooled(logs: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
+    """(N, C) probabilities from log-probabilities (M, N, C) of M parts, their weights (M,) and class frequencies (C,)."""
+    return ((weights[:, None, None] * logs).sum(0) + prior.log()).softmax(1)
+
+
+def start_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """(M,) weights before a held-out label is looked at: the more labels (S,) a class, the surer."""
+    return torch.tensor(WEIGHTS) * SHARPNESS * (len(labels) / num_classes) ** GROWTH
+
+
+def fit_weights(logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+    """(M,) weights by the log-loss of held-out labels (S,), in which every class weighs the same.
+
+    Penalties on the logarithm of the change of each weight and of all of them hold them to ``start``: few labels hardly move
+    them.
+
+    Args:
+        logs: (M, S, C) held-out log-probabilities of the parts, for which all classes are alike.
+        labels: (S,) their classes.
+        start: (M,) weights without any label.
+    """
+    change = torch.zeros(len(start) + 1, requires_grad=True)  # of the log of each weight, and of all
+    share = 1 / torch.bincount(labels)[labels].float()
+    share = share / share.mean()
+    optimizer = torch.optim.LBFGS([change], max_iter=30, line_search_fn="strong_wolfe")
+
+    def weights() -> Tensor:
+        return start * (change[:-1] + change[-1]).exp()
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        found = torch.einsum("m,mnc->nc", weights(), logs).log_softmax(1)
+        value = -(share * found[torch.arange(len(labels)), labels]).sum()
+        value = value + SPREAD * change[:-1].square().sum() + SCALE * change[-1].square()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(loss)
+    return weights().detach()
+
+
+def _held_out(problem: Problem, prior: Tensor) -> Tensor:
+    """(M, S', C) what the parts, for which all classes are alike, say of the labels that are held out."""
+    return even([problem.cross_fitted(part).held_out[problem.held] for part in PARTS], prior)

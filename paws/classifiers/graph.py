@@ -1,0 +1,60 @@
+"""The graph of nearest neighbours over which labels are spread, made once for a problem.
+
+Letters: M images of the pool (the bank), N all of them, P components, k neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from paws.classifiers.problem import Problem
+from paws.classifiers.space import mean_of_views
+from paws.seeds import generator
+
+IMAGES = 10_000  # of the pool, at most, that labels are spread over
+NEIGHBOURS = 15
+CHUNK = 1024  # images whose neighbours are looked for at a time
+
+
+def nearest(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The k images of the bank (M, P) nearest to each x (N, P) by cosine: their affinities (N, k) and rows (N, k).
+
+    Vectors have length 1. The affinity is exp(-4 d^2 / d_k^2), d the distance and d_k that of the farthest of the k (the
+    self-tuning kernel of Poisson learning, arXiv 2006.11184). ``own`` (N,) int64: a row that is not a neighbour.
+    """
+    similarity = x @ bank.T  # (N, M)
+    if own is not None:
+        similarity = similarity.scatter(1, own[:, None], -torch.inf)
+    cosine, rows = similarity.topk(k, dim=1)
+    distance = (2 - 2 * cosine).clamp_min(1e-6)  # squared
+    return (-4 * distance / distance[:, -1:]).exp(), rows
+
+
+def affinities(bank: Tensor) -> Any:
+    """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees."""
+    count, k = len(bank), min(NEIGHBOURS, len(bank) - 1)
+    found = [nearest(bank[rows], bank, k, rows) for rows in torch.arange(count).split(CHUNK)]
+    weights, columns = (torch.cat(part).flatten().numpy() for part in zip(*found, strict=True))
+    graph = scipy.sparse.csr_matrix((weights, (np.arange(count).repeat(k), columns)), shape=(count, count))
+    graph = graph.maximum(graph.T)  # joined when either is among the nearest of the other
+    root = scipy.sparse.diags(1 / np.sqrt(np.asarray(graph.sum(1)).ravel() + 1e-10))
+    return (root @ graph @ root).tocsr().astype(np.float32)
+
+
+class Graph:
+    """The graph of a problem; ``problem.shared(Graph)`` makes it once."""
+
+    def __init__(self, problem: Problem) -> None:
+        labels = problem.labels
+        order = torch.randperm(len(labels), generator=generator(problem.seed, "spread"))
+        order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
+        self.images = order[: max(IMAGES, len(problem.labelled))].sort().values  # (M,)
+        self.bank = mean_of_views(problem.projected[self.images].float())  # (M, P)
+        self.k, self.affinities = min(NEIGHBOURS, len(self.images) - 1), affinities(self.bank)
+        found = [nearest(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
+        self.weights, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images
