@@ -41,7 +41,8 @@ def spread(graph: Any, labels: Tensor, num_classes: int) -> Tensor:
 class LabelSpreading(Predictor):
     """The mean of what spreading gave to the k images of the pool (M) that are nearest, by their affinity, and squared.
 
-    ``cosine`` false, as bundles of format 3 and pixels have it: by Euclidean distance in the projection, all alike, and not squared.
+    ``cosine`` false, as bundles of format 3 and pixels have it: by Euclidean distance in the projection, all
+    alike, and not squared.
     """
 
     name, title, aliases = "label_spreading", "LabelSpreading", ("spreading",)

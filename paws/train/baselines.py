@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
@@ -54,7 +55,7 @@ def baselines(config: Config) -> dict[str, float]:
 
 
 def spread_over_pixels(points: Tensor, labels: Tensor, num_classes: int) -> LabelSpreading:
-    """Labels (M,), -1 where unknown, spread by scikit-learn over the graph of images (M, P) that are near by Euclidean distance.
+    """Labels (M,), -1 where unknown, spread by scikit-learn over the Euclidean graph of images (M, P).
 
     Two images are joined when either is among the nearest of the other, which carries labels further than scikit-learn's own
     one-sided graph.

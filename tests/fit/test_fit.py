@@ -82,4 +82,4 @@ def test_copies_do_not_make_random_labels_look_right():
     apart = fit_features(views, labels, ("a", "b"), settings=SHORT)
     together = fit_features(views, labels, ("a", "b"), settings=SHORT, groups=copies)
     mean = [sum(score.accuracy for score in fitted.scores) / len(fitted.scores) for fitted in (apart, together)]
-    assert mean[0] > 0.85 and mean[1] < 0.7
+    assert mean[0] > 0.8 and mean[1] < 0.7
