@@ -28,6 +28,7 @@ from paws.data.views import MultiCrop, View
 from paws.errors import InputError
 from paws.fit.choice import score
 from paws.fit.fit import Fitted
+from paws.fit.run import CHUNK
 from paws.methods.paws import Paws, PawsSettings
 from paws.models.encoder import Encoder
 from paws.models.frozen import Frozen
@@ -129,7 +130,8 @@ def judged(
     classifier = Classifier(
         before.classes, predictor, before.mean, before.scale, plain[known], labels[known], before.components
     )
-    sure = before.votes(torch.from_numpy(np.array(former[:, 0])).float()).probabilities.amax(1)  # (N,)
+    parts = (torch.from_numpy(np.array(former[start : start + CHUNK])).float() for start in range(0, len(former), CHUNK))
+    sure = torch.cat([before.votes(part).probabilities.amax(1) for part in parts])  # (N,)
     found = classifier.votes(plain).probabilities
     classifier.calibration.fill_(inverse_temperature_for(found, float(sure.mean())))
     probabilities = classifier.votes(plain).probabilities

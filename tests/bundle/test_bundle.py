@@ -27,18 +27,20 @@ def bundle(fitted_run: Path) -> Bundle:
 def test_paths_pictures_and_arrays_are_predicted_as_the_fit_did(bundle: Bundle, fitted_run: Path) -> None:
     fit = load_fit(fitted_run)
     paths = [fit.root / name for name in fit.files[:7]]
-    expected = fit.predictions[:7]
+    expected = bundle.predict_features(fit.files[:7], fit.plain[:7])  # the plain view, which new pictures have alone
     ways = (paths, [str(path) for path in paths], [Image.open(path) for path in paths])
     arrays = [np.asarray(Image.open(path)) for path in paths]
     for images in (*ways, arrays):
         found = bundle.predict(images)
-        assert [p.label for p in found] == [row["label"] for row in expected]
-        for p, row in zip(found, expected, strict=True):
-            assert p.probability == pytest.approx(float(row["probability"]), abs=2e-3)
-            assert p.novelty == pytest.approx(float(row["unfamiliar"]), abs=2e-3)
+        assert [p.label for p in found] == [wanted.label for wanted in expected]
+        for p, wanted in zip(found, expected, strict=True):
+            assert p.probability == pytest.approx(wanted.probability, abs=2e-3)
+            assert p.novelty == pytest.approx(wanted.novelty, abs=2e-3)
             assert p.nearest[0][0] in fit.files
             assert p.probability >= p.second_probability
     assert bundle.predict([]) == []
+    for found, row in zip(bundle.predict_features(fit.files, fit.views(range(len(fit.files)))), fit.predictions, strict=True):
+        assert found.row(given="").items() >= {"label": row["label"], "probability": row["probability"]}.items()
 
 
 def test_grey_arrays_and_their_mistakes(bundle: Bundle) -> None:

@@ -108,7 +108,7 @@ def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights:
     write_patterns(tmp_path, per_class=4, labelled=1)
     out = call(command, tmp_path, tiny_weights)
     assert "only one label for dots, rows, slope" in out
-    assert load_fit(tmp_path / "run").record.chosen == "paws"
+    assert load_fit(tmp_path / "run").record.chosen == "combination"
     assert "–" in out
 
 
