@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test trust fuzz test-slow test-slurm test-browser lint check bench clean
+.PHONY: demo demo-train test trust fuzz test-slow test-slurm test-browser lint check bench clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -12,7 +12,13 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(READY)
 
+# Your own images, with an example that the package makes: fit, page, predictions; then the training of a network.
 demo: $(READY)
+	test -d runs/example || $(BIN)/paws example runs/example
+	$(BIN)/paws fit runs/example/photos --labels runs/example/labels.csv --test runs/example/test.csv --no-mirror -o runs/example/run
+	$(BIN)/paws report runs/example/run
+
+demo-train: $(READY)
 	$(BIN)/paws train configs/digits.yaml --overwrite --compare
 
 test: $(READY)

@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one pair of short runs for each")
     quick = parser.parse_args().quick
-    pairs, steps = (1, 20) if quick else (5, 60)
+    pairs, steps = (1, 10) if quick else (5, 60)
     found: dict[int, float] = {}
     spread: dict[str, tuple[float, float]] = {}
     for others in (0, 2):

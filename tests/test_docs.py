@@ -22,18 +22,12 @@ def test_every_test_that_is_named_exists():
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{file}::{name}"
 
 
-def test_the_readme_shows_the_cluster_commands_that_are_run() -> None:
-    page = (TESTS.parent / "docs/cluster.md").read_text(encoding="utf-8")
-    commands = page.split("<!-- run as written -->\n")[1].split("\n```\n")[0]
-    assert commands in (TESTS.parent / "README.md").read_text(encoding="utf-8")
-
-
 def test_every_python_file_and_room_that_a_page_names_exists() -> None:
     root = TESTS.parent
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    research = (root / "docs/research.md").read_text(encoding="utf-8")
     for page in [root / "README.md", *(root / "docs").glob("*.md")]:
         for name in re.findall(r"(?<![\w/.{-])(?:\w+/)+\w+\.py\b", page.read_text(encoding="utf-8")):
             assert any((base / name).is_file() for base in (root, root / "paws", TESTS)), f"{page.name} names {name}"
-    tree = re.findall(r"^([\w/]+/)  ", readme, re.MULTILINE)
+    tree = re.findall(r"^([\w/]+/)  ", research, re.MULTILINE)
     assert {f"paws/{path.parent.name}/" for path in (root / "paws").glob("*/__init__.py")} <= set(tree)
     assert all((root / name).is_dir() for name in tree)

@@ -130,9 +130,23 @@ def _print_fit(found: FitRun) -> None:
     lines = [f"test: {describe(record.score.test)}"] if tested else []
     lines += [f"in use: {title[record.chosen]}: {verdict(record, title)}", frequencies_sentence(record), *notes(record)]
     lines += [f"predictions: {found.folder / 'predictions.csv'}", f"bundle:      {found.folder / 'bundle'}"]
-    lines += [f"next:        paws report {found.folder}"]
-    lines += [f"             paws predict {found.folder / 'bundle'} NEW_IMAGES -o new.csv"]
+    first, *others = _next_steps(found)
+    lines += [f"next:        {first}", *(f"             {step}" for step in others)]
     console.print("\n".join(lines), markup=False)
+
+
+def _next_steps(found: FitRun) -> list[str]:
+    """What to do with a result like this one."""
+    from paws.labels.issues import suspicious
+
+    run, predictions = found.folder, found.predictions
+    steps = [f"paws report {run}"]
+    if sum(row["abstain"] == "yes" for row in predictions) > len(predictions) / 2:
+        steps.append(f"paws suggest {run} -n 20 -o next.csv    (it abstains from most: the images that a label helps most)")
+    doubtful = sum(doubt.stands_out for doubt in suspicious(found))
+    if doubtful:
+        steps.append(f"paws labels {run} --suspicious    ({doubtful} labels to look at again)")
+    return [*steps, f"paws predict {run / 'bundle'} NEW_IMAGES -o new.csv", f"paws explain {run} IMAGE"]
 
 
 def _percent(value: float | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,13 @@ _Texts.yaml_implicit_resolvers = {
 def read_yaml(path: Path, *, numbers: bool = False) -> dict[str, Any]:
     """The mapping in a YAML file: words as texts, or with ``numbers`` as what YAML 1.1 makes of them.
 
+    Where there is no file ``configs/NAME.yaml`` here, it is the card that was installed with the package.
+
     Raises:
         InputError: no such file, not YAML, or not a mapping.
     """
+    if not path.is_file():
+        path = _shipped(path) or path
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], 1)
         raise InputError(f"{path}: no such config file" + (f"; is it {path.parent / near[0]}?" if near else ""))
@@ -62,6 +68,17 @@ def read_yaml(path: Path, *, numbers: bool = False) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise InputError(f"{path}: expected a mapping of sections, found {type(loaded).__name__}")
     return {str(key): value for key, value in loaded.items()}
+
+
+def _shipped(path: Path) -> Path | None:
+    """The card ``configs/NAME.yaml`` that was installed with the package."""
+    wanted = ("share", "paws", "configs", path.name)
+    if path.parts[-2:-1] != ("configs",):
+        return None
+    with suppress(PackageNotFoundError):
+        found = next((file for file in files("paws-ssl") or () if file.parts[-4:] == wanted), None)
+        return None if found is None else Path(str(found.locate()))
+    return None
 
 
 def merge_overrides(values: dict[str, Any], overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
