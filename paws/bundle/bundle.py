@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Pictures = Sequence[str | Path | Image.Image | np.ndarray]
+SHOWN = 5  # classes that the short form names
 FORMAT = 4  # 3 had no components; 2 rules in place of predictors (`paws.bundle.format_2`); 1 calibrated with the floor
 ABOUT = "bundle.json"
 TENSORS = ("classifier.safetensors", "backbone.safetensors")
 
 
-@dataclass
+@dataclass(repr=False)
 class Bundle:
     """A classifier with its backbone, ready to predict."""
 
@@ -48,6 +49,13 @@ class Bundle:
     support_files: tuple[str, ...]  # (S) the labelled images, as they were named when it was fitted
     about: dict[str, Any] = field(default_factory=dict)  # versions, and what else was noted when it was saved
     device: str = "cpu"
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.classes[:SHOWN]) + (", …" if len(self.classes) > SHOWN else "")
+        method = self.classifier.predictor.title
+        return (
+            f"Bundle({method} on {self.frozen.name}: {len(self.classes)} classes ({names}), {len(self.support_files)} labels)"
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -35,7 +35,9 @@ class Section(BaseModel):
 class Labels(Section):
     """Which training images are labelled: exactly one of file, per_class, fraction; none of them means all."""
 
-    file: Path | None = Field(None, description="split file: one training index or one file name per line")
+    file: Path | None = Field(
+        None, description="split file: one training index or file name per line; of a folder also a CSV with file and label"
+    )
     per_class: PositiveInt | None = Field(None, description="labelled images per class, drawn with `seed`")
     fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="labelled share of each class")
     seed: int | None = Field(None, description="seed of the draw; the run's seed when absent")

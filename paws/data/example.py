@@ -15,7 +15,7 @@ from PIL import Image
 
 from paws.runs.files import new_folder, write_text
 
-SIDE = 32  # pixels; the digits have 8
+SIDE = 48  # pixels; the digits have 8
 LICENCE = """The pictures are the handwritten digits of scikit-learn's load_digits, enlarged: the test set of
 "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository,
 https://doi.org/10.24432/C50P49, Creative Commons Attribution 4.0 International (CC BY 4.0).

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from paws.data.datasets import DATASETS, DatasetInfo, has_test, load_dataset
+from paws.data.labels import labelled_folder
 from paws.data.splits import check_disjoint, labelled, only_labelled, read_split
 from paws.data.store import Images
+
+TABLES = (".csv", ".jsonl")  # files of labels as `paws fit` takes them, of a folder of images
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,20 @@ def load_task(
 ) -> Task:
     """Load a dataset of the table and choose its labelled images (see ``paws.data.splits.labelled``).
 
-    Image files are checked before anything is trained on them (see ``paws.data.broken``): all ranks must call this.
+    For a folder of images ``file`` may be the CSV that `paws fit` takes: the folder need not have one for each class then, and
+    there is no test split. Image files are checked before anything is trained on them (see ``paws.data.broken``): all ranks
+    must call this.
 
     Raises:
         InputError: unknown dataset, missing or broken files, a split that does not fit.
     """
-    train = load_dataset(dataset, root, "train", cache_dir=cache_dir)
-    test = load_dataset(dataset, root, "test", cache_dir=cache_dir) if has_test(dataset, root) else None
+    test: Images | None = None
+    if dataset == "folder" and root is not None and file is not None and file.suffix.lower() in TABLES:
+        train: Images = labelled_folder(root.expanduser(), file.expanduser())
+        file = None  # its labels are those that there are
+    else:
+        train = load_dataset(dataset, root, "train", cache_dir=cache_dir)
+        test = load_dataset(dataset, root, "test", cache_dir=cache_dir) if has_test(dataset, root) else None
     draw = partial(labelled, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
     chosen = draw(train.labels, file=file, names=train.names)
     empty = torch.empty(0, dtype=torch.int64)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ from paws.classifiers import table
 from paws.data.images import read_image
 from paws.data.labels import read_labels
 from paws.errors import InputError
-from paws.fit.record import BUNDLE, FEATURES, FILES, HELD_OUT, PREDICTIONS, RECORD, STORE, FitRecord, read_record
+from paws.fit.record import (
+    BUNDLE,
+    FEATURES,
+    FILES,
+    HELD_OUT,
+    PREDICTIONS,
+    RECORD,
+    STORE,
+    FitRecord,
+    accuracy_sentence,
+    read_record,
+)
 from paws.runs.files import write_text, writing
 from paws.runs.log import Metrics
 
@@ -29,7 +41,7 @@ CHUNK = 512  # images predicted at a time
 HELD_OUT_COLUMNS = ("file", "label", "predicted", "probability", "provenance")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitRun:
     """A finished fit. N images of the folder, K random views, D features, S labelled images, C classes."""
 
@@ -39,6 +51,19 @@ class FitRun:
     labels: Tensor  # (N,) int64 labels that the user gave, -1 elsewhere
     folds: tuple[int | None, ...]  # (N) fold of training, -1 where every model saw the label, None where there was no label
     groups: Tensor  # (N,) int64 the same number for copies of one image
+
+    def __repr__(self) -> str:
+        record = self.record
+        counts = f"{len(self.files):,} images, {record.label_count:,} labels, {len(record.classes)} classes"
+        return f"FitRun({self.folder}: {counts}, {titles()[record.chosen]}, {accuracy_sentence(record)})"
+
+    def _repr_html_(self) -> str:
+        """The methods and their accuracy, in a notebook."""
+        rows = "".join(
+            f"<tr><td>{escape(titles()[row.method])}</td><td>{_share(row.accuracy.value)}</td><td>{_share(row.test.value)}</td></tr>"
+            for row in self.record.scores
+        )
+        return f"<p>{escape(repr(self))}</p><table><tr><th>method</th><th>accuracy</th><th>test</th></tr>{rows}</table>"
 
     @property
     def root(self) -> Path:
@@ -95,6 +120,10 @@ class FitRun:
     def image(self, row: int) -> Image.Image:
         """The image ``row`` upright in RGB, large ones reduced."""
         return Image.fromarray(read_image(self.root / self.files[row]).permute(1, 2, 0).numpy())
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def titles() -> dict[str, str]:

@@ -9,6 +9,7 @@ from PIL import Image
 from paws.data.datasets import FileSet
 from paws.data.task import load_task
 from paws.errors import InputError
+from tests.conftest import write_patterns
 
 
 @pytest.fixture
@@ -68,3 +69,13 @@ def test_what_is_wrong_with_the_held_out_folder_is_said(root):
         load_task("folder", root, per_class=1, skip_broken=True)
     flat = load_task("folder", root / "train", per_class=1, skip_broken=True)
     assert flat.test is None
+
+
+def test_a_csv_of_labels_makes_a_task_of_any_folder(tmp_path: Path) -> None:
+    images = write_patterns(tmp_path, per_class=3, labelled=2)
+    task = load_task("folder", images, file=tmp_path / "labels.csv")
+    assert len(task.train) == 9
+    assert task.test is None
+    assert task.classes == ("dots", "rows", "slope")
+    assert torch.bincount(task.train.labels[task.labelled]).tolist() == [2, 2, 2]
+    assert (task.visible >= 0).sum() == 6

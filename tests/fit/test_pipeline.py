@@ -175,3 +175,10 @@ def test_the_whole_network_is_trained_on(command: Command, copied: Path, tiny_we
     assert steps[-1] == 2  # 36 images are one batch
     assert "finetune unchanged" in call(command, copied, tiny_weights, "--finetune", "--epochs", "2")
     assert "not from logistic regression" in call(command, copied, tiny_weights, "--finetune", "--model", "logistic", code=2)
+
+
+def test_the_short_form_of_a_fit_and_of_a_bundle(fitted_run: Path) -> None:
+    fit = load_fit(fitted_run)
+    assert repr(fit).startswith(f"FitRun({fitted_run}: 36 images, 12 labels, 3 classes, ") and len(repr(fit)) < 300
+    assert fit._repr_html_().count("<tr>") == 1 + len(fit.record.scores)
+    assert repr(fit.bundle).endswith(f"on {TINY}: 3 classes (dots, rows, slope), 12 labels)")
