@@ -25,6 +25,7 @@ from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble, head
 from paws.fit import record
 from paws.fit import run as files_of_run
+from paws.fit.feature_file import ABOUT, ROW, checksums
 from paws.fit.fit import WIDTH
 from paws.models.frozen import Frozen
 
@@ -35,9 +36,13 @@ def made_up_fit(run: Path) -> None:
     """A finished fit in the folder ``run``, and ``new.csv`` beside it."""
     classes, names = [f"class {c}" for c in range(CLASSES)], [f"{i:05}.png" for i in range(IMAGES)]
     features = np.random.default_rng(0).standard_normal((IMAGES, VIEWS, DIM), np.float32).astype(np.float16)
-    (run / record.FEATURES).mkdir(parents=True)
-    features.tofile(run / record.FEATURES / record.STORE[0])
-    (run / record.FEATURES / record.STORE[2]).write_text(json.dumps({"shape": features.shape}))
+    store = run / record.FEATURES
+    store.mkdir(parents=True)
+    features.tofile(store / "a.f16")
+    rows = np.zeros(IMAGES, ROW)
+    rows["checksum"] = checksums(rows["content"], features)
+    rows.tofile(store / "a.rows")
+    (store / ABOUT).write_text(json.dumps({"shape": features.shape, "features": "a.f16", "rows": "a.rows"}))
     plain = torch.from_numpy(features[:, 0].copy()).float()
     settings = HeadSettings()
     heads = [head(WIDTH, settings.hidden_dim, settings.out_dim) for _ in range(settings.heads)]
@@ -45,7 +50,7 @@ def made_up_fit(run: Path) -> None:
     given = torch.arange(LABELS) % CLASSES
     classifier = Classifier(classes, vote, torch.zeros(DIM), torch.ones(DIM), plain[:LABELS], given)
     weights = {"weights": torch.zeros(3_400_000)}  # as many as EfficientNet-Lite0 has; nothing here builds the network
-    frozen = Frozen("tf_efficientnet_lite0", 64, (0.5,) * 3, (0.5,) * 3, "bicubic", DIM, "made up", lambda: weights)
+    frozen = Frozen("tf_efficientnet_lite0", 64, (0.5,) * 3, (0.5,) * 3, "bicubic", DIM, lambda: weights)
     save_bundle(run / record.BUNDLE, classifier, frozen, names[:LABELS])
     labels = [classes[c] for c in given.tolist()] + [""] * (IMAGES - LABELS)
     files_of_run.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)

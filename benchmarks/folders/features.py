@@ -13,6 +13,7 @@ from benchmarks.folders.build import FOLDERS, Folder, build
 from benchmarks.folders.sources import benchmarks_folder
 from benchmarks.letters import letter_features
 from paws.fit.embed import FeatureStore
+from paws.models.feature_cache import content_of
 from paws.models.sources import LITE, frozen_backbone
 
 VIEWS = 5  # random ones beside the plain view
@@ -71,7 +72,8 @@ def from_files(name: str, folder: Folder, largest: int | None = None) -> Suite:
     root.parent.mkdir(parents=True, exist_ok=True)
     files = build(folder.pictures, root, **({} if largest is None else {"largest": largest}))
     frozen = frozen_backbone(LITE, image_size=folder.size)
-    store = FeatureStore(root.with_name(f"{root.name}-features"), files, frozen, VIEWS, mirror=folder.mirror)
+    contents = [content_of(path) for path in files.paths]
+    store = FeatureStore(root.with_name(f"{root.name}-features"), files, contents, frozen, VIEWS, mirror=folder.mirror)
     return Suite(np.asarray(store.fill()), files.labels, files.classes, folder.tuning)
 
 

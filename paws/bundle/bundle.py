@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -37,6 +38,15 @@ Pictures = Sequence[str | Path | Image.Image | np.ndarray]
 SHOWN = 5  # classes that the short form names
 FORMAT = 4  # 3 had no components; 2 rules in place of predictors (`paws.bundle.format_2`); 1 calibrated with the floor
 ABOUT = "bundle.json"
+FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)  # of wrong contents
 TENSORS = ("classifier.safetensors", "backbone.safetensors")
 
 
@@ -151,20 +161,52 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
         InputError: no bundle, one of another format, or files that are missing or were edited, all of them named.
     """
     folder = Path(folder)
+    about = _verified(folder)
+    try:
+        config, state = about["classifier"], load_file(folder / TENSORS[0])
+        if about["format"] == 2:
+            config, state = format_2.convert(config, state)
+        classifier = Classifier.from_config(config)
+        classifier.load_state_dict(state)
+        frozen = frozen_from(about["backbone"], partial(_tensors, folder / TENSORS[1]), networks)
+        supports = tuple(map(str, about["support_files"]))
+        fault = _fault(classifier, frozen, supports)
+    except (
+        InputError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+    ) as error:
+        fault = str(error) if isinstance(error, InputError) else repr(error)
+    if fault:
+        raise InputError(f"{folder}: cannot be used as a bundle: {fault}; fit again, or copy it again")
+    return Bundle(classifier, frozen, supports, about, device)
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """What a bundle says of itself, after every file in it was held against its checksum."""
     if not (folder / ABOUT).is_file():
         hint = f"; is it {folder / 'bundle'}?" if (folder / "bundle" / ABOUT).is_file() else ""
         raise InputError(f"{folder}: holds no bundle (no {ABOUT}){hint}")
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        intact = about["checksum"] == _checksum(about)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        about = dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+        form = about.get("format")
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / ABOUT}: cannot be read as the description of a bundle: {error!r}") from None
-    if about.get("format") not in (2, 3, FORMAT):
+    if form not in (2, 3, FORMAT):
+        raise InputError(f"{folder}: a bundle of format {form}; this version reads 2 to {FORMAT}; call paws fit again")
+    try:
+        intact, digests = about["checksum"] == _checksum(about), {name: str(about["files"][name]) for name in TENSORS}
+    except (KeyError, TypeError) as error:
         raise InputError(
-            f"{folder}: a bundle of format {about.get('format')}; this version reads 2 to {FORMAT}; call paws fit again"
-        )
+            f"{folder / ABOUT}: does not list what a bundle holds ({error!r}); fit again, or copy it again"
+        ) from None
     problems = [] if intact else [f"{ABOUT} was edited"]
-    for name, digest in about["files"].items():
+    for name, digest in digests.items():
         try:
             with open(folder / name, "rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
@@ -173,13 +215,27 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
             problems.append(f"{name}: {error.strerror}")
     if problems:
         raise InputError(f"{folder}: not the bundle that was saved: {'; '.join(problems)}; fit again, or copy it again")
-    config, state = about["classifier"], load_file(folder / TENSORS[0])
-    if about["format"] == 2:
-        config, state = format_2.convert(config, state)
-    classifier = Classifier.from_config(config)
-    classifier.load_state_dict(state)
-    frozen = frozen_from(about["backbone"], partial(load_file, folder / TENSORS[1]), networks)
-    return Bundle(classifier, frozen, tuple(about["support_files"]), about, device)
+    return about
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _fault(classifier: Classifier, frozen: Backbone, supports: Sequence[str]) -> str | None:
+    """What does not fit together; None where an image can be predicted."""
+    width, count = classifier.support.shape[1], len(classifier.support)
+    if width != frozen.feature_dim or not count:
+        return f"its {count} labelled images have {width} features, the backbone has {frozen.feature_dim}"
+    if len(supports) != count or len(classifier.support_labels) != count:
+        return f"{len(supports)} names and {len(classifier.support_labels)} labels of {count} labelled images"
+    if not 0 <= int(classifier.support_labels.min()) <= int(classifier.support_labels.max()) < len(classifier.classes):
+        return f"labels outside of its {len(classifier.classes)} classes"
+    numbers = [*classifier.state_dict().values(), classifier.votes(classifier.support[:1]).probabilities]
+    return None if all(bool(value.isfinite().all()) for value in numbers) else "numbers in it are not finite"
 
 
 def _checksum(about: dict[str, Any]) -> str:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from paws.errors import InputError
+
+WRITING = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)  # of a standard output
 
 HEADINGS = {  # verbs in the order of their use
     "Your own images": ("example", "fit", "report", "predict", "sort", "explain", "suggest", "label", "labels", "export"),
@@ -69,11 +78,60 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a mistake in the input ends with one message and exit code 2."""
+    """Run the command line; a mistake in the input ends with one message and exit code 2, what the system refuses with 1."""
+    printed = sys.stdout
+    if printed is None:
+        print("error: standard output is closed", file=sys.stderr)
+        raise SystemExit(1)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text that the terminal can show
     try:
-        app()
+        with _stopped_by_signals():
+            app()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in WRITING or error.filename is not None:
+            raise
+        _output_failed(error)
+    except SystemExit:
+        _flush(printed)
+        raise
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """A signal that asks for the end raises SystemExit, so that temporary files go; training saves its state instead."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough
+        print(f"stopped by {signal.Signals(number).name}; what is finished is kept", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    caught = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        caught = []
+    for number in caught:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _flush(printed: TextIO) -> None:
+    if sys.stdout is not printed:  # click met a closed pipe, put a stand-in in its place and said nothing
+        _output_failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _output_failed(error)
+
+
+def _output_failed(error: OSError) -> NoReturn:
+    with suppress(OSError, ValueError):  # what is left in the buffer cannot be written at the end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"error: standard output cannot be written ({error.strerror})", file=sys.stderr)
+    raise SystemExit(1)

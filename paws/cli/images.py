@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,9 +83,12 @@ def predict(
     from paws.config.threads import default_workers
     from paws.fit.progress import StepProgress
     from paws.runs.console import console
+    from paws.runs.files import check_no_input
 
     if as_json == (output is not None):
         raise InputError("give either a table to write, -o predictions.csv, or --json")
+    if output is not None:
+        check_no_input(output, [bundle, *images])
     paths, names = list_images(images)
     workers = default_workers() if workers is None else workers
     with distributed.init(device_of(device).split(":")[0]) as place:
@@ -92,8 +96,10 @@ def predict(
             raise InputError("--json prints from one process; with several ranks write a table with -o")
         loaded = load_bundle(bundle, device=str(place) if distributed.world_size() > 1 else device_of(device))
         if output is None:
-            for batch in predictions(loaded, paths, names, workers=workers):
-                print("\n".join(p.json() for p in batch), flush=True)
+            printed = sys.stdout
+            with redirect_stdout(sys.stderr):  # nothing else may stand between the lines
+                for batch in predictions(loaded, paths, names, workers=workers):
+                    print("\n".join(p.json() for p in batch), file=printed, flush=True)
             return
         progress = StepProgress(quiet=not distributed.is_main())
         with progress.step("predict", len(paths) // distributed.world_size()) as advance:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,9 +44,13 @@ def explain(
     from dataclasses import asdict
 
     from paws.labels import explain as module
+    from paws.runs.files import check_no_input
 
-    bundle, run = _open(source)
-    found = module.explain(bundle.classifier, bundle.support_files, bundle.features([image])[0], nearest)
+    if output is not None:
+        check_no_input(output, [image, source])
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        bundle, run = _open(source)
+        found = module.explain(bundle.classifier, bundle.support_files, bundle.features([image])[0], nearest)
     if output is not None:
         module.save_grid(output, found, image, images or (run.root if run else None))
     if as_json:

@@ -60,11 +60,13 @@ def label(
     from paws.label_page.server import serve
     from paws.label_page.worker import Place
     from paws.runs.console import console
+    from paws.runs.folder import claim
     from paws.runs.lock import run_lock
 
     names = tuple(list_folder(images).images)
-    check_target(images, run, overwrite=False)
+    check_target(images, run, [path for path in [labels] if path is not None], overwrite=False)
     with run_lock(run / FOLDER):
+        claim(run, "fit")
         bench = Bench(Place(images.absolute(), run.absolute(), names, options, device_of(device)))
         _begin(bench, labels, classes)
 

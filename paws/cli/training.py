@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,24 @@ def evaluate(
     allow_partial: Annotated[bool, typer.Option(help="leave tensors that do not fit at random values")] = False,
 ) -> None:
     """Evaluate a training run, or a published checkpoint, on the held-out split."""
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        result = _evaluated(run, overrides or [], best, suncet_checkpoint, arch, output_dim, pred_head, allow_partial)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _print_result(result)
+
+
+def _evaluated(
+    run: Path,
+    overrides: list[str],
+    best: bool,
+    suncet_checkpoint: str | None,
+    arch: str | None,
+    output_dim: int | None,
+    pred_head: bool | None,
+    allow_partial: bool,
+) -> dict[str, Any]:
     if suncet_checkpoint is not None:
         from paws.suncet import load_card
         from paws.train.published import evaluate_checkpoint
@@ -106,18 +125,13 @@ def evaluate(
         given = [f"{key}={value}" for key, value in network.items() if value is not None]
         # the card may be left out: dataset and all else are then overrides
         card, changes = (None, [str(run)]) if "=" in run.name else (run, [])
-        settings, _ = load_card(card, [*changes, *(overrides or []), *given])
-        result = evaluate_checkpoint(suncet_checkpoint, settings, allow_partial=allow_partial)
-    elif arch or output_dim or pred_head is not None or allow_partial:
+        settings, _ = load_card(card, [*changes, *overrides, *given])
+        return evaluate_checkpoint(suncet_checkpoint, settings, allow_partial=allow_partial)
+    if arch or output_dim or pred_head is not None or allow_partial:
         raise InputError("--arch, --output-dim, --pred-head and --allow-partial describe a --suncet-checkpoint")
-    else:
-        from paws import train as recipes
+    from paws import train as recipes
 
-        result = recipes.evaluate(run, overrides or [], best=best)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        _print_result(result)
+    return recipes.evaluate(run, overrides, best=best)
 
 
 def convert(

@@ -34,7 +34,7 @@ class Checked:
     files: FileSet  # the readable images, labelled where they are
     test: Tensor  # (N,) int64 labels of the test images, -1 elsewhere
     unreadable: dict[str, str]  # file name -> what is wrong with it
-    stamps: list[Stamp]  # of all images
+    stamps: list[Stamp | None]  # of all images, None where a file was written just now
     inspected: list[Inspected]  # what decoding each of all images told
     listing: Listing  # what lies in the folder
     by_folder: bool  # sub-folders are the classes
@@ -44,9 +44,9 @@ class Checked:
         """What is black and white in the images of more than 8 bits; None where there are none."""
         return range_of(found.extremes for found in self.inspected if found.extremes)
 
-    @property
+    @cached_property
     def contents(self) -> list[str]:
-        """(N) names the bytes of each readable image."""
+        """(N) names of the bytes of the readable images."""
         return [found.content for found in self.inspected if not found.fault]
 
     @cached_property
@@ -168,8 +168,9 @@ def check_images(
 def remember(path: Path, checked: Checked) -> None:
     """Keep what the files told, so that only new and changed ones are decoded the next time."""
     rows = {
-        name: [size, modified, asdict(found)]
-        for (name, size, modified), found in zip(checked.stamps, checked.inspected, strict=True)
+        stamp[0]: [stamp[1:], asdict(found)]
+        for stamp, found in zip(checked.stamps, checked.inspected, strict=True)
+        if stamp is not None
     }
     write_text(path, json.dumps(rows))
 
@@ -183,11 +184,11 @@ def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listi
 
 
 def _inspected(
-    files: FileSet, marks: list[Stamp], known: Path | None, workers: int, advance: Callable[[float], None]
+    files: FileSet, marks: Sequence[Stamp | None], known: Path | None, workers: int, advance: Callable[[float], None]
 ) -> list[Inspected]:
     """What every file tells, in order; files that look as they did in ``known`` are not read again."""
     former = _read(known) if known is not None else {}
-    found = [former.get((name, size, modified)) for name, size, modified in marks]
+    found = [None if stamp is None else former.get(stamp) for stamp in marks]
     rows = [row for row, told in enumerate(found) if told is None]
     percent = 100 / max(1, len(rows))
     new = inspect_images([files.paths[row] for row in rows], workers, lambda count: advance(percent * count))
@@ -200,10 +201,10 @@ def _read(known: Path) -> dict[Stamp, Inspected]:
     try:
         rows: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
         return {
-            (name, size, modified): Inspected(
+            (name, *stamp): Inspected(
                 told["fault"], told["content"], None if told["extremes"] is None else (told["extremes"][0], told["extremes"][1])
             )
-            for name, (size, modified, told) in rows.items()
+            for name, (stamp, told) in rows.items()
         }
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return {}  # of another version, or damaged: everything is read

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from paws.data.views import EvalView, MultiCrop, View
 
 CACHE_VERSION = 2
-Stamp = tuple[str, int, int]  # name, bytes, modification time in ns
+Stamp = tuple[str, int, int, int, int]  # name, bytes, modification and change time in ns, number of the file
+TICK = 20_000_000  # ns: the clock of a file system is no finer than some milliseconds
 
 
 class Paths(Sequence[str]):
@@ -118,15 +119,23 @@ class FileSet:
         return without_broken(self, skip=skip, cache_dir=cache_dir, workers=workers)
 
 
-def stamps(files: FileSet) -> list[Stamp]:
-    """What tells whether a file is the one that was read before. Raises InputError where a file is gone."""
-    found = []
+def stamps(files: FileSet) -> list[Stamp | None]:
+    """What tells whether a file is the one that was read: a change of its bytes changes the last two, whatever times are set.
+
+    None where it was written so short a time ago that another change could look the same.
+
+    Raises:
+        InputError: a file is gone.
+    """
+    found: list[Stamp | None] = []
+    now = time.time_ns()
     for name, path in zip(files.names, files.paths, strict=True):
         try:
             status = os.stat(path)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; it was there when the folder was read") from None
-        found.append((name, status.st_size, status.st_mtime_ns))
+        mark = (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        found.append(mark if status.st_ctime_ns < now - TICK else None)
     return found
 
 

@@ -63,6 +63,12 @@ def label_rows(labels: Labels) -> list[LabelRow]:
     return rows
 
 
+def label_files(labels: Labels | None) -> list[Path]:
+    """The files among what labels are read from."""
+    given = [] if labels is None else [labels] if isinstance(labels, str | Path) else labels
+    return [Path(item) for item in given if not isinstance(item, LabelRow)]
+
+
 def name_of(labels: Labels | None) -> str | None:
     """What labels are called in messages and records: their files."""
     if labels is None:

@@ -2,14 +2,17 @@
 
 What other runs have embedded is taken from the store of all of them (`paws.models.feature_cache`).
 
-A row belongs to a file by its name, size and modification time. Rows that are there stay when files are added or removed; a
-run that was killed goes on after the last recorded chunk.
+A row belongs to the bytes of a file, whatever its name and age, and has a checksum: rows that are there stay when files are
+added, removed or renamed, damaged ones are made anew, and a run that was killed goes on after the last recorded chunk.
+
+``views.json`` names the two files that hold features and rows. It is replaced as a whole when the set of images changes, so
+that a kill leaves the former store or the new one.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from paws.data.folder import FileSet, Stamp, stamps
+from paws.data.folder import FileSet
 from paws.data.stored_views import VERSION
 from paws.errors import InputError
-from paws.fit.record import STORE
+from paws.fit.feature_file import ABOUT, RECORDED, ROW, checksums, read_about, read_store, sound_rows
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone
-from paws.runs.files import write_text
-
-RECORDED = 64  # images after which the rows are recorded as done
+from paws.runs.files import reason_of, reserve, write_text, writing
+from paws.runs.temporary import remove
 
 
 class FeatureStore:
@@ -34,106 +36,126 @@ class FeatureStore:
     Args:
         folder: where they are kept.
         files: whose features they are, in the order of the rows.
+        contents: (N) names of the files' bytes, as `paws.data.images.Inspected` has them.
         frozen: the backbone.
         views: K, random views of each image beside the plain one.
         mirror: whether half of the random views are mirrored.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk has no room for all features.
     """
 
-    def __init__(self, folder: Path, files: FileSet, frozen: Backbone, views: int, *, mirror: bool = True) -> None:
-        self.folder, self.files, self.frozen, self.views, self.mirror = folder, files, frozen, views, mirror
+    def __init__(
+        self, folder: Path, files: FileSet, contents: Sequence[str], frozen: Backbone, views: int, *, mirror: bool = True
+    ) -> None:
+        self.folder, self.files, self.contents = folder, files, contents
+        self.frozen, self.views, self.mirror = frozen, views, mirror
         self.shape = (len(files), 1 + views, frozen.feature_dim)
         self.settings = {"version": VERSION, "views": views, "mirror": mirror, "backbone": frozen.config()}
-        self._open(stamps(files))
+        self._open()
 
     @property
     def missing(self) -> int:
         """How many images are not embedded yet."""
-        return int((self.done == 0).sum())
+        return int((~self.done).sum())
 
     def fill(
         self,
         embedder: Embedder | None = None,
-        contents: Sequence[str] | None = None,
         *,
         workers: int = 0,
         advance: Callable[[int], None] = lambda count: None,
     ) -> np.memmap:
         """Embed what is missing and return all features, read-only. ``advance`` is told how many images were done.
 
-        ``contents`` (N): the digests of the files, where they are known.
-
         Raises:
-            InputError: a file can no longer be read.
+            InputError: a file can no longer be read, or is not the one that was checked.
         """
-        pending = np.flatnonzero(self.done == 0)
+        pending = np.flatnonzero(~self.done)
         if len(pending):
-            some = None if contents is None else [contents[int(row)] for row in pending]
+            some = [self.contents[int(row)] for row in pending]
             self._embed(pending, embedder or Embedder(self.frozen), some, workers, advance)
-        return np.memmap(self.folder / STORE[0], np.float16, "r", shape=self.shape)
+        return np.memmap(self.folder / self.about["features"], np.float16, "r", shape=self.shape)
+
+    @property
+    def done(self) -> np.ndarray:
+        """(N,) bool: which images are embedded."""
+        return self.rows["checksum"] != 0
 
     def _embed(
         self,
         pending: np.ndarray,
         embedder: Embedder,
-        contents: Sequence[str] | None,
+        contents: Sequence[str],
         workers: int,
         advance: Callable[[int], None],
     ) -> None:
-        features = np.memmap(self.folder / STORE[0], np.float16, "r+", shape=self.shape)
-        done = np.memmap(self.folder / STORE[1], np.uint8, "r+", shape=(len(self.files),))
+        features = np.memmap(self.folder / self.about["features"], np.float16, "r+", shape=self.shape)
+        rows = np.memmap(self.folder / self.about["rows"], ROW, "r+", shape=len(self.files))
         paths = [self.files.paths[int(row)] for row in pending]
         options: Any = {"mirror": self.mirror, "workers": workers, "batch_size": RECORDED, "contents": contents}
         start = 0
-        for found, faults, _ in embedder.batches(paths, self.views, **options):  # (B, 1+K, D)
+        for found, faults, names in embedder.batches(paths, self.views, **options):  # (B, 1+K, D)
+            chunk = pending[start : start + len(found)]
+            faults = [fault or self._changed(row, name) for fault, row, name in zip(faults, chunk, names, strict=True)]
             if any(faults):
                 raise InputError("\n".join(fault for fault in faults if fault))
-            chunk = pending[start : start + len(found)]
             if float(found.abs().max()) > np.finfo(np.float16).max:
                 raise InputError(f"{self.frozen.name}: its features are too large to be stored in half precision")
             features[chunk] = found.to(torch.float16).numpy()
             features.flush()
-            done[chunk] = 1  # only now: a row that is marked is there, whatever ends this process
-            done.flush()
+            rows["checksum"][chunk] = checksums(rows["content"][chunk], features[chunk])  # only now: what has one is there
+            rows.flush()
             start += len(found)
             advance(len(found))
-        self.done = np.array(done)
+        self.rows = np.array(rows)
 
-    def _open(self, files: list[Stamp]) -> None:
-        aside = self.folder.with_name(f".{self.folder.name}.new")
-        if aside.is_dir() and not self.folder.is_dir() and (aside / STORE[2]).is_file():
-            aside.rename(self.folder)  # killed between the removal of the old one and this step
-        shutil.rmtree(aside, ignore_errors=True)
-        about = {**self.settings, "shape": list(self.shape), "files": [list(stamp) for stamp in files]}
-        known = _read(self.folder)
-        if known != about:
-            self._build(aside, files, known)
-            write_text(aside / STORE[2], json.dumps(about))
-            shutil.rmtree(self.folder, ignore_errors=True)
-            aside.rename(self.folder)
-        self.done = np.fromfile(self.folder / STORE[1], np.uint8)
+    def _changed(self, row: int, content: str) -> str | None:
+        return None if content == self.contents[row] else f"{self.files.paths[row]}: changed while the fit ran; run it again"
 
-    def _build(self, folder: Path, files: list[Stamp], known: dict[str, Any] | None) -> None:
-        """A store for these files that holds the rows which the one that is ``known`` has of them."""
-        folder.mkdir(parents=True)
-        features = np.memmap(folder / STORE[0], np.float16, "w+", shape=self.shape)
-        done = np.zeros(len(files), np.uint8)
-        if known is not None and {name: known.get(name) for name in self.settings} == self.settings:
-            old = np.memmap(self.folder / STORE[0], np.float16, "r", shape=tuple(known["shape"]))
-            finished = np.fromfile(self.folder / STORE[1], np.uint8)
-            row_of = {tuple(stamp): row for row, stamp in enumerate(known["files"]) if finished[row]}
-            for row, stamp in enumerate(files):
-                if (former := row_of.get(stamp)) is not None:
-                    features[row], done[row] = old[former], 1
-        features.flush()
-        done.tofile(folder / STORE[1])
+    def _open(self) -> None:
+        rows = np.zeros(len(self.files), ROW)
+        rows["content"] = np.frombuffer(bytes.fromhex("".join(self.contents)), "<u8").reshape(-1, 2)
+        former = read_store(self.folder)
+        if former is None or {name: former[0].get(name) for name in self.settings} != self.settings:
+            former = None
+        elif former[0]["shape"] == list(self.shape) and np.array_equal(former[1]["content"], rows["content"]):
+            self.about, _, features = former
+            self.rows = sound_rows(former[1], features)
+            if not np.array_equal(self.rows, former[1]):  # what is damaged is not there
+                self.rows.tofile(self.folder / self.about["rows"])
+            return
+        self._build(rows, former)
 
+    def _build(self, rows: np.ndarray, former: tuple[dict[str, Any], np.ndarray, np.ndarray] | None) -> None:
+        """A store for these files that holds the sound rows which the ``former`` one has of them."""
+        token = secrets.token_hex(4)
+        self.about = {**self.settings, "shape": list(self.shape), "features": f"{token}.f16", "rows": f"{token}.rows"}
+        path = self.folder / self.about["features"]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(path, "xb") as file:
+                reserve(file.fileno(), 2 * int(np.prod(self.shape)))  # else a full disk is a fault of the memory map
+                file.truncate(2 * int(np.prod(self.shape)))
+            features = np.memmap(path, np.float16, "r+", shape=self.shape)
+            if former is not None:
+                place = {name.tobytes(): i for i, name in enumerate(former[1]["content"]) if former[1]["checksum"][i]}
+                for row, name in enumerate(rows["content"]):
+                    if (old := place.get(name.tobytes())) is not None:
+                        features[row], rows["checksum"][row] = former[2][old], former[1]["checksum"][old]
+            self.rows = sound_rows(rows, features)
+            features.flush()
+            with writing(self.folder / self.about["rows"]) as file:
+                file.write(self.rows.tobytes())
+            write_text(self.folder / ABOUT, json.dumps(self.about))
+        except OSError as error:
+            raise InputError(f"{path}: {reason_of(error)}") from None
+        finally:
+            self._clear()
 
-def _read(folder: Path) -> dict[str, Any] | None:
-    """What a store says of itself; None where there is none that is whole."""
-    try:
-        known = json.loads((folder / STORE[2]).read_text(encoding="utf-8"))
-        size = 2 * int(np.prod(known["shape"]))
-        whole = (folder / STORE[0]).stat().st_size == size and (folder / STORE[1]).stat().st_size == known["shape"][0]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return known if whole else None
+    def _clear(self) -> None:
+        """Remove the files that `ABOUT` does not name: of a former store, or of one that was not finished."""
+        known = read_about(self.folder) or {}
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.suffix in (".f16", ".rows", ".u8") and path.name not in (known.get("features"), known.get("rows")):
+                remove(path)

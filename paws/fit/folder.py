@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from paws.errors import InputError
 from paws.fit import record
-from paws.runs.folder import holds_run
+from paws.runs.folder import check_owner, holds_run, kind_of
 from paws.runs.temporary import remove
 
 
-def check_target(images: Path, run: Path, overwrite: bool) -> None:
-    """Raise InputError where ``run`` is a file, or holds a training run or, without ``overwrite``, a fit of other images."""
-    if run.exists() and not run.is_dir():
-        raise InputError(f"{run} is a file; give a folder for the run")
-    if holds_run(run):
+def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: bool) -> None:
+    """Raise InputError where a fit of ``images`` with further ``inputs`` may not write into ``run``; writes nothing.
+
+    That is where something would be lost: a file, somebody else's files or a training run in its place, a fit of other images
+    (without ``overwrite``), the images in it or around it, or an input among the files that a fit writes.
+    """
+    own, pictures = run.resolve(), images.resolve()
+    if own == pictures or own in pictures.parents or pictures in own.parents:
+        where = "is" if own == pictures else "lies around" if own in pictures.parents else "lies in"
+        raise InputError(f"{run} {where} the folder of the images; give a folder beside it for the run")
+    if kind_of(run) is None and holds_run(run):
         raise InputError(f"{run} holds a training run; give another folder")
     former = _images_of(run)
+    check_owner(run, "fit", record.OWN, older=former is not None)
     if former not in (None, str(images.absolute())) and not overwrite:
         raise InputError(f"{run} holds a fit of {former}; give another folder, or replace it with --overwrite")
+    for path in inputs:
+        name = _name_in(run, path)
+        if name in record.OWN and name != record.LABELS:
+            raise InputError(f"{path} is one of the files that the fit writes; copy it to another place and give that")
 
 
-def clear(run: Path) -> None:
-    """Remove what a fit wrote into ``run``, and nothing else."""
+def clear(run: Path, inputs: Sequence[Path]) -> None:
+    """Remove what a fit wrote into ``run``, and nothing else; no input either, such as the labels of ``paws labels``."""
+    kept = {_name_in(run, path) for path in inputs}
     for name in record.OWN:
-        remove(run / name)
+        if name not in kept:
+            remove(run / name)
+
+
+def _name_in(run: Path, path: Path) -> str | None:
+    """The first part of ``path`` below ``run``; None where it lies elsewhere."""
+    inside, root = path.resolve(), run.resolve()
+    return inside.relative_to(root).parts[0] if root in inside.parents else None
 
 
 def _images_of(run: Path) -> str | None:
     """The folder of images that a fit in ``run`` is of, whichever version of paws wrote it; None where there is no fit."""
     try:
-        return str(json.loads((run / record.RECORD).read_text(encoding="utf-8"))["images"])
+        found = json.loads((run / record.RECORD).read_text(encoding="utf-8"))
+        return str(found["images"]) if {"key", "backbone", "settings"} <= set(found) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

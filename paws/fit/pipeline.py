@@ -5,8 +5,6 @@ check -> embed -> fit (train the head, compare with baselines, choose) -> predic
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,8 +20,7 @@ from paws.classifiers.prior import class_prior
 from paws.config.options import DEFAULTS, FitOptions
 from paws.config.threads import default_workers
 from paws.data.check import Checked, check_folder, remember
-from paws.data.folder import stamps
-from paws.data.labels import Labels, name_of
+from paws.data.labels import Labels, label_files, name_of
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit import run as files_of_run
@@ -39,6 +36,8 @@ from paws.fit.results import record_of, write_labels
 from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, Frozen
+from paws.runs.folder import claim
+from paws.runs.keys import content_key
 from paws.runs.lock import run_lock
 
 
@@ -64,7 +63,8 @@ def fit_folder(
             labels at once, before anything is written.
     """
     predictor_named(options.model)  # raises where there is no such method
-    check_target(images, run, overwrite)
+    inputs = [*label_files(labels), *(Path(path) for path in (options.test, options.weights) if path is not None)]
+    check_target(images, run, inputs, overwrite)
     if options.finetune and options.model == "auto":
         options = replace(options, model=PawsEnsemble.name)  # only PAWS's heads can train a network
     workers = default_workers() if workers is None else workers
@@ -92,14 +92,16 @@ def fit_folder(
         raise InputError("--finetune trains one network: give one, with --backbone NAME")
     progress.log("plan", f"{_told(frozen)}, 1 + {options.views} views of each image: {planned.why}")
     with run_lock(run):
+        claim(run, "fit")
         if overwrite:
-            clear(run)
+            clear(run, inputs)
+        files_of_run.put_in_place(run)
         remember(known, checked)
         work = _Work(images, labels, checked, options, progress, device, workers)
         features = work.embed(run, frozen, options.views or 0)
         key = work.key(frozen)
         former = read_former(run)
-        if former is not None and former.key == key and _intact(run):
+        if former is not None and former.key == key and _intact(run, former):
             progress.log("fit", f"unchanged ({titles()[former.chosen]})")
         else:
             with progress.step("fit") as advance:
@@ -131,9 +133,9 @@ class _Work:
         from paws.fit import finetune
 
         folder, epochs = run / finetune.FOLDER, self.options.epochs
-        key = hashlib.sha256(f"{self.key(frozen)} {epochs} {finetune.VERSION}".encode()).hexdigest()
+        key = content_key(self.key(frozen), epochs, finetune.VERSION)
         former = read_former(folder)
-        if former is not None and former.key == key and _intact(folder) and (folder / record.PREDICTIONS).is_file():
+        if former is not None and former.key == key and _intact(folder, former) and files_of_run.has_predictions(folder):
             self.progress.log("finetune", "unchanged")
             return folder
         before = load_bundle(run / record.BUNDLE).classifier
@@ -163,22 +165,21 @@ class _Work:
 
     def embed(self, run: Path, frozen: Backbone, views: int) -> np.memmap:
         """The features (N, 1 + views, D); those that are there are kept."""
-        files = self.checked.files
-        store = FeatureStore(run / record.FEATURES, files, frozen, views, mirror=self.options.mirror)
-        pending = np.flatnonzero(store.done == 0).tolist()
+        files, contents = self.checked.files, self.checked.contents
+        store = FeatureStore(run / record.FEATURES, files, contents, frozen, views, mirror=self.options.mirror)
+        pending = np.flatnonzero(~store.done).tolist()
         what = f"{_told(frozen)}, 1 + {views} views of each image"
         if not len(pending):
             self.progress.log("embed", f"unchanged ({what})")
             return store.fill()
         embedder = Embedder(frozen, self.device)
-        contents = self.checked.contents
         known = embedder.known([contents[row] for row in pending], views, mirror=self.options.mirror)
         missing = [files.paths[row] for row in pending if contents[row] not in known]
         if missing:
             announce(self.progress, embedder, missing, len(files), self.options, views, self.workers)
         with self.progress.step("embed", len(files)) as advance:
             advance(len(files) - len(pending))
-            features = store.fill(embedder, contents, workers=self.workers, advance=advance)
+            features = store.fill(embedder, workers=self.workers, advance=advance)
         kept = len(files) - len(missing)
         seconds = self.progress.seconds["embed"]
         rate = len(missing) / max(seconds, 0.01)
@@ -228,8 +229,8 @@ class _Work:
         return found
 
     def predict(self, run: Path, features: np.memmap) -> None:
-        """Write predictions.csv by the bundle, unless it is there."""
-        if (run / record.PREDICTIONS).is_file():
+        """Write predictions.csv by the bundle, unless it is there as it was written."""
+        if files_of_run.has_predictions(run):
             self.progress.log("predict", "unchanged")
             return
         files = self.checked.files
@@ -244,12 +245,12 @@ class _Work:
     def key(self, frozen: Backbone) -> str:
         """Names everything that the fit depends on."""
         files = self.checked.files
-        given = [files.labels.tolist(), list(files.classes), self.checked.test.tolist()]
+        seen = [list(files.names), self.checked.contents]
+        given = [files.labels, files.classes, self.checked.test]
         known = {"preset", "backbone", "weights", "image_size", "test"}  # by their content
         later = {"finetune", "epochs"}
         chosen = {name: value for name, value in asdict(self.options).items() if name not in known | later}
-        text = json.dumps([stamps(files), given, chosen, frozen.config()], sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        return content_key(seen, given, chosen, frozen.config())
 
 
 def _percent(advance: Advance) -> Callable[[str, float], None]:
@@ -267,9 +268,11 @@ def _told(frozen: Backbone) -> str:
     return " + ".join(f"{part.name} at {part.size} pixels" for part in frozen.parts)
 
 
-def _intact(run: Path) -> bool:
+def _intact(run: Path, former: FitRecord) -> bool:
+    """Whether all that a fit has written before its predictions can be read."""
     try:
         load_bundle(run / record.BUNDLE)
+        found = FitRun(run, former, *files_of_run.read_files(run, former))
+        return bool(found.held_out)
     except InputError:
         return False
-    return (run / record.HELD_OUT).is_file()

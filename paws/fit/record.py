@@ -16,18 +16,21 @@ from paws.runs.files import write_text
 
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
 PREVIOUS, LABELS = "bundle.previous", "labels.csv"  # what paws labels leaves: the former bundle, all labels of now
-STORE = ("views.f16", "done.u8", "views.json")  # in the folder of features
+CHANGED = "changed"  # what paws labels is about to put in place
+PREDICTED = ".predictions.sha256"  # the checksum of the predictions
 CHECKED, FEATURES, BUNDLE = "checked.json", "features", "bundle"
 OWN = (
     RECORD,
     FILES,
     HELD_OUT,
     PREDICTIONS,
+    PREDICTED,
     CHECKED,
     FEATURES,
     BUNDLE,
     PREVIOUS,
     LABELS,
+    CHANGED,
     "metrics.jsonl",
     "metrics.csv",
     "report.html",

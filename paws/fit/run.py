@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,20 +24,25 @@ from paws.classifiers import table
 from paws.data.images import read_image
 from paws.data.labels import read_labels
 from paws.errors import InputError
+from paws.fit.feature_file import read_features
 from paws.fit.record import (
     BUNDLE,
+    CHANGED,
     FEATURES,
     FILES,
     HELD_OUT,
+    PREDICTED,
     PREDICTIONS,
+    PREVIOUS,
     RECORD,
-    STORE,
     FitRecord,
     accuracy_sentence,
     read_record,
 )
 from paws.runs.files import write_text, writing
+from paws.runs.lock import run_lock
 from paws.runs.log import Metrics
+from paws.runs.temporary import remove
 
 CHUNK = 512  # images predicted at a time
 HELD_OUT_COLUMNS = ("file", "label", "predicted", "probability", "provenance")
@@ -73,8 +80,10 @@ class FitRun:
     @cached_property
     def features(self) -> np.memmap:
         """(N, 1 + K, D) float16, view 0 is the plain one; read from disk as it is used."""
-        shape = json.loads((self.folder / FEATURES / STORE[2]).read_text(encoding="utf-8"))["shape"]
-        return np.memmap(self.folder / FEATURES / STORE[0], np.float16, "r", shape=tuple(shape))
+        features = read_features(self.folder / FEATURES)
+        if len(features) != len(self.files):
+            raise InputError(f"{self.folder}: features of {len(features)} images, not {len(self.files)}; run paws fit again")
+        return features
 
     @property
     def plain(self) -> Tensor:
@@ -92,13 +101,29 @@ class FitRun:
 
     @cached_property
     def predictions(self) -> list[dict[str, str]]:
-        """The rows of predictions.csv, one for each of ``files``."""
-        return read_table(self.folder / PREDICTIONS)
+        """The rows of predictions.csv, one for each of ``files``. Raises InputError where they are not."""
+        path = self.folder / PREDICTIONS
+        rows = read_table(path)
+        damaged = f"{path}: damaged or edited; run the same paws fit again"
+        if [row.get("file") for row in rows] != list(self.files):
+            raise InputError(damaged)
+        try:
+            if not all(0 <= float(row["probability"]) <= 1 and row["label"] for row in rows):
+                raise InputError(damaged)
+        except (KeyError, TypeError, ValueError):
+            raise InputError(damaged) from None
+        return rows
 
     @cached_property
     def held_out(self) -> list[dict[str, str]]:
-        """The rows of held_out.csv: every labelled image as the other labels have it."""
-        return read_table(self.folder / HELD_OUT)
+        """The rows of held_out.csv: every labelled image as the other labels have it. Raises InputError where they are not."""
+        path = self.folder / HELD_OUT
+        rows = read_table(path)
+        labelled = {self.files[row] for row in (self.labels >= 0).nonzero().flatten().tolist()}
+        columns = set(HELD_OUT_COLUMNS)
+        if any(columns - row.keys() or None in row.values() for row in rows) or {row["file"] for row in rows} != labelled:
+            raise InputError(f"{path}: damaged or edited; run the same paws fit again")
+        return rows
 
     def test_labels(self, classes: Sequence[str], labels: Tensor) -> Tensor:
         """(N,) ids among ``classes`` of the images that ``--test`` labels and ``labels`` (N,) do not; -1 elsewhere.
@@ -138,18 +163,64 @@ def load_fit(folder: str | Path) -> FitRun:
         InputError: the folder holds no finished fit, or files that this version cannot read.
     """
     folder = Path(folder)
+    finish_changes(folder)
     record = read_record(folder)
+    files = read_files(folder, record)
+    if not (folder / PREDICTIONS).is_file():
+        raise InputError(f"{folder}: its fit did not come to an end (no {PREDICTIONS}); run the same paws fit again")
+    return FitRun(folder, record, *files)
+
+
+def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor, tuple[int | None, ...], Tensor]:
+    """The names (N), labels (N,), folds (N) and groups (N,) of files.json.
+
+    Raises:
+        InputError: it is damaged, or does not fit the ``record``.
+    """
+    path = folder / FILES
     try:
-        files = json.loads((folder / FILES).read_text(encoding="utf-8"))
+        files = json.loads(path.read_text(encoding="utf-8"))
         names, labels, folds = tuple(files["names"]), torch.tensor(files["labels"], dtype=torch.int64), tuple(files["folds"])
         groups = torch.tensor(files.get("groups", range(len(names))), dtype=torch.int64)  # fits of before 0.2 have none
     except FileNotFoundError:
         raise InputError(f"{folder}: holds no finished fit (no {FILES}); run paws fit") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / FILES}: cannot be read ({error!r}); run the same paws fit again") from None
-    if not (folder / PREDICTIONS).is_file():
-        raise InputError(f"{folder}: its fit did not come to an end (no {PREDICTIONS}); run the same paws fit again")
-    return FitRun(folder, record, names, labels, folds, groups)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read ({error!r}); run the same paws fit again") from None
+    whole = {len(names), len(labels), len(folds), len(groups)} == {record.image_count} and all(
+        isinstance(name, str) for name in names
+    )
+    if not whole or not bool(((labels >= -1) & (labels < len(record.classes))).all()):
+        raise InputError(f"{path}: does not fit {RECORD}; run the same paws fit again")
+    return names, labels, folds, groups
+
+
+def put_in_place(folder: Path) -> None:
+    """Put the files of ``folder/changed`` in place of those of a fit, the record last; hold the lock of the run meanwhile.
+
+    Called again after a kill at any moment, it does what is left to do.
+    """
+    new = folder / CHANGED
+    if not new.is_dir():
+        return
+    if (new / BUNDLE).is_dir():
+        if (folder / BUNDLE).is_dir():
+            remove(folder / PREVIOUS)
+            os.rename(folder / BUNDLE, folder / PREVIOUS)
+        os.rename(new / BUNDLE, folder / BUNDLE)
+    for name in sorted((path.name for path in new.iterdir()), key=lambda name: name == RECORD):
+        os.replace(new / name, folder / name)
+    remove(new)
+
+
+def finish_changes(folder: Path) -> None:
+    """Finish what a killed ``paws labels`` had written and not yet put in place.
+
+    Raises:
+        InputError: it is still at work, or the folder cannot be written.
+    """
+    if (folder / CHANGED).is_dir():
+        with run_lock(folder):
+            put_in_place(folder)
 
 
 def read_former(folder: Path) -> FitRecord | None:
@@ -210,4 +281,18 @@ def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Se
         for prediction, label in zip(predictions, given, strict=True):
             abstained += prediction.abstain
             write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
+    write_text(folder / PREDICTED, f"{_sha256(folder / PREDICTIONS)}  {PREDICTIONS}\n")
     return abstained
+
+
+def has_predictions(folder: Path) -> bool:
+    """Whether predictions.csv is there as it was written."""
+    try:
+        return (folder / PREDICTED).read_text(encoding="utf-8").split()[:1] == [_sha256(folder / PREDICTIONS)]
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

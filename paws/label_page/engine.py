@@ -22,6 +22,7 @@ from paws.classifiers.calibration import fit_threshold
 from paws.classifiers.space import Space
 from paws.errors import InputError
 from paws.fit import record
+from paws.fit.feature_file import read_store
 from paws.label_page.measures import Curve, Measures, measure
 from paws.label_page.queue import Pick, next_pictures, random_order
 from paws.label_page.session import Session
@@ -132,7 +133,7 @@ class Engine:
         if self._store is None or not bool(self.belief.ready[row]):
             return None
         at = int(np.flatnonzero(self._store[0] == row)[0])
-        return np.array(self._features()[at, 0])
+        return np.array(self._stored()[1][at, 0])
 
     def standardise(self, features: np.ndarray) -> Tensor:
         """Features (..., D) as the vote compares them."""
@@ -235,9 +236,11 @@ class Engine:
         """Whether all pictures are embedded, and the heads have seen most of the labels: then points of a curve compare."""
         return self.step[0] == "ready" and self._trained is not None and self._trained.labels >= labels / SETTLED
 
-    def _features(self) -> np.memmap:
-        assert self._store is not None
-        return np.memmap(self.place.run / record.FEATURES / record.STORE[0], np.float16, "r", shape=self._store[1])
+    def _stored(self) -> tuple[np.ndarray, np.memmap]:
+        """Which pictures are embedded (N,) bool, and the features (N, 1 + K, D) of these."""
+        found = read_store(self.place.run / record.FEATURES)
+        assert found is not None, "the worker has told of it"
+        return found[1]["checksum"] != 0, found[2]
 
     def _read_features(self) -> None:
         """Take over what was embedded since the last time; all of it where the space is another one."""
@@ -245,7 +248,7 @@ class Engine:
             space, store, regrow, self._regrow = self._space, self._store, self._regrow, False
         if space is None or store is None:
             return
-        done = np.fromfile(self.place.run / record.FEATURES / record.STORE[1], np.uint8)
+        done, features = self._stored()
         if len(done) != len(store[0]):
             return
         if self.votes is None or regrow:
@@ -254,8 +257,7 @@ class Engine:
             if former is not None:
                 self.votes.set_labels(former.labels, former.sums.shape[1])
         there = torch.from_numpy(store[0])
-        new = np.flatnonzero(done.astype(bool) & ~self.votes.ready[there].numpy())
-        features = self._features()
+        new = np.flatnonzero(done & ~self.votes.ready[there].numpy())
         for start in range(0, len(new), 4096):
             part = new[start : start + 4096]
             self.votes.put(there[part], space.standardise(torch.from_numpy(np.array(features[part, 0])).float()))

@@ -25,6 +25,7 @@ from paws.data.folder import FileSet
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit.embed import FeatureStore
+from paws.fit.feature_file import read_store
 from paws.models.frozen import Backbone
 from paws.runs.lock import run_lock
 
@@ -101,7 +102,7 @@ class Worker:
         )
         remember(known, checked)
         row_of = {name: row for row, name in enumerate(self.place.files)}
-        contents = {name: found.content for (name, _, _), found in zip(checked.stamps, checked.inspected, strict=True)}
+        contents = {name: found.content for name, found in zip(checked.listing.images, checked.inspected, strict=True)}
         self.connection.send(
             (
                 "inspected",
@@ -127,6 +128,7 @@ class Worker:
                     store = FeatureStore(
                         self.place.run / record.FEATURES,
                         files,
+                        [contents[name] for name in files.names],
                         frozen,
                         self.options.views or 0,
                         mirror=self.options.mirror,
@@ -134,8 +136,7 @@ class Worker:
                     self.connection.send(("opened", self.rows, store.shape))
                     advance = self._Advance(self, len(files) - store.missing, len(files))
                     advance(0)
-                    digests = [contents[name] for name in files.names]
-                    features = store.fill(self.embedder, digests, workers=default_workers(), advance=advance)
+                    features = store.fill(self.embedder, workers=default_workers(), advance=advance)
                 return features[:, 0]
             except InputError:
                 if attempt == RETRIES - 1 or all(os.path.isfile(path) for path in files.paths):
@@ -161,10 +162,10 @@ class Worker:
         """Fit the space on what is embedded so far, and tell it."""
         from paws.classifiers.space import fit_space
 
-        folder = self.place.run / record.FEATURES
-        done = np.fromfile(folder / record.STORE[1], np.uint8).nonzero()[0]
-        shape = (len(self.rows), 1 + (self.options.views or 0), self.embedder.backbone.feature_dim)
-        stored = np.memmap(folder / record.STORE[0], np.float16, "r", shape=shape)
+        found = read_store(self.place.run / record.FEATURES)
+        assert found is not None
+        _, rows, stored = found
+        done = np.flatnonzero(rows["checksum"])
         some = done if len(done) <= 4096 else np.sort(np.random.default_rng(0).choice(done, 4096, replace=False))
         views = torch.from_numpy(np.array(stored[some, :1]))
         space = fit_space(views, COMPONENTS)

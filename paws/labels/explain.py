@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from paws.classifiers.classifier import Classifier
@@ -16,6 +16,7 @@ from paws.data.texts import one_line
 from paws.errors import InputError
 from paws.runs.files import writing
 
+MADE_BY = "paws explain"  # in a picture's notes
 TILE, TEXT, COLUMNS = 160, 36, 4  # pixels of a picture's side, of the two lines below it; pictures a row
 INK, PAPER, EMPTY = "#1a1a1a", "#ffffff", "#d9d9d9"
 
@@ -88,8 +89,13 @@ def save_grid(path: Path, explanation: Explanation, image: Path, root: Path | No
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{path}: images are written as .png or .jpg")
     page = grid(explanation, image, root)
-    with writing(path) as file:
-        page.save(file, "PNG" if path.suffix.lower() == ".png" else "JPEG")
+    note = PngImagePlugin.PngInfo()
+    note.add_text("Software", MADE_BY)
+    with writing(path, ours=MADE_BY.encode()) as file:
+        if path.suffix.lower() == ".png":
+            page.save(file, "PNG", pnginfo=note)
+        else:
+            page.save(file, "JPEG", comment=MADE_BY)
 
 
 def grid(explanation: Explanation, image: Path, root: Path | None) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +18,8 @@ from paws.fit import record
 from paws.fit import run as files_of_run
 from paws.fit.run import FitRun
 from paws.labels.recompute import held_out, revised
-from paws.runs.files import write_text
+from paws.runs.files import new_folder, writing
 from paws.runs.lock import run_lock
-from paws.runs.temporary import remove
 
 REMOVE = "-"  # as the label of a row: the image has no label any more
 
@@ -155,31 +153,28 @@ def save(folder: Path, bundle: Bundle, done: Relabelled) -> None:
 def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> record.FitRecord:
     """Put the bundle, the predictions, the labels and the figures of ``done`` in place of those of a fit.
 
-    The former bundle is kept as ``bundle.previous``, and all labels are written to ``labels.csv``, to fit with them again. Each
-    file is replaced as a whole, and fit.json, last, with its figures measured again as far as that needs no training; its key
-    is taken out, so that a later ``paws fit`` into this folder trains again. Returns the new record.
+    The former bundle is kept as ``bundle.previous``, and all labels are written to ``labels.csv``, to fit with them again. All
+    is written aside first, so that a kill leaves it undone, or to be finished by whoever reads the fit next. The record has its
+    figures measured again as far as that needs no training; its key is taken out, so that a later ``paws fit`` into this folder
+    trains again. Returns the new record.
     """
     folder, classes = run.folder, done.classifier.classes
-    bundle, previous, new = (folder / name for name in (record.BUNDLE, record.PREVIOUS, f".{record.BUNDLE}.changed"))
     label_of = dict(zip(done.files, done.classifier.support_labels.tolist(), strict=True))
     labels = [label_of.get(file, -1) for file in run.files]
     given = [classes[y] if y >= 0 else "" for y in labels]
     found = held_out(run, done.classifier, done.files)
     revision = revised(run, done.classifier, torch.tensor(labels), found, done.changed)
     with run_lock(folder):
-        remove(new)
-        save(new, run.bundle, done)
-        remove(previous)
-        bundle.rename(previous)
-        new.rename(bundle)
-        files_of_run.write_predictions(folder, after, given)
-        pairs = [{"file": file, "label": label} for file, label in zip(run.files, given, strict=True) if label]
-        table = io.StringIO()
-        write_rows(table, pairs, ("file", "label"))
-        write_text(folder / record.LABELS, table.getvalue())
-        files_of_run.write_held_out(folder, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
-        files_of_run.write_files(folder, run.files, labels, run.folds, run.groups.tolist())
-        record.write_record(folder, revision)
+        with new_folder(folder / record.CHANGED) as new:  # from here on it happens, if need be at the next call
+            save(new / record.BUNDLE, run.bundle, done)
+            files_of_run.write_predictions(new, after, given)
+            pairs = [{"file": file, "label": label} for file, label in zip(run.files, given, strict=True) if label]
+            with writing(new / record.LABELS, text=True) as table:
+                write_rows(table, pairs, ("file", "label"))
+            files_of_run.write_held_out(new, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
+            files_of_run.write_files(new, run.files, labels, run.folds, run.groups.tolist())
+            record.write_record(new, revision)
+        files_of_run.put_in_place(folder)
     return revision
 
 

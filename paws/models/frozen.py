@@ -89,6 +89,8 @@ class Frozen:
             backbone.load_state_dict(dict(self.weights()))
         except RuntimeError as error:
             raise InputError(f"the weights do not fit the backbone {self.name}: {error}") from None
+        if damaged := [name for name, value in backbone.state_dict().items() if not bool(value.isfinite().all())]:
+            raise InputError(f"the weights of the backbone {self.name} are not finite: {', '.join(damaged[:3])}")
         return PixelBackbone(backbone, self.mean, self.std).eval().requires_grad_(False)
 
     def config(self) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from paws.errors import InputError
-from paws.runs.files import write_text
+from paws.runs.files import writing
+
+MADE_BY = '<meta name="generator" content="paws report">'  # at the head of every page
 
 
 def write_report(run: Path, output: Path | None = None) -> Path:
@@ -24,5 +26,6 @@ def write_report(run: Path, output: Path | None = None) -> Path:
         raise InputError(f"{run}: holds no run (neither fit.json nor config.yaml); give the folder of paws fit or paws train")
     page = render(contents_of(run))
     path = run / "report.html" if output is None else output
-    write_text(path, page)
+    with writing(path, text=True, ours=b"" if output is None else MADE_BY.encode()) as file:
+        file.write(page)
     return path

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(highlight=False, soft_wrap=True)  # soft wrap: a path or command in a log stays on one line to copy
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program without a word."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+console = _Console(highlight=False, soft_wrap=True)  # soft wrap: a path or command in a log stays on one line to copy
 
 
 def progress_bar(*, quiet: bool = False) -> Progress:

@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from typing import IO, Any
 from paws.errors import InputError
 from paws.runs.temporary import remove, sweep, temporary_name
 
+HEAD = 4096  # bytes in which a file says what has written it
 ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make the folder writable"),
@@ -42,16 +43,17 @@ def write_bytes(path: Path, data: bytes, *, new: bool = False) -> None:
 
 
 @contextmanager
-def writing(path: Path, *, text: bool = False, new: bool = False) -> Iterator[Any]:
+def writing(path: Path, *, text: bool = False, new: bool = False, ours: bytes = b"") -> Iterator[Any]:
     """A stream (bytes, or UTF-8 ``text`` with its line ends as they are) that becomes the file ``path`` when the block ends.
 
     If the block raises, a former file stays as it was. ``new``: ``path`` must not exist, also not by then.
+    ``ours``: a file that is there must have these bytes near its beginning, else it is somebody else's.
 
     Raises:
         InputError: it cannot be written; a link, a folder or a device has the name; with ``new``, anything has.
     """
     path = Path(path)
-    check_target(path, new=new)
+    check_target(path, new=new, ours=ours)
     sweep(path.parent)
     temporary = path.parent / temporary_name()
     raw: _Writer | None = None
@@ -128,8 +130,8 @@ def link(path: Path, target: str) -> None:
             temporary.unlink()
 
 
-def check_target(path: Path, *, new: bool = False) -> None:
-    """Raise InputError where a file may not be written to ``path``: nothing but a plain file is ever replaced."""
+def check_target(path: Path, *, new: bool = False, ours: bytes = b"") -> None:
+    """Raise InputError where a file may not be written to ``path``: only a plain file is ever replaced. See `writing`."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -143,6 +145,17 @@ def check_target(path: Path, *, new: bool = False) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "no plain file"
         raise InputError(f"{path} is {kind}; give the name of a file")
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    if head and ours not in head:
+        raise InputError(f"{path}: exists, and is nothing that this command has written; remove it or choose another name")
+
+
+def check_no_input(path: Path, inputs: Iterable[str | Path]) -> None:
+    """Raise InputError where ``path`` is one of the files or folders that a command reads."""
+    for given in inputs:
+        if os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
+            raise InputError(f"{path} is read by this command, so it is not written to; choose another name")
 
 
 def reason_of(error: Exception) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from paws.errors import InputError
+
+HOLDER = re.compile(r"(process \d+ on .*\n)?")
+LONGEST = 400  # characters
 
 
 @contextmanager
@@ -24,7 +28,12 @@ def run_lock(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - its errors are told apart from the body's
+        file = os.fdopen(
+            os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666),
+            "r+",
+            encoding="utf-8",
+            errors="replace",
+        )
     except OSError as error:
         raise InputError(f"{folder}: the run folder cannot be written: {error.strerror}") from error
     with file:
@@ -34,6 +43,9 @@ def run_lock(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise InputError(f"{folder}: {holder} runs in this folder; wait for it or give another run_dir") from error
+        if not HOLDER.fullmatch(file.read(LONGEST)):
+            raise InputError(f"{folder / '.lock'}: is nothing that paws has written; give another folder for the run")
+        file.seek(0)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

@@ -21,7 +21,7 @@ from paws.optim import optimizer_and_rate, restore_optimizer, set_lr
 from paws.runs.checkpoint import CheckpointFolder
 from paws.runs.console import console, numbers, progress_bar
 from paws.runs.files import write_text
-from paws.runs.folder import check_run_folder, clear_run, holds_run
+from paws.runs.folder import check_run_folder, claim, clear_run, holds_run
 from paws.runs.lock import run_lock
 from paws.runs.log import HELD_OUT, Metrics
 from paws.runs.running_means import RunningMeans, diverged
@@ -202,6 +202,7 @@ class Run:
         if distributed.is_main():
             check_run_folder(folder, resume=self.resume, overwrite=self.overwrite)
             self._held.enter_context(run_lock(folder))
+            claim(folder, "training")
             if self.overwrite and not self.resume:
                 clear_run(folder)
         distributed.barrier()

@@ -89,9 +89,7 @@ def test_edited_and_missing_files_are_all_named(fitted_run: Path, tmp_path: Path
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"), [(None, "no bundle.json"), ("{", "cannot be read"), ('{"format": 1}', "cannot be read")]
-)
+@pytest.mark.parametrize(("text", "says"), [(None, "no bundle.json"), ("{", "cannot be read"), ('{"format": 1}', "format 1")])
 def test_what_is_no_bundle(tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
         (tmp_path / "bundle.json").write_text(text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ import pytest
 from PIL import Image
 
 from paws.data.check import check_folder, remember
+from paws.data.folder import TICK
 from paws.errors import InputError
 from tests.conftest import write_patterns
+from tests.digits_runs import wait_until
 
 LABELS = "file,label\nda.png,dots\ndb.png,dots\nra.png,rows\n"
 
@@ -89,14 +93,21 @@ def test_labels_to_test_on(folder: Path) -> None:
 def test_files_that_were_read_once_are_not_read_again_until_they_change(folder: Path, tmp_path: Path) -> None:
     known = tmp_path / "known.json"
     (folder / "db.png").write_bytes(b"")
+    for path in folder.iterdir():
+        wait_until(lambda path=path: time.time_ns() > path.stat().st_ctime_ns + TICK, "a time that tells changes apart")
     remember(known, check_folder(folder, labels(folder), skip_broken=True))
+    rows = json.loads(known.read_text())
+    rows["dc.png"][1]["fault"] = "made up"
+    known.write_text(json.dumps(rows))
+
+    def unreadable() -> list[str]:
+        return list(check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable)
+
+    assert unreadable() == ["db.png", "dc.png"], "not read again"
     status = os.stat(folder / "rc.png")
     (folder / "rc.png").write_bytes(b"x" * status.st_size)
-    os.utime(folder / "rc.png", ns=(status.st_atime_ns, status.st_mtime_ns))  # looks the same
-    assert list(check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable) == ["db.png"]
-    os.utime(folder / "rc.png", ns=(1, 1))
-    found = check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable
-    assert list(found) == ["db.png", "rc.png"]
+    os.utime(folder / "rc.png", ns=(status.st_atime_ns, status.st_mtime_ns))  # of equal size and time
+    assert unreadable() == ["db.png", "dc.png", "rc.png"]
 
 
 def test_what_is_passed_over_and_which_classes_are_lost_is_told(folder: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
+from contextlib import nullcontext as nothing
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,11 @@ from torch.nn.functional import cosine_similarity
 
 from paws.data.folder import FileSet, Paths
 from paws.data.formats import find_images
+from paws.data.images import ImageFile
 from paws.data.stored_views import view_batches
 from paws.errors import InputError
-from paws.fit.embed import RECORDED, FeatureStore
+from paws.fit.embed import FeatureStore
+from paws.fit.feature_file import RECORDED, read_features
 from paws.models.frozen import Frozen
 from paws.models.sources import frozen_backbone
 from tests.conftest import TINY, draw
@@ -39,6 +44,11 @@ def files_of(folder: Path) -> FileSet:
     return FileSet(Paths.of(folder, names), torch.full((len(names),), -1), ())
 
 
+def store_of(folder: Path, images: Path, frozen: Frozen, views: int, *, mirror: bool = True) -> FeatureStore:
+    files = files_of(images)
+    return FeatureStore(folder, files, [ImageFile(path).content for path in files.paths], frozen, views, mirror=mirror)
+
+
 def views_of(path: Path, count: int, frozen: Frozen) -> torch.Tensor:
     (batch,) = view_batches([path], count, [(frozen.size, frozen.interpolation)], batch_size=1)
     return batch.views[0][0]
@@ -56,7 +66,7 @@ class Counted:
 
 def fill(folder: Path, images: Path, frozen: Frozen, views: int = 2) -> tuple[np.ndarray, int]:
     counted = Counted()
-    features = FeatureStore(folder, files_of(images), frozen, views).fill(advance=counted)
+    features = store_of(folder, images, frozen, views).fill(advance=counted)
     return np.array(features), counted.images
 
 
@@ -70,7 +80,7 @@ def test_a_row_holds_the_features_of_its_file_in_all_views(tiny: Frozen, images:
 
 def test_views_that_are_not_mirrored_are_other_ones(tiny: Frozen, images: Path, tmp_path: Path) -> None:
     mirrored, _ = fill(tmp_path / "store", images, tiny)
-    features = np.array(FeatureStore(tmp_path / "store", files_of(images), tiny, 2, mirror=False).fill())
+    features = np.array(store_of(tmp_path / "store", images, tiny, 2, mirror=False).fill())
     assert np.array_equal(features[:, 0], mirrored[:, 0]) and not np.array_equal(features[:, 1:], mirrored[:, 1:])
 
 
@@ -98,7 +108,7 @@ def test_other_views_or_weights_start_anew(tiny: Frozen, images: Path, tmp_path:
     fill(store, images, tiny)
     assert fill(store, images, tiny, views=1)[1] == 6
     other = tiny.with_weights({name: value * 2 for name, value in tiny.weights().items()})
-    assert FeatureStore(store, files_of(images), other, 1).missing == 6
+    assert store_of(store, images, other, 1).missing == 6
 
 
 def test_after_an_end_at_any_place_it_goes_on_with_the_next_chunk(tiny: Frozen, tmp_path: Path) -> None:
@@ -112,26 +122,67 @@ def test_after_an_end_at_any_place_it_goes_on_with_the_next_chunk(tiny: Frozen, 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        FeatureStore(store, files_of(images), tiny, 0).fill(advance=stop)
-    assert FeatureStore(store, files_of(images), tiny, 0).missing == 5
+        store_of(store, images, tiny, 0).fill(advance=stop)
+    assert store_of(store, images, tiny, 0).missing == 5
     features, count = fill(store, images, tiny, views=0)
     assert count == 5
     assert np.array_equal(features, fill(tmp_path / "other", images, tiny, views=0)[0])
-    # killed while the store was being replaced: the new one is whole, the old one is gone
-    store.rename(tmp_path / ".store.new")
-    assert fill(store, images, tiny, views=0)[1] == 0
-    # a store that was cut short is no store
-    with open(store / "views.f16", "r+b") as file:
-        file.truncate(100)
-    assert FeatureStore(store, files_of(images), tiny, 0).missing == RECORDED + 5
+
+
+def test_a_file_goes_by_its_bytes_whatever_its_name_and_age(tiny: Frozen, images: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    first, _ = fill(store, images, tiny)
+    (images / "0.png").rename(images / "9.png")
+    moved, count = fill(store, images, tiny)
+    assert count == 0
+    assert np.array_equal(moved[[5, 0]], first[[0, 1]])
+    copied = tmp_path / "copied"
+    shutil.copytree(images, copied)
+    assert fill(store, copied, tiny)[1] == 0
+
+
+@pytest.mark.parametrize("damage", ["features", "rows", "cut short", "about"])
+def test_what_is_damaged_is_made_anew(tiny: Frozen, images: Path, tmp_path: Path, damage: str) -> None:
+    store = tmp_path / "store"
+    first, _ = fill(store, images, tiny)
+    path = next(store.glob("*.rows" if damage == "rows" else "*.f16")) if damage != "about" else store / "views.json"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data[:-2] if damage == "cut short" else data)
+    with pytest.raises(InputError, match="damaged") if damage != "about" else nothing():
+        read_features(store)
+    again, count = fill(store, images, tiny)
+    assert count == {"features": 1, "rows": 1, "cut short": 6, "about": 6}[damage]
+    assert np.allclose(again, first, atol=1e-2)
+    assert np.array_equal(read_features(store), again)
+    assert sorted(path.suffix for path in store.iterdir()) == [".f16", ".json", ".rows"], "left-overs"
+
+
+def test_a_disk_without_room_is_named_before_anything_is_embedded(tiny: Frozen, images: Path, tmp_path: Path) -> None:
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, former[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be written \(File too large\): free some space"):
+            store_of(tmp_path / "store", images, tiny, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_file_that_changes_between_check_and_embedding_is_named(tiny: Frozen, images: Path, tmp_path: Path) -> None:
+    draw("slope", 41).save(images / "3.png")  # in no other test, so that nothing has its features yet
+    store = store_of(tmp_path / "store", images, tiny, 0)
+    draw("slope", 42).save(images / "3.png")
+    with pytest.raises(InputError, match=r"3\.png: changed while the fit ran"):
+        store.fill()
 
 
 def test_a_file_that_breaks_or_goes_meanwhile_is_named(tiny: Frozen, images: Path, tmp_path: Path) -> None:
-    files = files_of(images)
-    store = FeatureStore(tmp_path / "store", files, tiny, 0)
+    draw("slope", 43).save(images / "3.png")
+    store = store_of(tmp_path / "store", images, tiny, 0)
     (images / "3.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"3\.png"):
         store.fill()
     (images / "3.png").unlink()
-    with pytest.raises(InputError, match=r"3\.png: No such file"):
-        FeatureStore(tmp_path / "store", files, tiny, 0)
+    with pytest.raises(InputError, match=r"3\.png"):
+        store.fill()

@@ -12,7 +12,7 @@ from rich.console import Console
 from paws.errors import InputError
 from paws.runs import console, folder
 from paws.runs.console import progress_bar
-from paws.runs.folder import OWN, check_run_folder, clear_run, holds_run
+from paws.runs.folder import MARKER, OWN, check_run_folder, claim, clear_run, holds_run
 from paws.runs.log import Metrics, read_metrics
 from paws.runs.temporary import remove
 from tests.digits_runs import CARD, finish, paws
@@ -30,6 +30,7 @@ def fill(folder: Path) -> None:
             (folder / name).mkdir()
             (folder / name / "step-00000001.pt").write_text("old")
     (folder / "notes.txt").write_text("mine")
+    claim(folder, "training")
 
 
 @pytest.mark.parametrize("removals", range(len(OWN)))
@@ -52,7 +53,7 @@ def test_a_kill_while_a_run_is_removed_never_leaves_a_folder_that_looks_fresh(
     with pytest.raises(InputError, match="already holds a run"):
         check_run_folder(tmp_path, resume=False, overwrite=False)
     clear_run(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "notes.txt"]
     assert not holds_run(tmp_path)
 
 

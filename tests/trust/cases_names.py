@@ -85,7 +85,8 @@ def odd_run(here: Path) -> None:
     (here / "more.csv").write_bytes(b"file,label\nd\xe9p/x.png,a\n")
 
 
-CHANGED = tuple(f"run/{name}" for name in ("fit.json", "predictions.csv", "held_out.csv", "files.json", "labels.csv", "bundle"))
+OF_LABELS = ("fit.json", "predictions.csv", ".predictions.sha256", "held_out.csv", "files.json", "labels.csv", "bundle")
+CHANGED = tuple(f"run/{name}" for name in OF_LABELS)
 CASES = [
     *(
         Case(f"label of a file with {what}", round_trip(name), inputs.named(name, rows=[(name, "b")]), 0, ("b",))
