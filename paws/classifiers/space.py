@@ -53,6 +53,11 @@ class Space:
         """(..., D) -> (..., P) float32 components."""
         return self.standardise(features) @ self.components.T
 
+    @property
+    def whitened(self) -> Tensor:
+        """(P, D) the directions, half whitened (below), for a mean variance of 1."""
+        return self.components / self.variances[:, None] ** 0.25 / self.variances.sqrt().mean().sqrt()
+
     def half_whitened(self, width: int) -> nn.Linear:
         """The map from components (..., P) to the first ``width``, each divided by the square root of its deviation.
 

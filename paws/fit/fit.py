@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paws import classifiers
 from paws.classifiers.base import CrossFitted
-from paws.classifiers.calibration import calibrated, fit_threshold
+from paws.classifiers.calibration import calibrated, confident_threshold
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings
@@ -66,7 +66,7 @@ def fit_features(
         prior: class frequencies of the pool: None or "estimate", "uniform", "labels", or one number a class.
         accuracy: what predictions above the classifier's threshold should reach.
         settings: of the heads that PAWS trains; what is left at its default may be suited to the labels and views.
-        test: features (T, D) and labels (T,) to report on; nothing is chosen by them.
+        test: features (T, D), or in V views (T, V, D), and labels (T,) to report on; nothing is chosen by them.
         groups: (N,) the same number for copies of one image: none of them judges what has seen another.
         progress: called with what is being done and the share of all that is done.
 
@@ -138,4 +138,4 @@ def _threshold(problem: Problem, classifier: Classifier, accuracy: float) -> flo
         return 1.0
     chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
     pool = calibrated(problem.predict(classifier.predictor, chosen), classifier.calibration).amax(1)
-    return fit_threshold(pool, accuracy)
+    return confident_threshold(pool, accuracy)

@@ -200,9 +200,9 @@ class _Work:
         return views, labels, {**chosen, "test": tested, "settings": settings, "device": self.device, "groups": groups}
 
     def _tested(self, features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (T, D) of the images with test labels, and these (T,)."""
+        """Features (T, V, D) of the images with test labels, and these (T,)."""
         held = self.checked.test >= 0
-        return torch.from_numpy(np.array(features[held.numpy(), 0])).float(), self.checked.test[held]
+        return torch.from_numpy(np.array(features[held.numpy()])).float(), self.checked.test[held]
 
     def save(
         self, run: Path, frozen: Backbone, features: np.ndarray, fitted: Fitted, key: str, *, finetuned: bool = False

@@ -25,7 +25,7 @@ def record_of(
     """The record of a fit of ``files``.
 
     Args:
-        test: features (T, D) of the images with test labels, and these (T,).
+        test: features (T, V, D) of the images with test labels, and these (T,).
         about: the fields of the record that are known before anything is fitted.
         finetuned: training has seen every label, so held-out probabilities are none.
     """

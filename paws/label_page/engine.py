@@ -179,9 +179,9 @@ class Engine:
         with self._wake:
             self._store, self._regrow = (rows, shape), True
 
-    def _on_space(self, mean: np.ndarray, scale: np.ndarray, components: np.ndarray) -> None:
+    def _on_space(self, *parts: np.ndarray) -> None:
         with self._wake:
-            self._space, self._regrow = Space(*map(torch.from_numpy, (mean, scale, components))), True
+            self._space, self._regrow = Space(*map(torch.from_numpy, parts)), True
 
     def _on_embedded(self, done: int, of: int) -> None:
         self.step = ("embedding", done, of) if done < of else ("ready", done, of)
@@ -265,7 +265,7 @@ class Engine:
     def _embedding(self, rows: Tensor) -> Tensor:
         """(M, P): what the choice of the next pictures compares."""
         assert self.votes is not None and self._space is not None
-        return self.votes.z[rows] @ self._space.components.T
+        return self.votes.z[rows] @ self._space.whitened.T
 
     def _believe(self, revision: int, classes: tuple[str, ...], labels: dict[int, str], excluded: list[Any]) -> Belief:
         """Votes, and heads where there are any: mixed, without the classes that a picture is known not to be of."""

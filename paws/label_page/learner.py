@@ -53,7 +53,7 @@ class Learner:
         from sklearn import config_context
         from sklearn.neighbors import NearestNeighbors
 
-        points = (self.x @ self.space.components.T).numpy()  # (N, P)
+        points = (self.x @ self.space.whitened.T).numpy()  # (N, P)
         k = min(NEIGHBOURS, len(points) - 1)
         with config_context(working_memory=128):
             distances, rows = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="cosine").fit(points).kneighbors()

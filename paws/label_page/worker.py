@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ class Worker:
         some = done if len(done) <= 4096 else np.sort(np.random.default_rng(0).choice(done, 4096, replace=False))
         views = torch.from_numpy(np.array(stored[some, :1]))
         space = fit_space(views, COMPONENTS)
-        self.connection.send(("space", space.mean.numpy(), space.scale.numpy(), space.components.numpy()))
+        self.connection.send(("space", *(getattr(space, part.name).numpy() for part in fields(space))))
         return space
 
     def _learn(self, features: np.ndarray) -> None:

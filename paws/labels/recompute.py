@@ -101,7 +101,7 @@ def _tested(run: FitRun, classifier: Classifier, labels: Tensor) -> tuple[Figure
     except InputError:
         return None, None
     rows = (truth >= 0).nonzero().flatten()
-    features = run.plain[rows] if len(rows) else classifier.support[:0]
+    features = run.views(rows.tolist()) if len(rows) else classifier.support[:0]
     probabilities = classifier.votes(features).probabilities if len(rows) else torch.zeros(0, len(classifier.classes))
     known = truth[rows]
     return accuracy(probabilities, known, "cross_validated", "test"), calibration(

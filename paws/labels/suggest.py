@@ -180,5 +180,4 @@ def frozen_embedding(features: Tensor) -> Tensor:
 
     views = features[:, None]  # (N, 1, D)
     space = fit_space(views, COMPONENTS)
-    with torch.inference_mode():
-        return space.half_whitened(COMPONENTS)(space.project(views)[:, 0].float())
+    return space.standardise(features) @ space.whitened.T

@@ -69,7 +69,8 @@ def test_what_is_told_of_the_changes() -> None:
 def test_two_classes_must_be_left_and_the_method_must_allow_it() -> None:
     with pytest.raises(InputError, match="only y has labels"):
         change_support(classifier(("x", "y", "z"), BEFORE), FILES, dict.fromkeys(("a.png", "b.png", "e.png")), features_of)
-    spread = classifier(("x", "y", "z"), BEFORE, LabelSpreading(3, torch.zeros(4, 6), torch.ones(4, 3), 2, torch.nn.Identity()))
+    former = LabelSpreading(3, torch.zeros(4, 6), torch.ones(4, 3), 2, cosine=False)  # of format 3
+    spread = classifier(("x", "y", "z"), BEFORE, former)
     with pytest.raises(InputError, match="fit again"):
         change_support(spread, FILES, {"a.png": "y"}, features_of)
 
