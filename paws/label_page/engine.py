@@ -285,18 +285,15 @@ class Engine:
             if names:
                 found[row, [ids[name] for name in names if name in ids]] = 0
                 found[row] /= found[row].sum().clamp_min(1e-9)
-        threshold = self._threshold(found, told, labels)
+        threshold = self._threshold(found)
         return Belief(revision, classes, found, self.votes.ready.clone(), threshold, told)
 
-    def _threshold(self, found: Tensor, told: dict[int, tuple[str, float]], labels: dict[int, str]) -> float:
+    def _threshold(self, found: Tensor) -> float:
         pool = found[self.votes.ready] if self.votes is not None else found[:0]
         if not len(pool) or found.shape[1] < 2:
             return 1.0
         some = pool[torch.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).long()].amax(1)
-        judged = [(p, name == labels[row]) for row, (name, p) in told.items() if row in labels]
-        confidence = torch.tensor([p for p, _ in judged])
-        right = torch.tensor([good for _, good in judged], dtype=torch.bool)
-        return fit_threshold(some, confidence, right, self.place.options.accuracy)
+        return fit_threshold(some, self.place.options.accuracy)
 
     def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
         """Ask for heads where there are enough more labels, and the process has nothing of the kind to do."""
