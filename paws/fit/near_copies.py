@@ -5,8 +5,6 @@ Letters: K images whose class is known (labelled, or with a test label), D featu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from paws.data.folder import FileSet
 from paws.data.images import ImageFile
+from paws.data.texts import printable
 from paws.fit.record import NearCopy
 
 NEAREST = 4  # images that are looked at beside each
@@ -23,17 +22,17 @@ EQUAL = 0.995  # correlation of these, at least: saved anew, resized, or made a 
 CHUNK = 4096
 
 
-def near_copies(files: FileSet, test: Tensor, plain: Callable[[Tensor], Tensor], groups: Tensor) -> tuple[NearCopy, ...]:
+def near_copies(files: FileSet, test: Tensor, views: np.ndarray, groups: Tensor) -> tuple[NearCopy, ...]:
     """Pairs among the K images of ``files`` that have a label, or a class in ``test`` (N,).
 
-    ``plain`` gives the features (n, D) of rows (n,); images that are equal in ``groups`` (N,) are copies to the byte, and left
-    out here.
+    ``views`` (N, V, D) are features, the plain view first; images that are equal in ``groups`` (N,) are copies to the byte, and
+    left out here.
     """
     truth = torch.where(files.labels >= 0, files.labels, test)
     rows = (truth >= 0).nonzero().flatten()
     if len(rows) < 2:
         return ()
-    features = plain(rows).float()
+    features = torch.from_numpy(np.asarray(views[rows.numpy(), 0], np.float32))
     features = normalize(features - features.mean(0), dim=1)  # (K, D)
     seen: dict[int, Tensor] = {}
 
@@ -48,7 +47,7 @@ def near_copies(files: FileSet, test: Tensor, plain: Callable[[Tensor], Tensor],
         if groups[a] != groups[b] and float(pixels(a) @ pixels(b)) >= EQUAL:
             labels = (files.classes[int(truth[a])], files.classes[int(truth[b])])
             across = bool((files.labels[a] >= 0) != (files.labels[b] >= 0))
-            found.append(NearCopy(files=(files.names[a], files.names[b]), labels=labels, across=across))
+            found.append(NearCopy(files=(printable(files.names[a]), printable(files.names[b])), labels=labels, across=across))
     return tuple(found)
 
 
@@ -68,6 +67,7 @@ def _alike(features: Tensor) -> list[tuple[int, int]]:
 
 def _small(path: str) -> Tensor:
     """(3 * SIDE * SIDE,) of length 1 and mean 0; zeros where a picture is of one colour."""
-    image = ImageFile(path).decode(max_reduction=8).float()
+    file = ImageFile(path)
+    image = file.decode(max_reduction=max(1.0, min(file.width, file.height) / (8 * SIDE))).float()
     flat = adaptive_avg_pool2d(image, SIDE).flatten()
     return normalize(flat - flat.mean(), dim=0) if float(flat.std()) > 1 else torch.zeros_like(flat)

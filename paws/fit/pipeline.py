@@ -29,6 +29,7 @@ from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
 from paws.fit.fit import Fitted, fit_features
 from paws.fit.folder import check_target, clear
+from paws.fit.near_copies import near_copies
 from paws.fit.presets import backbone_of, plan
 from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
@@ -218,6 +219,7 @@ class _Work:
             "backbone": frozen.config(),
             "counts": self.checked.counts,
             "unreadable": self.checked.unreadable,
+            "near_copies": near_copies(self.checked.files, self.checked.test, features, self.checked.groups),
             "seconds": dict(self.progress.seconds),
         }
         found = record_of(fitted, self.checked.files, self._tested(features), about, finetuned=finetuned)

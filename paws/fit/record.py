@@ -36,6 +36,7 @@ OWN = (
     "report.html",
     "finetuned",
 )
+SHOWN = 5  # of what a note counts
 VERSION: Literal[2] = 2  # of fit.json; 1 had no version and no provenance
 
 SHOWN = 12  # classes named in a sentence
@@ -100,6 +101,14 @@ class Calibration(_Part):
     bins: tuple[Bin, ...] = ()
 
 
+class NearCopy(_Part):
+    """Two images with labels that look almost the same, though their bytes differ."""
+
+    files: tuple[str, str]
+    labels: tuple[str, str]
+    across: bool  # one is labelled for training and the other for the test
+
+
 class FitRecord(_Part):
     """The whole of fit.json. Its schema is described in docs/reference.md."""
 
@@ -117,6 +126,7 @@ class FitRecord(_Part):
     label_count: int
     labels_changed: int = 0  # by paws labels, since training
     unreadable: dict[str, str] = {}  # file -> why it was left out
+    near_copies: tuple[NearCopy, ...] = ()  # among labelled and test images
     scores: tuple[Score, ...]  # the most accurate first
     chosen: str  # name of the method in use
     frequencies: dict[str, float] = {}  # of the classes in the pool, as they are taken to be
@@ -201,6 +211,22 @@ def notes(record: FitRecord) -> list[str]:
         found.append(f"{record.labels_changed} labels were changed since training. Measured before: {_outdated(record)}.")
     if record.unreadable:
         found.append(f"{len(record.unreadable)} files of the folder could not be read and were left out.")
+    return found + _near_copies(record.near_copies)
+
+
+def _near_copies(pairs: tuple[NearCopy, ...]) -> list[str]:
+    """How many images look almost the same, and what is wrong with their labels."""
+    across = sum(pair.across for pair in pairs)
+    named = ", ".join(" and ".join(pair.files) for pair in pairs[:SHOWN]) + (", …" if len(pairs) > SHOWN else "")
+    other = [pair for pair in pairs if pair.labels[0] != pair.labels[1]]
+    told = "; ".join(
+        f"{a} is {one!r} and {b} is {two!r}" for (a, b), (one, two) in ((p.files, p.labels) for p in other[:SHOWN])
+    )
+    found = [f"{len(pairs)} pairs of labelled images look almost the same and flatter the accuracy: {named}."] if pairs else []
+    if across:
+        found.append(f"{across} of these pairs are a test image and a labelled one: the test figure flatters.")
+    if other:
+        found.append(f"{len(other)} of these pairs have two labels: {told}{'; …' if len(other) > SHOWN else ''}.")
     return found
 
 

@@ -13,6 +13,7 @@ from paws.fit.record import (
     RECORD,
     Figure,
     FitRecord,
+    NearCopy,
     Score,
     describe,
     frequencies_sentence,
@@ -123,3 +124,12 @@ def test_changed_labels_are_noted_with_what_was_measured_before() -> None:
     changed = record(labels_changed=2, scores=(former.scores[0], outdated), threshold=former.threshold.before_relabelling())
     assert "2 labels were changed since training. Measured before: threshold, the other methods." in notes(changed)
     assert verdict(changed, TITLES) == "Ours was chosen before labels were changed."
+
+
+def test_images_that_look_almost_the_same_are_counted_and_named() -> None:
+    pairs = [NearCopy(files=("1.png", "2.png"), labels=("a", "a"), across=True)]
+    pairs += [NearCopy(files=("3.png", "4.png"), labels=("a", "b"), across=False)]
+    said = notes(record(near_copies=tuple(pairs)))
+    assert "2 pairs of labelled images look almost the same and flatter the accuracy: 1.png and 2.png, 3.png and 4.png." in said
+    assert "1 of these pairs are a test image and a labelled one: the test figure flatters." in said
+    assert "1 of these pairs have two labels: 3.png is 'a' and 4.png is 'b'." in said
