@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,8 @@ class _Callable(ModuleType):
             The fit: record, predictions, bundle.
 
         Raises:
+            paws.train.signals.Interrupted: a signal came while the network was trained on, the state is saved, and the calling
+                program's own handler, which was called, did not end it.
             InputError: an option that does not exist or is out of bounds, or anything wrong with images, labels or ``run``.
         """
         from paws.config.options import fit_options
@@ -55,17 +58,22 @@ class _Callable(ModuleType):
         from paws.data.labels import frame_rows
         from paws.fit.pipeline import fit_folder
         from paws.train import device_type
+        from paws.train.signals import Interrupted
 
-        return fit_folder(
-            Path(images),
-            frame_rows(labels) if hasattr(labels, "columns") else labels,
-            Path(run),
-            chosen,
-            device=device_type(device, "device "),
-            workers=workers,
-            overwrite=overwrite,
-            quiet=quiet,
-        )
+        try:
+            return fit_folder(
+                Path(images),
+                frame_rows(labels) if hasattr(labels, "columns") else labels,
+                Path(run),
+                chosen,
+                device=device_type(device, "device "),
+                workers=workers,
+                overwrite=overwrite,
+                quiet=quiet,
+            )
+        except Interrupted as stop:
+            signal.raise_signal(stop.signal_number)  # the state is saved; what follows is the calling program's to say
+            raise
 
 
 sys.modules[__name__].__class__ = _Callable
