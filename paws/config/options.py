@@ -21,13 +21,18 @@ def _prior(value: Any) -> Any:
         return "estimate"
     try:
         return tuple(float(part) for part in (value.split(",") if isinstance(value, str) else value))
-    except ValueError:
+    except (ValueError, TypeError):
         return value
+
+
+def _path(value: Any) -> Any:
+    """A path as text; anything else is left to be refused."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 PREFERRED = "combination"  # the name of the predictor in use unless another one is asked for
 PresetName = Literal["fast", "balanced", "best"]
-File = Annotated[str, BeforeValidator(os.fspath)]  # kept as it was given
+File = Annotated[str, BeforeValidator(_path)]  # kept as it was given
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
