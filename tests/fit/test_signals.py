@@ -24,7 +24,8 @@ def test_the_programs_own_handler_is_called(tmp_path: Path, tiny_weights: Path) 
         called.append(number)
 
     def kill() -> None:
-        wait_until(lambda: (run / "finetuned" / "run" / "metrics.jsonl").exists(), "the first steps")
+        rows = run / "finetuned" / "run" / "metrics.jsonl"
+        wait_until(lambda: rows.exists() and rows.stat().st_size, "the first steps")
         os.kill(os.getpid(), signal.SIGTERM)
 
     former = signal.signal(signal.SIGTERM, own)
