@@ -19,6 +19,13 @@ from paws.metrics import calibration_error
 
 ACCURACY = 0.95  # asked of what is kept
 IN_USE = "in use"  # the row of what `paws fit` takes
+EVEN = (
+    "logistic_regression",
+    "soft_nearest_neighbours",
+    "label_spreading",
+    "nearest_neighbours",
+    "poisson",
+)  # all classes alike
 TOLD = "told"  # ... when it is given the true class frequencies
 COLUMNS = (
     *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
@@ -39,9 +46,9 @@ def one_fit(data: Suite, cell: Cell, *, told: bool = False) -> list[Row]:
     x, y = _measured_on(data, known)
     prior = data.frequencies.tolist() if told else None
     began = time.process_time()
-    fitted = fit_features(data.views, known, data.classes, seed=number, accuracy=ACCURACY, prior=prior, test=(x, y))
+    fitted = fit_features(data.views, known, data.classes, seed=number, accuracy=ACCURACY, prior=prior)
     seconds = time.process_time() - began
-    found = {score.method: {"accuracy": score.test or 0.0} for score in fitted.scores}
+    found = _methods(fitted, x, y)
     found[IN_USE] = {**_in_use(fitted, x, y), **_of_the_pool(fitted, data, known), "cpu_seconds": seconds}
     head = dict(zip(COLUMNS[:4], map(str, cell), strict=True))
     return [
@@ -51,11 +58,30 @@ def one_fit(data: Suite, cell: Cell, *, told: bool = False) -> list[Row]:
 
 
 def _measured_on(data: Suite, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (T, D) and labels (T,): the test pictures, or those of the pool that have a class and no label."""
+    """Features (T, D) of the test pictures in their plain view, or (T, V, D) of those of the pool that have a class and no
+    label in all their views, as `paws fit` predicts them; and their labels (T,)."""
     if data.test is not None and data.test_labels is not None:
         return data.test, data.test_labels
     rows = ((data.labels >= 0) & (known < 0)).nonzero().flatten()
-    return torch.from_numpy(data.views[rows.numpy(), 0]).float(), data.labels[rows]
+    return torch.from_numpy(data.views[rows.numpy()]).float(), data.labels[rows]
+
+
+def _methods(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, dict[str, float]]:
+    """Accuracy and calibration error of every method. One for which all classes are alike stands there a second time, with its
+    probabilities times the class frequencies that the fit uses: PAWS and the combination know them too."""
+    found, frequencies = {}, torch.tensor(fitted.settings["class_prior"])
+    for name, classifier in fitted.classifiers.items():
+        probabilities = classifier.votes(x).probabilities
+        found[name] = _right(probabilities, y)
+        if name in EVEN:
+            found[f"{name}, frequencies"] = _right(probabilities * frequencies, y)
+    return found
+
+
+def _right(probabilities: Tensor, y: Tensor) -> dict[str, float]:
+    confidence, predicted = (probabilities / probabilities.sum(1, keepdim=True)).max(1)
+    right = predicted == y
+    return {"accuracy": float(right.double().mean()), "calibration_error": calibration_error(confidence, right)}
 
 
 def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -72,16 +98,15 @@ def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
 def _of_the_pool(fitted: Fitted, data: Suite, known: Tensor) -> dict[str, float]:
     """Kullback-Leibler distance of the estimated class frequencies from the true ones, and how well none is told.
 
-    What the fit takes the frequencies to be stands in its settings as ``class_prior``; even ones if it does not.
+    What the fit takes the frequencies to be stands in its settings.
     """
-    count = len(data.classes)
-    estimate = torch.tensor(fitted.settings.get("class_prior") or [1 / count] * count)
+    estimate = torch.tensor(fitted.settings["class_prior"])
     truth = data.frequencies
     found = {"frequencies_kl": float((truth * (truth / estimate).log()).nansum())}
     rows = (known < 0).nonzero().flatten()
     none = data.labels[rows] < 0
     if bool(none.any()):
-        votes = fitted.classifier.votes(torch.from_numpy(data.views[rows.numpy(), 0]).float())
+        votes = fitted.classifier.votes(torch.from_numpy(data.views[rows.numpy()]).float())
         found["none_auroc"] = float(roc_auc_score(none.numpy(), votes.novelty.numpy()))
     return found
 

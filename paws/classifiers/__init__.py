@@ -21,6 +21,8 @@ BUILT_IN = (
     "logistic_regression",
     "label_spreading",
     "soft_nearest_neighbours",
+    "poisson",
+    "poisson_mbo",
 )
 
 

@@ -35,15 +35,22 @@ def nearest(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple
     return (-4 * distance / distance[:, -1:]).exp(), rows
 
 
-def affinities(bank: Tensor) -> Any:
-    """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees."""
+def affinities(bank: Tensor) -> tuple[Any, np.ndarray]:
+    """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees; and
+    these roots (M,)."""
     count, k = len(bank), min(NEIGHBOURS, len(bank) - 1)
     found = [nearest(bank[rows], bank, k, rows) for rows in torch.arange(count).split(CHUNK)]
     weights, columns = (torch.cat(part).flatten().numpy() for part in zip(*found, strict=True))
     graph = scipy.sparse.csr_matrix((weights, (np.arange(count).repeat(k), columns)), shape=(count, count))
     graph = graph.maximum(graph.T)  # joined when either is among the nearest of the other
-    root = scipy.sparse.diags(1 / np.sqrt(np.asarray(graph.sum(1)).ravel() + 1e-10))
-    return (root @ graph @ root).tocsr().astype(np.float32)
+    roots = np.sqrt(np.asarray(graph.sum(1), np.float64).ravel() + 1e-10)
+    scaling = scipy.sparse.diags(1 / roots)
+    return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots
+
+
+def mean_of_nearest(values: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
+    """(N, C) mean of the values (M, C) of the neighbours ``rows`` (N, k), by their affinities (N, k)."""
+    return (weights[..., None] * values[rows]).sum(1) / weights.sum(1, keepdim=True)
 
 
 class Graph:
@@ -55,6 +62,7 @@ class Graph:
         order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
         self.images = order[: max(IMAGES, len(problem.labelled))].sort().values  # (M,)
         self.bank = mean_of_views(problem.projected[self.images].float())  # (M, P)
-        self.k, self.affinities = min(NEIGHBOURS, len(self.images) - 1), affinities(self.bank)
+        self.k = min(NEIGHBOURS, len(self.images) - 1)
+        self.affinities, self.roots = affinities(self.bank)  # (M, M) sparse, (M,)
         found = [nearest(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
         self.weights, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images

@@ -94,7 +94,7 @@ class LabelSpreading(Predictor):
     @cached_property
     def graph(self) -> Any:
         """That of the bank, for labels that change."""
-        return affinities(self.bank.cpu().float())
+        return affinities(self.bank.cpu().float())[0]
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
         if not self.cosine:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ class Fitted:
     curves: list[dict[str, Any]]  # rows as in metrics.jsonl, with the number of the head
     fold: Tensor  # (S,) int64 fold of each label, -1 where every model has seen it
     judged: bool = True  # whether every class has a label that could be held out
+    classifiers: Mapping[str, Classifier] = field(default_factory=dict)  # all of them, by the name of the predictor
 
 
 def fit_features(
@@ -107,7 +108,7 @@ def fit_features(
     }
     scores.sort(key=lambda row: -row.accuracy)
     return Fitted(
-        classifier, tuple(scores), chosen, held_out, ours.agreement, described, ours.curves, problem.fold, problem.judged
+        classifier, tuple(scores), chosen, held_out, ours.agreement, described, ours.curves, problem.fold, problem.judged, built
     )
 
 

@@ -14,6 +14,8 @@ from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.nearest_neighbours import NearestNeighbours
 from paws.classifiers.paws_ensemble import PawsEnsemble, head
+from paws.classifiers.poisson import Poisson
+from paws.classifiers.poisson_mbo import PoissonMbo
 from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 from paws.voting import floor
 
@@ -116,8 +118,11 @@ def test_an_empty_predictor_of_the_same_shape_takes_the_weights():
         PawsEnsemble(3, [head(4, 6, 2)], 0.3, project),
         LogisticRegression.of(support, y, 3),
         NearestNeighbours(3, 2),
+        NearestNeighbours(3, 2, cosine=True),
         LabelSpreading(3, support[:, :4], torch.rand(9, 3), 2, project),
         SoftNearestNeighbours(3, 0.4),
+        Poisson(3, support, torch.rand(9, 3), 2),
+        PoissonMbo(3, support, torch.rand(9, 3), 2),
     ):
         ours.eval()
         assert predictor(ours.name) is type(ours)
@@ -128,4 +133,4 @@ def test_an_empty_predictor_of_the_same_shape_takes_the_weights():
 
 def test_built_in_predictors_stand_first_in_the_table():
     names = ("combination", "paws", "nearest_neighbours", "logistic_regression", "label_spreading", "soft_nearest_neighbours")
-    assert tuple(table())[:6] == names
+    assert tuple(table())[:8] == (*names, "poisson", "poisson_mbo")

@@ -1,0 +1,89 @@
+"""Poisson learning (Calder, Cook, Thorpe and Slepcev 2020, arXiv 2006.11184): labels as sources and sinks on a graph."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from paws.classifiers.base import Predictor
+from paws.classifiers.graph import Graph, mean_of_nearest, nearest
+from paws.classifiers.problem import Problem
+from paws.classifiers.space import mean_of_views
+
+TOLERANCE = 1e-3  # of conjugate gradients, relative
+DAMPING = 1e-4  # added to the eigenvalues of the normalised Laplacian, so that parts of the graph without a label stay at 0
+SHARPNESS = 3.0  # of the probabilities before calibration, per deviation of an image's scores
+
+
+class Poisson(Predictor):
+    """The solution u of L u = sum over labelled images of (one-hot label - mean label), L the Laplacian of the graph.
+
+    Where the class frequencies are given, the scores of a class are multiplied by its frequency over its share of the labels;
+    estimated ones are not used, which mislead where labels are few.
+    """
+
+    name, title = "poisson", "Poisson learning"
+    bank: Tensor
+    distributions: Tensor
+
+    def __init__(self, num_classes: int, bank: Tensor, distributions: Tensor, k: int) -> None:
+        super().__init__(num_classes)
+        self.k = k
+        self.register_buffer("bank", bank)  # (M, P), of length 1
+        self.register_buffer("distributions", distributions)  # (M, C)
+
+    @classmethod
+    def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
+        graph, count = problem.shared(Graph), len(problem.classes)
+        labels = problem.visible_labels(left_out)[graph.images]
+        scores = solution(graph.affinities, graph.roots, source(labels, count))
+        if problem.class_prior is not None:
+            shares = torch.bincount(labels[labels >= 0], minlength=count).clamp_min(1)
+            scores = scores * (problem.class_prior / (shares / shares.sum())).numpy()
+        return cls(count, graph.bank, probabilities(scores), graph.k)
+
+    def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        return mean_of_nearest(self.distributions, *nearest(normalize(x, dim=1), self.bank, self.k)), None
+
+    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
+        return self(mean_of_views(views), support, labels, own)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "bank": list(self.bank.shape), "k": self.k}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        (rows, width), count = config["bank"], config["num_classes"]
+        return cls(count, torch.zeros(rows, width), torch.zeros(rows, count), config["k"])
+
+
+def source(labels: Tensor, num_classes: int) -> np.ndarray:
+    """(M, C) float64: one-hot label less the mean label at labelled images, 0 elsewhere. Columns sum to 0."""
+    known = (labels >= 0).numpy()
+    found = np.zeros((len(labels), num_classes))
+    found[known] = np.eye(num_classes)[labels.numpy()[known]]
+    found[known] -= found[known].mean(0)
+    return found
+
+
+def solution(affinities: Any, roots: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(M, C) float64, of L u = sources (M, C), by conjugate gradients on the normalised Laplacian.
+
+    ``affinities`` (M, M) are divided by the roots (M,) of the degrees on both sides, as in `paws.classifiers.graph`.
+    """
+    import scipy.sparse
+    from scipy.sparse.linalg import cg
+
+    laplacian = (1 + DAMPING) * scipy.sparse.eye_array(len(roots)) - affinities.astype(np.float64)
+    columns = [cg(laplacian, column / roots, rtol=TOLERANCE, maxiter=1000)[0] / roots for column in sources.T]
+    return np.stack(columns, 1)
+
+
+def probabilities(scores: np.ndarray) -> Tensor:
+    """Scores (M, C) -> probabilities float32, even ones where no label arrives: softmax over each image's own deviation."""
+    found = torch.from_numpy(scores)
+    return (SHARPNESS * found / found.std(1, correction=0, keepdim=True).clamp_min(1e-12)).softmax(1).float()
