@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paws.config.options import FitOptions
 from paws.data.stored_views import view_batches
 from paws.fit.presets import smaller
-from paws.fit.progress import StepProgress
+from paws.fit.progress import StepProgress, in_words
 from paws.models.embedding import Embedder
 
 PROBE = 1.0  # seconds
@@ -66,10 +66,3 @@ def seconds_of_fit(images: int, embedded: float) -> float:
 def gigabytes(images: int, views: int, width: int) -> float:
     """Memory at its peak: all views in half precision, and once in single precision."""
     return (RESIDENT + 6 * images * (1 + views) * width) / 1e9
-
-
-def in_words(seconds: float) -> str:
-    """E.g. "40 seconds", "4 minutes", "2.5 hours"."""
-    if seconds < 90:
-        return f"{max(5, round(seconds / 5) * 5)} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -46,7 +46,7 @@ class StepProgress:
                 bar.update(task, description=what or name, numbers="%" if images is None else f"{rate:.0f} images/s")
                 if now - said >= EVERY and not console.is_terminal:
                     said = now
-                    left = f", about {(total - done) / rate / 60:.0f} minutes left" if rate else ""
+                    left = f", about {in_words((total - done) / rate)} left" if rate and done < total else ""
                     self.log(name, f"{what + ': ' if what else ''}{done:.0f} of {total}{unit}{left}")
 
             yield advance
@@ -67,3 +67,10 @@ class StepProgress:
     def summary(self) -> str:
         """The seconds of each step in one line."""
         return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+
+
+def in_words(seconds: float) -> str:
+    """E.g. "40 seconds", "4 minutes", "2.5 hours"."""
+    if seconds < 90:
+        return f"{max(5, round(seconds / 5) * 5)} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -10,8 +10,8 @@ import pytest
 
 from paws.config.options import FitOptions, PresetName
 from paws.errors import InputError
-from paws.fit.estimate import in_words
 from paws.fit.presets import PRESETS, chosen, fitting_size, plan, smaller
+from paws.fit.progress import in_words
 from paws.models.sources import LITE, available
 from tests.commands import Command
 from tests.conftest import TINY, draw, write_patterns
