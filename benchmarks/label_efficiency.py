@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import time
 from dataclasses import dataclass, replace
@@ -44,15 +45,15 @@ CARDS = {  # with what a CPU can pay for; on digits a third of the steps and a q
     "fashion_mnist": ("configs/fashion_mnist.yaml", "optim.steps_per_epoch=50", "optim.batch_size=64"),
 }
 SUNCET = ("recipe.name=snn_finetune", "support.views=2", "optim={name: adamw, lr: 3.0e-4, epochs: 20, batch_size: 256}")
+TARGETS = {"RoPAWS": "ropaws", "PAWS, multi-view targets": "multi_view"}  # the card's settings of PAWS, with other targets
 METHODS = {
     "PAWS": (),
-    "RoPAWS": ("recipe.name=ropaws",),
-    "RoPAWS, prior temperature 0.1": ("recipe.name=ropaws", "recipe.prior_temperature=0.1"),
+    **dict.fromkeys(TARGETS, ()),
     "PAWS without NT-Xent": ("recipe={name: paws}",),  # the paper's loss
     "RoPAWS without NT-Xent": ("recipe={name: ropaws}",),
+    "RoPAWS without NT-Xent, prior temperature 0.1": ("recipe={name: ropaws, prior_temperature: 0.1}",),
     "supervised": ("recipe={name: finetune, augmentation: full, zero_init: false}",),
     "FixMatch-style": ("recipe.name=fixmatch",),
-    "PAWS, multi-view targets": ("recipe.name=multi_view",),
     "PAWS + SuNCEt": (),
     "SimCLR+CT": ("recipe.name=simclr_ct", "support.views=2"),
 }
@@ -70,15 +71,7 @@ ABLATIONS = {
     "prediction head": ("model.prediction_head=true",),
     "2 small views": ("views.small=2",),
 }
-POOL = (
-    "PAWS",
-    "RoPAWS",
-    "RoPAWS, prior temperature 0.1",
-    "PAWS without NT-Xent",
-    "RoPAWS without NT-Xent",
-    "supervised",
-    "FixMatch-style",
-)
+POOL = tuple(name for name in METHODS if name not in ("PAWS + SuNCEt", "SimCLR+CT"))
 
 
 @dataclass(frozen=True)
@@ -96,6 +89,9 @@ def config_of(job: Job, overrides: tuple[str, ...]) -> Config:
     """The dataset's card with the job's method, labels and seed."""
     card, *budget = CARDS[job.dataset]
     changes = ABLATIONS[job.method] if job.of == "ablations" else METHODS[job.method]
+    if job.method in TARGETS:
+        recipe = load_config(ROOT / card).recipe.model_dump(mode="json") | {"name": TARGETS[job.method]}
+        changes = (f"recipe={json.dumps(recipe)}",)
     drawn = (f"seed={job.draw}", f"data.labels.per_class={job.per_class}")
     return load_config(ROOT / card, [*budget, *drawn, *changes, *overrides])
 

@@ -47,6 +47,9 @@ def test_every_method_and_ablation_is_a_card_that_reads() -> None:
             for dataset in ("digits", "fashion_mnist"):
                 assert config_of(Job(of, dataset, name, 4, 1), ()).seed == 1
     assert "fixmatch" in Recipe.known
+    paws, ropaws = (config_of(Job("labels", "digits", name, 1, 0), ()).recipe for name in ("PAWS", "RoPAWS"))
+    assert ropaws.name == "ropaws" and paws.model_dump().items() - {("name", "paws")} <= ropaws.model_dump().items()
+    assert paws.model_dump()["nt_xent"] == 5.0
 
 
 @pytest.mark.parametrize(("scale", "confident"), [(0.0, 0.0), (50.0, 1.0)])

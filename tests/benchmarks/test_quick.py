@@ -13,9 +13,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FAST = ("house", "index", "nt_xent", "suggest", "suspicious")  # under ten CPU-seconds or little more
-SLOW = ("bn_momentum", "crowded", "digits", "embed", "folders", "own_images", "ranks", "relabel", "step", "views")
+SLOW = (
+    "bn_momentum",
+    "crowded",
+    "digits",
+    "embed",
+    "folders",
+    "label_efficiency",
+    "own_images",
+    "ranks",
+    "relabel",
+    "step",
+    "views",
+)
 LONG = ("finetune", "gpu")  # no short form, or no device here
-NEEDED = ("__init__", "fashion", "features", "fixmatch", "letters", "side_by_side")  # what benchmarks share
+NEEDED = ("__init__", "fashion", "features", "fixmatch", "fixmatch", "letters", "side_by_side")  # what benchmarks share
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
