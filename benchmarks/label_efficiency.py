@@ -23,7 +23,6 @@ from statistics import mean, stdev
 
 import torch
 
-import benchmarks.fixmatch  # noqa: F401 - enters its method into the table
 from benchmarks.side_by_side import Figure, finish
 from paws.config.cards import load_config
 from paws.config.schema import Config
@@ -87,6 +86,8 @@ class Job:
 
 def config_of(job: Job, overrides: tuple[str, ...]) -> Config:
     """The dataset's card with the job's method, labels and seed."""
+    import benchmarks.fixmatch  # noqa: F401 - enters its method into the table: where cards are read, not wherever this is imported
+
     card, *budget = CARDS[job.dataset]
     changes = ABLATIONS[job.method] if job.of == "ablations" else METHODS[job.method]
     if job.method in TARGETS:
