@@ -80,7 +80,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         mirror: bool = FitOptions.mirror,
         noise: float = 0.3,
         heads: int = HeadSettings.heads,
-        steps: int = FitOptions.steps,
+        steps: int | None = FitOptions.steps,
         prior: str | Sequence[float] = FitOptions.prior,
         accuracy: float = FitOptions.accuracy,
         random_state: int | np.random.RandomState | None = FitOptions.seed,

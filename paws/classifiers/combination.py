@@ -19,12 +19,13 @@ from paws.classifiers.frequencies import frequencies
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.paws_ensemble import PawsEnsemble
-from paws.classifiers.problem import Problem
+from paws.classifiers.problem import SINGLE, Problem
 
 PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
 WEIGHTS = (0.10, 0.25, 0.35)  # of these, before a held-out label is looked at
-SHARPNESS, GROWTH = 0.9, 0.22  # factor of all weights: SHARPNESS * (labels a class) ** GROWTH
-SPREAD, SCALE = 10.0, 10.0  # penalties on the squared log of what held-out labels do to each weight, and to all
+SINGLE_WEIGHTS = (0.0, 0.2, 0.4)  # ... with single labels, from which logistic regression is a nearest neighbour
+SHARPNESS, GROWTH = 0.99, 0.22  # factor of all weights but those: SHARPNESS * (labels a class) ** GROWTH
+SPREAD, SCALE = 100.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
 
 
 class Combination(Predictor):
@@ -134,7 +135,8 @@ def pooled(logs: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
 
 def start_weights(labels: Tensor, num_classes: int) -> Tensor:
     """(M,) weights before a held-out label is looked at: the more labels (S,) a class, the surer."""
-    return torch.tensor(WEIGHTS) * SHARPNESS * (len(labels) / num_classes) ** GROWTH
+    several = len(labels) / num_classes
+    return torch.tensor(SINGLE_WEIGHTS) if several < SINGLE else torch.tensor(WEIGHTS) * SHARPNESS * several**GROWTH
 
 
 def fit_weights(logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:

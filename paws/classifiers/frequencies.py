@@ -9,10 +9,13 @@ from torch import Tensor
 from paws.classifiers.base import Predictor
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
-from paws.classifiers.problem import Problem
+from paws.classifiers.poisson import Poisson
+from paws.classifiers.problem import SINGLE, Problem
 from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 
 JUDGES: tuple[type[Predictor], ...] = (LogisticRegression, SoftNearestNeighbours, LabelSpreading)
+OF_SINGLE: tuple[type[Predictor], ...] = (Poisson, SoftNearestNeighbours, LabelSpreading)  # one label a class: see `estimated`
+TRUST = 0.5  # in an estimate from single labels; the rest is even
 FUSED = 0.5  # weight of the log-probabilities of each of them in their common prediction
 ROUNDS = 30  # of EM
 LEAST = 1e-4  # frequency of a class
@@ -28,16 +31,19 @@ def estimated(problem: Problem) -> Tensor:
     """(C,) class frequencies from what three predictors, for which all classes are alike, say of all images.
 
     The mean of EM's estimates from each of them and from their common prediction, drawn to even ones by the share of the
-    deviation from even that their disagreement explains.
+    deviation from even that their disagreement explains. From single labels logistic regression says what soft nearest
+    neighbours say, so Poisson learning takes its place, and half of the estimate is even.
     """
-    logs = torch.stack([problem.on_pool(judge) for judge in JUDGES])  # (3, N, C)
+    single = problem.labels_per_class < SINGLE
+    logs = torch.stack([problem.on_pool(judge) for judge in (OF_SINGLE if single else JUDGES)])  # (3, N, C)
     each = torch.stack([em(found) for found in logs])  # (3, C)
     together = em((FUSED * logs.sum(0)).log_softmax(1))
     even = 1 / logs.shape[2]
     mean = torch.cat([each, together[None]]).mean(0)
     noise, signal = each.var(0).sum(), (each.mean(0) - even).square().sum()
     share = float((noise / signal.clamp_min(1e-9)).clamp(0, 1))
-    found = with_counts((1 - share) * mean + share * even, problem.support_labels).clamp_min(LEAST)
+    found = (1 - share) * mean + share * even
+    found = with_counts(TRUST * found + (1 - TRUST) * even if single else found, problem.support_labels).clamp_min(LEAST)
     return found / found.sum()
 
 

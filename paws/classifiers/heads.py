@@ -24,6 +24,7 @@ from paws.seeds import generator, seed_of
 from paws.voting import floor
 
 LOGGED = 50  # steps
+STEPS, MOST_STEPS, IMAGES_A_STEP = 150, 500, 20  # at least, at most, and images of the pool for which one more is made
 DOUBT = 1e-4  # least probability that the teacher gives to a class
 
 
@@ -32,7 +33,7 @@ class HeadSettings:
     """How heads are trained."""
 
     heads: int = 4  # about: as many for every fold
-    steps: int = FitOptions.steps
+    steps: int | None = FitOptions.steps  # as many as suit the pool if absent
     batch_size: int = 128  # unlabelled images a step, in two views each
     images_per_class: int = 16  # support images, at most; fewer where no class has as many
     width: int = 256  # of the components, the largest
@@ -56,11 +57,14 @@ def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
 
 
 def settings_for(problem: Problem) -> HeadSettings:
-    """How the heads of a problem are trained: single views are told apart by dropout, many classes by a lower temperature.
+    """How the heads of a problem are trained: large pools for more steps, single views are told apart by dropout, many classes
+    by a lower temperature.
 
-    Neither happens where the problem's own settings ask for something of the kind already.
+    None of it happens where the problem's own settings ask for something of the kind already.
     """
     settings = problem.heads or HeadSettings()
+    if settings.steps is None:
+        settings = replace(settings, steps=min(MOST_STEPS, max(STEPS, len(problem.labels) // IMAGES_A_STEP)))
     if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
         settings = replace(settings, dropout=0.3)
     if settings.temperature == HeadSettings.temperature:
@@ -175,14 +179,15 @@ def train_heads(
     ids = torch.arange(num_classes, device=device).repeat_interleave(supports.each)  # (S,)
     teachers, prior = teachers.clamp_min(math.log(DOUBT)), prior.to(device)
     optimizer, curve, means = network.optimizer(settings), [], RunningMeans()
-    for step in range(settings.steps):
+    steps = settings.steps or STEPS
+    for step in range(steps):
         lr = warmup_cosine(
             step,
             start_lr=settings.lr / 10,
             lr=settings.lr,
             final_lr=0,
-            warmup_steps=settings.steps // 20,
-            total_steps=settings.steps,
+            warmup_steps=steps // 20,
+            total_steps=steps,
         )
         set_lr(optimizer, lr)
         images, x = batches.draw(supports.draw(draws))
@@ -206,10 +211,10 @@ def train_heads(
         loss.sum().backward()
         optimizer.step()
         means.add(loss=loss.mean(), cross_entropy=cross_entropy.mean(), me_max=me_max.mean())
-        if not (step + 1) % LOGGED or step + 1 == settings.steps:
+        if not (step + 1) % LOGGED or step + 1 == steps:
             curve.append(_row(means, step + 1, lr))
             means = RunningMeans()
-        tell((step + 1) / settings.steps)
+        tell((step + 1) / steps)
     return network.split(), curve
 
 

@@ -20,13 +20,13 @@ from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings, head, settings_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import Problem
 from paws.seeds import generator
 from paws.voting import above_floor, one_hot, vote_weights
 
 SAMPLE = 2000  # images on which views are compared
-TEACHERS = (LogisticRegression, LabelSpreading)
-FUSED = 0.7  # weight of the log-probabilities of each of them
+FUSED = 0.7  # weight of label spreading's log-probabilities in the teacher
 
 
 class PawsEnsemble(Predictor):
@@ -123,8 +123,14 @@ def head_count(fold_count: int, settings: HeadSettings) -> int:
 
 
 def teacher(problem: Problem, left_out: int | None, prior: Tensor) -> Tensor:
-    """(N, C) log-probabilities of all images by methods that were not shown a fold, under class frequencies (C,)."""
-    logs = sum(problem.on_pool(each, left_out) for each in TEACHERS)
+    """(N, C) log-probabilities of all images by methods that were not shown a fold, under class frequencies (C,).
+
+    The fewer labels a class, the more the graph says: logistic regression has no weight where labels are single, and Poisson
+    learning less the more there are.
+    """
+    several = max(1.0, problem.labels_per_class)
+    weights = {LogisticRegression: 1 - 1 / several, LabelSpreading: 1.0, Poisson: several**-0.5}
+    logs = sum(weight * problem.on_pool(each, left_out) for each, weight in weights.items())
     return (FUSED * logs + prior.log()).log_softmax(1)
 
 

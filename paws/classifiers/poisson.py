@@ -16,14 +16,12 @@ from paws.classifiers.space import mean_of_views
 
 TOLERANCE = 1e-3  # of conjugate gradients, relative
 DAMPING = 1e-4  # added to the eigenvalues of the normalised Laplacian, so that parts of the graph without a label stay at 0
-SHARPNESS = 3.0  # of the probabilities before calibration, per deviation of an image's scores
 
 
 class Poisson(Predictor):
     """The solution u of L u = sum over labelled images of (one-hot label - mean label), L the Laplacian of the graph.
 
-    Where the class frequencies are given, the scores of a class are multiplied by its frequency over its share of the labels;
-    estimated ones are not used, which mislead where labels are few.
+    The labels of a class have the same mass, however many there are, so that all classes are alike.
     """
 
     name, title = "poisson", "Poisson learning"
@@ -41,10 +39,12 @@ class Poisson(Predictor):
         graph, count = problem.shared(Graph), len(problem.classes)
         labels = problem.visible_labels(left_out)[graph.images]
         scores = solution(graph.affinities, graph.roots, source(labels, count))
-        if problem.class_prior is not None:
-            shares = torch.bincount(labels[labels >= 0], minlength=count).clamp_min(1)
-            scores = scores * (problem.class_prior / (shares / shares.sum())).numpy()
         return cls(count, graph.bank, probabilities(scores), graph.k)
+
+    @classmethod
+    def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
+        found, graph = problem.fitted(cls, left_out), problem.shared(Graph)
+        return mean_of_nearest(found.distributions, graph.weights, graph.rows)  # their neighbours are known
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
         return mean_of_nearest(self.distributions, *nearest(normalize(x, dim=1), self.bank, self.k)), None
@@ -62,11 +62,11 @@ class Poisson(Predictor):
 
 
 def source(labels: Tensor, num_classes: int) -> np.ndarray:
-    """(M, C) float64: one-hot label less the mean label at labelled images, 0 elsewhere. Columns sum to 0."""
-    known = (labels >= 0).numpy()
+    """(M, C) float64: at labelled images the one-hot label over the labels of its class, less the mean; columns sum to 0."""
+    known, classes = (labels >= 0).numpy(), labels[labels >= 0].numpy()
+    mass = np.eye(num_classes)[classes] / np.bincount(classes, minlength=num_classes)[classes, None]  # (S, C)
     found = np.zeros((len(labels), num_classes))
-    found[known] = np.eye(num_classes)[labels.numpy()[known]]
-    found[known] -= found[known].mean(0)
+    found[known] = mass - mass.sum(1, keepdims=True) * mass.sum(0) / mass.sum()
     return found
 
 
@@ -84,6 +84,10 @@ def solution(affinities: Any, roots: np.ndarray, sources: np.ndarray) -> np.ndar
 
 
 def probabilities(scores: np.ndarray) -> Tensor:
-    """Scores (M, C) -> probabilities float32, even ones where no label arrives: softmax over each image's own deviation."""
+    """Scores (M, C), which have no unit -> probabilities float32, even ones where no label arrives.
+
+    The median gap between the two largest scores of an image is one unit of the softmax.
+    """
     found = torch.from_numpy(scores)
-    return (SHARPNESS * found / found.std(1, correction=0, keepdim=True).clamp_min(1e-12)).softmax(1).float()
+    first, second = found.topk(2, dim=1).values.unbind(1)
+    return (found / (first - second).median().clamp_min(1e-12)).softmax(1).float()

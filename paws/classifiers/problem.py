@@ -26,6 +26,8 @@ P = TypeVar("P", bound="Predictor")
 FOLDS = 4  # at most
 CHUNK = 512  # images predicted at a time
 
+SINGLE = 1.5  # labels a class, below which most classes have one
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -52,6 +54,11 @@ class Problem:
     def shared(self, build: Callable[[Problem], T]) -> T:
         """``build(self)``, made once: what several predictors need, such as a graph of the images."""
         return self._once(build, lambda: build(self))
+
+    @property
+    def labels_per_class(self) -> float:
+        """Labelled images of an average class, at least 1."""
+        return len(self.support_labels) / len(self.classes)
 
     @cached_property
     def support_labels(self) -> Tensor:

@@ -68,7 +68,9 @@ class FitOptions:
         BeforeValidator(_prior),
         Field(description="class frequencies: estimate, uniform, labels (as among the labels), or one number a class"),
     ] = "estimate"
-    steps: Annotated[int, Field(ge=1, description="training steps of each head")] = 150
+    steps: Annotated[
+        int | None, Field(ge=1, description="training steps of the heads; 150 to 500 by the pool's size if absent")
+    ] = None
     seed: Annotated[int, Field(description="from which all random draws follow")] = 0
     finetune: Annotated[bool, Field(description="train the whole network on after the heads; best with a GPU")] = False
     epochs: Annotated[int, Field(ge=1, description="of finetune: passes over the images")] = 10

@@ -42,7 +42,7 @@ def test_held_out_labels_move_weights_to_what_is_right_and_few_hardly_do():
 
 
 def test_more_labels_a_class_make_it_surer():
-    few, many = (start_weights(torch.arange(3).repeat(each), 3) for each in (1, 10))
+    few, many = (start_weights(torch.arange(3).repeat(each), 3) for each in (2, 20))
     assert many.sum() / few.sum() == pytest.approx(10**0.22, rel=1e-4)
     logs = even([torch.tensor([[0.6, 0.4]])] * 3, torch.tensor([0.5, 0.5]))
     assert pooled(logs, many, torch.tensor([0.5, 0.5])).max() > pooled(logs, few, torch.tensor([0.5, 0.5])).max()
