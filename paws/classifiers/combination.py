@@ -34,7 +34,7 @@ class Combination(Predictor):
     The last part, PAWS, has the class frequencies in its vote, which are taken out of it.
     """
 
-    name, title, aliases = "combination", "combination", ("combined",)
+    name, title, aliases = "combination", "all methods combined", ("combined",)
     votes = True
     deviation = 1e-6  # its weights are its temperature
     weights: Tensor

@@ -117,6 +117,10 @@ class Problem:
         """``kind.cross_fit(self)``, made once."""
         return self._once((kind, "cross"), lambda: kind.cross_fit(self))
 
+    def keep(self, kind: type[P], found: CrossFitted[P]) -> None:
+        """Let `cross_fitted` give what was fitted elsewhere."""
+        self._shared[kind, "cross"] = found
+
     def on_pool(self, kind: type[Predictor], left_out: int | None = None) -> Tensor:
         """(N, C) log-probabilities of all images by a predictor that was not shown the fold ``left_out``; made once."""
         return self._once((kind, left_out, "pool"), lambda: kind.on_pool(self, left_out).clamp_min(FLOOR).log().log_softmax(1))

@@ -87,7 +87,8 @@ def fit_features(
     fitted: dict[str, CrossFitted[Any]] = {}
     order = sorted(classifiers.table().items(), key=lambda item: item[0] == PREFERRED)  # the combination of others comes last
     for name, predictor in order:
-        fitted[name] = problem.cross_fitted(predictor)
+        fitted[name] = predictor.cross_fit(problem)
+        problem.keep(predictor, fitted[name])
     tell("comparing", 0.8)
     built = {name: _classifier(problem, found) for name, found in fitted.items()}
     held, known = problem.held, problem.support_labels

@@ -293,7 +293,7 @@ class Engine:
         if not len(pool) or found.shape[1] < 2:
             return 1.0
         some = pool[torch.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).long()].amax(1)
-        return fit_threshold(some, self.place.options.accuracy)
+        return fit_threshold(some, some[:0], torch.zeros(0, dtype=torch.bool), self.place.options.accuracy)
 
     def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
         """Ask for heads where there are enough more labels, and the process has nothing of the kind to do."""

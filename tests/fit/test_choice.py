@@ -14,7 +14,14 @@ def test_names_of_methods():
     short = {"knn": "nearest_neighbours", "logistic": "logistic_regression", "spreading": "label_spreading"}
     short |= {"paws": "paws", "soft-nn": "soft_nearest_neighbours"}
     assert {name: predictor_named(name) for name in short} == short
-    titles = ("combination", "PAWS", "nearest neighbours", "logistic regression", "LabelSpreading", "soft nearest neighbours")
+    titles = (
+        "all methods combined",
+        "PAWS",
+        "nearest neighbours",
+        "logistic regression",
+        "LabelSpreading",
+        "soft nearest neighbours",
+    )
     titles += ("Poisson learning", "Poisson MBO")
     assert [predictor_named(title) for title in titles] == list(table())  # as before there were names
     with pytest.raises(InputError, match="model 'svm' is not one of auto, combination, paws, nearest_neighbours"):
