@@ -1,13 +1,14 @@
-"""Folders with known truth: `python -m benchmarks.folders [--tune] [--told] [--folders NAME ...] [--quick]`.
+"""Folders with known truth: `python -m benchmarks.folders [--tune] [--prior true even] [--folders NAME ...] [--quick]`.
 
 Each folder is fitted by ``paws.fit.fit.fit_features`` with few labels a class, drawn evenly and as a random sample, in several
 draws, and what it says is held against the truth of the pictures that have no label. Choices were made on the folders marked
 for tuning and the draws 0 to 4 alone (``--tune``); as it comes the draws 5 to 9 of all folders are measured.
 
-Rows are appended to ``docs/results/folders.csv`` (``folders-tuning.csv``), and what is there is not measured again. ``--told``
-measures with the true class frequencies given as ``prior``. ``--table`` measures nothing. The pictures come from Debian's
-dataset-fashion-mnist, fonts-aenigma, openclipart-png, wesnoth-1.16-data and oxygen-icon-theme and npm's
-emoji-datasource-twitter; they and their features are kept in ~/.cache/paws/benchmarks.
+Rows are appended to ``docs/results/folders.csv`` (``folders-tuning.csv``), and what is there is not measured again. ``--prior``
+measures with the true or with even class frequencies given instead of the estimate. ``--table`` measures nothing.
+
+The pictures come from Debian's dataset-fashion-mnist, fonts-aenigma, openclipart-png, wesnoth-1.16-data and
+oxygen-icon-theme, and npm's emoji-datasource-twitter; they and their features are kept in ~/.cache/paws/benchmarks.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 
 from benchmarks.folders.build import FOLDERS
 from benchmarks.folders.features import NAMES, from_files, load
-from benchmarks.folders.measure import IN_USE, Cell, Results, one_fit
+from benchmarks.folders.measure import IN_USE, TRUE, UNIFORM, Cell, Results, one_fit
 from benchmarks.folders.summary import draw_figure, figures, table
 from benchmarks.side_by_side import Figure, finish
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 COUNTS = (1, 2, 4, 10, 25)
+PRIORS = {"estimate": None, "true": TRUE, "even": UNIFORM}
 QUICK = ("digits", 300)  # the folder of the quick run and its pictures
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one fit of 300 pictures, under a minute")
     parser.add_argument("--tune", action="store_true", help="folders and draws on which choices were made")
-    parser.add_argument("--told", action="store_true", help="give the true class frequencies")
+    parser.add_argument("--prior", nargs="+", choices=PRIORS, default=["estimate"], help="class frequencies that a fit uses")
     parser.add_argument("--table", action="store_true", help="print what was measured, and measure nothing")
     parser.add_argument("--folders", nargs="+", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--per-class", type=int, nargs="+", default=list(COUNTS))
@@ -62,13 +64,14 @@ def main() -> None:
     results = Results(RESULTS / f"{stem}.csv")
     for name in () if options.table else options.folders or NAMES:
         wanted = cells(name, options.per_class, range(first, first + options.draws), options.labels)
-        missing = list(results.missing(wanted, told=options.told))
+        given = [PRIORS[prior] for prior in options.prior]
+        missing = [(cell, each) for cell in wanted for each in given if results.missing(cell, each)]
         data = load(name, tune=options.tune) if missing else None
         if data is None or (options.tune and not data.tuning):
             continue
-        for cell in missing:
-            results.add(one_fit(data, cell, told=options.told))
-            print(*cell, "done", flush=True)
+        for cell, each in missing:
+            results.add(one_fit(data, cell, each))
+            print(*cell, each or "", "done", flush=True)
     print(*table(results), sep="\n")
     draw_figure(results, RESULTS / f"{stem}.png")
     finish(*figures(results))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ EVEN = (
     "nearest_neighbours",
     "poisson",
 )  # all classes alike
-TOLD = "told"  # ... when it is given the true class frequencies
+TRUE, UNIFORM = "true frequencies", "even frequencies"  # given to a fit in place of its estimate: part of the method's name
 COLUMNS = (
     *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
     *("frequencies_kl", "none_auroc", "cpu_seconds"),
@@ -36,15 +35,15 @@ Row = dict[str, str]
 Cell = tuple[str, str, int, int]  # folder, "even" or "sample", labels a class, draw
 
 
-def one_fit(data: Suite, cell: Cell, *, told: bool = False) -> list[Row]:
+def one_fit(data: Suite, cell: Cell, given: str | None = None) -> list[Row]:
     """Rows of ``COLUMNS``: of every method its accuracy, and of what is in use the rest.
 
-    ``told``: the true class frequencies are given as ``prior``, and the methods are named with that.
+    ``given``: TRUE or UNIFORM class frequencies are given as ``prior``, and the methods are named with that.
     """
     _, labels, per_class, number = cell
     known = draw(data.labels, per_class, number, even=labels == "even")
     x, y = _measured_on(data, known)
-    prior = data.frequencies.tolist() if told else None
+    prior = {TRUE: data.frequencies.tolist(), UNIFORM: "uniform", None: None}[given]
     began = time.process_time()
     fitted = fit_features(data.views, known, data.classes, seed=number, accuracy=ACCURACY, prior=prior)
     seconds = time.process_time() - began
@@ -52,9 +51,14 @@ def one_fit(data: Suite, cell: Cell, *, told: bool = False) -> list[Row]:
     found[IN_USE] = {**_in_use(fitted, x, y), **_of_the_pool(fitted, data, known), "cpu_seconds": seconds}
     head = dict(zip(COLUMNS[:4], map(str, cell), strict=True))
     return [
-        {**head, "method": f"{name}, {TOLD}" if told else name, **{key: f"{value:.4f}" for key, value in row.items()}}
+        {**head, "method": named(name, given), **{key: f"{value:.4f}" for key, value in row.items()}}
         for name, row in found.items()
     ]
+
+
+def named(method: str, given: str | None) -> str:
+    """The name of a method's rows."""
+    return method if given is None else f"{method}, {given}"
 
 
 def _measured_on(data: Suite, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,11 +125,14 @@ class Results:
             with path.open(encoding="utf-8", newline="") as file:
                 self.rows = list(csv.DictReader(file))
 
-    def missing(self, cells: Iterator[Cell], *, told: bool) -> Iterator[Cell]:
-        """Those of ``cells`` that are not measured yet."""
-        method = f"{IN_USE}, {TOLD}" if told else IN_USE
-        done = {tuple(row[key] for key in COLUMNS[:4]) for row in self.rows if row["method"] == method}
-        return (cell for cell in cells if tuple(map(str, cell)) not in done)
+    def missing(self, cell: Cell, given: str | None = None) -> bool:
+        """Whether a cell is not measured yet."""
+        return (*map(str, cell), named(IN_USE, given)) not in self.done
+
+    @property
+    def done(self) -> set[tuple[str, ...]]:
+        """What was measured: cells with the method."""
+        return {tuple(row[key] for key in COLUMNS[:5]) for row in self.rows}
 
     def add(self, rows: list[Row]) -> None:
         """Append the rows of a cell, at once."""

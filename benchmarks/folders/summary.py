@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.folders.measure import ACCURACY, IN_USE, TOLD, Results
+from benchmarks.folders.measure import ACCURACY, IN_USE, TRUE, UNIFORM, Results, named
 from benchmarks.side_by_side import Figure
 
-OURS, LINEAR = "paws", "logistic_regression"
+OURS, LINEAR, COMBINED = "paws", "logistic_regression", "combination"
 FASHION = {1: 71.0, 4: 77.0, 10: 79.0, 25: 81.0}  # % of the test images, backbones from packages
 PAIRS = {"fashion-five": "fashion-five-clean", "clipart-living": "clipart-living-clean"}  # half of the pool in no class
 
@@ -26,7 +26,8 @@ def measured(results: Results, labels: str = "even") -> Cells:
 
 def singles(results: Results) -> list[str]:
     """Every method that is not a combination: PAWS and the baselines."""
-    return sorted({row["method"] for row in results.rows} - {IN_USE} - {n for n in _names(results) if n.endswith(TOLD)})
+    names = {row["method"] for row in results.rows} - {IN_USE, COMBINED}
+    return sorted(name for name in names if not name.endswith((TRUE, UNIFORM)))
 
 
 def figures(results: Results) -> list[Figure]:
@@ -54,7 +55,7 @@ def figures(results: Results) -> list[Figure]:
 
 def table(results: Results) -> Iterable[str]:
     """Lines: accuracy of every method in %, mean over draws, and the rest of what is in use."""
-    methods = [*singles(results), IN_USE, f"{IN_USE}, {TOLD}"]
+    methods = [*singles(results), IN_USE, named(IN_USE, UNIFORM), named(IN_USE, TRUE)]
     yield "folder, labels a class: " + ", ".join(methods) + "; calibration error, right of kept, kept, KL, AUROC of none, CPU-s"
     columns = ("calibration_error", "precision", "kept", "frequencies_kl", "none_auroc", "cpu_seconds")
     for labels in ("even", "sample"):
@@ -91,10 +92,6 @@ def draw_figure(results: Results, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _names(results: Results) -> set[str]:
-    return {row["method"] for row in results.rows}
-
-
 def _precision(results: Results, cells: Cells) -> float:
     """The least share of right ones among what is kept, over folders, less what was asked; means over labels and draws."""
     folders = {folder for folder, _ in cells}
@@ -127,7 +124,9 @@ def _no_class(results: Results) -> Iterable[Figure]:
 
 
 def _frequencies(results: Results, cells: Cells) -> Iterable[Figure]:
-    told = [100 * results.mean("accuracy", f"{IN_USE}, {TOLD}", *cell) for cell in cells]
-    own = [100 * results.mean("accuracy", IN_USE, *cell) for cell in cells]
-    gaps = [a - b for a, b in zip(told, own, strict=True) if not math.isnan(a)]
-    yield Figure("in use with the true class frequencies less in use, mean", float(np.mean(gaps)) if gaps else math.nan)
+    """How much of what true frequencies gain over even ones the estimate gains, where all three were measured."""
+    each = [[100 * results.mean("accuracy", named(IN_USE, g), *cell) for g in (UNIFORM, None, TRUE)] for cell in cells]
+    even, own, true = np.array([row for row in each if not np.isnan(row).any()]).reshape(-1, 3).T
+    if len(even):
+        yield Figure("in use with the true class frequencies less with even ones, mean", float((true - even).mean()))
+        yield Figure("share of that which the estimate gains", float((own - even).mean() / (true - even).mean()), 0.5)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.folders import build as suite
 from benchmarks.folders.build import build, draw
-from benchmarks.folders.measure import COLUMNS, IN_USE, Results
+from benchmarks.folders.measure import COLUMNS, IN_USE, TRUE, UNIFORM, Results, named
 from benchmarks.folders.pictures import Picture, by_folder, folders_of
 from benchmarks.folders.summary import draw_figure, figures
 
@@ -95,13 +95,17 @@ def test_results_are_kept_and_only_what_is_missing_is_measured(tmp_path: Path) -
     rest = {"calibration_error": 0.1, "precision": 0.9, "kept": 0.5}
     for number, right in enumerate((0.5, 0.7)):
         results.add([_row("paws", right, number), _row("logistic_regression", 0.4, number), _row(IN_USE, 0.65, number, **rest)])
+        results.add([_row(named(IN_USE, TRUE), 0.7, number)])
+        results.add([_row(named(IN_USE, UNIFORM), 0.6, number), _row("combination", 0.9, number)])
     again = Results(results.path)
     assert results.path.read_text().startswith(",".join(COLUMNS))
-    assert list(again.missing(iter([("f", "even", 4, 1), ("f", "even", 4, 2)]), told=False)) == [("f", "even", 4, 2)]
+    assert not again.missing(("f", "even", 4, 1)) and again.missing(("f", "even", 4, 2))
+    assert not again.missing(("f", "even", 4, 1), TRUE) and again.missing(("f", "even", 4, 2), TRUE)
     assert again.mean("accuracy", "paws", "f", 4) == pytest.approx(0.6)
     found = {figure.name: figure for figure in figures(again)}
     assert found["in use less logistic regression, mean"].value == 25.0
     assert found["in use less the best single method, worst folder and labels"].value == 5.0
+    assert found["share of that which the estimate gains"].value == 0.5
     assert found["right of what is kept, worst folder, less what was asked"].value == -5.0
     assert found["calibration error in points, labels a class: 4 and more, worst folder"].missed
     draw_figure(again, tmp_path / "figure.png")
