@@ -25,7 +25,7 @@ from paws.runs.files import write_bytes, write_text
 FOLDER, JOURNAL, LABELS = "label", "journal.jsonl", "labels.csv"  # in the folder of the run
 STUDIO, STUDIO_CONFIG = "label-studio.json", "label-studio.xml"
 SHOWN = 12  # pictures ahead that the page knows of
-GROUP = 40
+GROUP = 60
 
 
 class Bench:
@@ -153,12 +153,13 @@ class Bench:
             found = dict.fromkeys(sorted(left, key=lambda row: pictures[row].skipped), ("skipped before", "chosen"))
         return [(row, *why) for row, why in list(found.items())[:SHOWN]]
 
-    def group(self, wanted: str | None = None) -> dict[str, Any] | None:
-        """Pictures to confirm together, None where there are not enough."""
+    def group(self, wanted: str | None = None, *, unsure: bool = False) -> dict[str, Any] | None:
+        """Pictures to confirm together, None where there are not enough; ``unsure``: the least sure ones."""
         with self.lock:
             pictures = list(self.session.pictures)
         unreadable = set(self.engine.unreadable)
-        found = group(self.engine.belief, pictures, self.place.options.accuracy, GROUP, wanted, unreadable)
+        accuracy = self.place.options.accuracy
+        found = group(self.engine.belief, pictures, accuracy, GROUP, wanted, unreadable, unsure=unsure)
         if found is None:
             return None
         return {

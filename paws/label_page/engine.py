@@ -11,52 +11,26 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from paws.classifiers.calibration import fit_threshold
 from paws.classifiers.space import Space
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit.feature_file import read_store
+from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.measures import Curve, Measures, measure
 from paws.label_page.queue import Pick, next_pictures, random_order
 from paws.label_page.session import Session
 from paws.label_page.votes import Votes
 from paws.label_page.worker import Place, work
 
-HEADS = 0.8  # share of the heads in what is believed, the votes have the rest
 PAYS = 1.05  # labels, over those that heads were trained with, from which on training again pays
 GROWN = 1.25  # embedded pictures, over those that are known, from which on they are taken over
 SETTLED = 1.1  # labels, over those that heads were trained with, up to which the curve gets a point
-SAMPLE = 5000  # pictures whose confidence the threshold is read off
-
-
-@dataclass(frozen=True)
-class Belief:
-    """What is believed of N pictures at a ``revision``; probabilities of labelled ones have no meaning."""
-
-    revision: int
-    classes: tuple[str, ...]
-    probabilities: Tensor  # (N, C) calibrated
-    ready: Tensor  # (N,) bool: embedded, so that anything can be said
-    threshold: float = 1.0  # probability from which on it is sure enough
-    held_out: dict[int, tuple[str, float]] | None = None  # row of a labelled picture -> class and probability without its label
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Heads of the background process."""
-
-    labels: int
-    classes: tuple[str, ...]
-    probabilities: Tensor  # (N, C)
-    rows: np.ndarray
-    held_out: Tensor  # (S, C)
 
 
 class Engine:
@@ -198,7 +172,9 @@ class Engine:
         self._waiting = False
         if found is not None:
             classes, probabilities, rows, held_out = found
-            self._trained = Trained(self._asked[0], classes, torch.from_numpy(probabilities), rows, torch.from_numpy(held_out))
+            self._trained = Trained(
+                self._asked[0], classes, torch.from_numpy(probabilities), rows.tolist(), torch.from_numpy(held_out)
+            )
         self.wake()
 
     def _on_answer(self, number: int, found: Any, fault: str | None) -> None:
@@ -225,7 +201,11 @@ class Engine:
             with self.lock:
                 revision, classes = self.session.revision, tuple(self.session.classes)
                 labels, pictures = self.session.labelled(), list(self.session.pictures)
-            self.belief = self._believe(revision, classes, labels, [p.excluded for p in pictures])
+            if self.votes is None:
+                self.belief = Belief(revision, classes, torch.zeros(len(pictures), len(classes)), self.belief.ready)
+            else:
+                wanted = self.place.options.accuracy
+                self.belief = believe(self.votes, self._trained, revision, classes, pictures, wanted)
             self.measures = measure(self.belief, pictures, self.curve, complete=self._settled(len(labels)))
             self.changed()
             self._train(revision, classes, labels)
@@ -267,34 +247,6 @@ class Engine:
         assert self.votes is not None and self._space is not None
         return self.votes.z[rows] @ self._space.whitened.T
 
-    def _believe(self, revision: int, classes: tuple[str, ...], labels: dict[int, str], excluded: list[Any]) -> Belief:
-        """Votes, and heads where there are any: mixed, without the classes that a picture is known not to be of."""
-        ids = {name: c for c, name in enumerate(classes)}
-        if self.votes is None:
-            return Belief(revision, classes, torch.zeros(len(excluded), len(classes)), self.belief.ready)
-        self.votes.set_labels({row: ids[name] for row, name in labels.items()}, len(classes))
-        found, rows, held = self.votes.probabilities()
-        told = {row: (classes[c], p) for row, c, p in _tops(rows.tolist(), held)}
-        if (trained := self._trained) is not None and all(name in ids for name in trained.classes):
-            share = HEADS * min(1.0, trained.labels / max(1, len(labels)))
-            own = torch.zeros_like(found)
-            own[:, [ids[name] for name in trained.classes]] = trained.probabilities
-            found = torch.where(own.sum(1, keepdim=True) > 0, (1 - share) * found + share * own, found)
-            told |= {r: (trained.classes[c], p) for r, c, p in _tops(trained.rows.tolist(), trained.held_out) if r in labels}
-        for row, names in enumerate(excluded):
-            if names:
-                found[row, [ids[name] for name in names if name in ids]] = 0
-                found[row] /= found[row].sum().clamp_min(1e-9)
-        threshold = self._threshold(found)
-        return Belief(revision, classes, found, self.votes.ready.clone(), threshold, told)
-
-    def _threshold(self, found: Tensor) -> float:
-        pool = found[self.votes.ready] if self.votes is not None else found[:0]
-        if not len(pool) or found.shape[1] < 2:
-            return 1.0
-        some = pool[torch.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).long()].amax(1)
-        return fit_threshold(some, some[:0], torch.zeros(0, dtype=torch.bool), self.place.options.accuracy)
-
     def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
         """Ask for heads where there are enough more labels, and the process has nothing of the kind to do."""
         used = set(labels.values())
@@ -309,11 +261,3 @@ class Engine:
                 known[row] = ids[name]
         self._asked, self._waiting = (len(labels), revision), True
         self._send("heads", revision, known, names)
-
-
-def _tops(rows: list[int], probabilities: Tensor) -> list[tuple[int, int, float]]:
-    """Row, most probable class and its probability."""
-    if not rows or not probabilities.shape[1]:
-        return []
-    top = probabilities.max(1)
-    return list(zip(rows, top.indices.tolist(), top.values.tolist(), strict=True))

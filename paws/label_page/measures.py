@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from paws.errors import InputError
+from paws.label_page.belief import Belief
 from paws.label_page.session import Picture
 from paws.metrics import wilson_interval
 from paws.runs.files import write_text
-
-if TYPE_CHECKING:
-    from paws.label_page.engine import Belief
 
 UNBIASED = 10  # labels of pictures drawn at random from which on these alone measure
 AHEAD = 10  # labels that the expected gain is of

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from paws.label_page.belief import Belief
 from paws.label_page.session import Picture
 from paws.labels.suggest import choose
 from paws.seeds import generator
-
-if TYPE_CHECKING:
-    from paws.label_page.engine import Belief
 
 AHEAD = 12  # pictures chosen at a time
 POOL = 3000  # pictures, drawn at random, that are chosen from
@@ -106,29 +103,39 @@ def group(
     size: int,
     wanted: str | None = None,
     unreadable: Set[int] = frozenset(),
+    *,
+    unsure: bool = False,
 ) -> Group | None:
-    """Up to ``size`` pictures to confirm as one class, by rising risk; None where no class has enough.
+    """Up to ``size`` pictures to confirm as one class, ``wanted`` or the one that suits most; None where no class has enough.
 
-    The class is ``wanted``, or the one with most sure pictures: as many as can be confirmed unseen while the expected share of
-    right ones stays at ``accuracy``. Where no class has enough of them, pictures that are less sure.
+    By rising risk: as many as can be confirmed unseen while the expected share of right ones stays at ``accuracy``. Where no
+    class has enough of them, pictures that are less sure. ``unsure``: the least sure pictures of the class that has most wrong
+    ones among them instead, which is where a look finds most mistakes.
     """
     open_rows = [row for row, p in enumerate(pictures) if p.open and row not in unreadable and bool(belief.ready[row])]
     if belief.probabilities.shape[1] < 2 or not open_rows:
         return None
     rows = torch.tensor(open_rows)
     confidence, guess = belief.probabilities[rows].max(1)
+    least = 1 if wanted or unsure else ENOUGH
     found: list[Group] = []
     for c, name in enumerate(belief.classes):
         mine = (guess == c).nonzero().flatten()
         if not len(mine) or wanted not in (None, name):
             continue
-        ordered = mine[confidence[mine].argsort(descending=True, stable=True)][:size]
-        p = confidence[ordered].double()
-        risk = (1 - p).cumsum(0) / torch.arange(1, len(p) + 1)  # of the group up to each
-        for sure, bound in ((True, 1 - accuracy), (False, MIXED)):
-            kept = ordered[: int((risk <= bound).sum())]
-            kept = ordered if wanted is not None and not sure and not len(kept) else kept
-            if len(kept) >= (1 if wanted else ENOUGH):
-                found.append(Group(name, tuple(rows[kept].tolist()), tuple(confidence[kept].tolist()), sure, len(mine)))
-                break
-    return max(found, key=lambda g: (g.sure, len(g.rows) - g.expected_wrong), default=None)
+        ordered = mine[confidence[mine].argsort(descending=True, stable=True)]  # surest first
+        sure = ordered[:0] if unsure else _sure(ordered[:size], confidence, 1 - accuracy)
+        kept = ordered[-size:] if unsure else sure if len(sure) >= least else _sure(ordered[:size], confidence, MIXED)
+        kept = ordered[:size] if wanted and not len(kept) else kept
+        if len(kept) >= least:
+            sure_enough = len(sure) >= least
+            found.append(Group(name, tuple(rows[kept].tolist()), tuple(confidence[kept].tolist()), sure_enough, len(mine)))
+    if unsure:
+        return max(found, key=lambda each: each.expected_wrong, default=None)
+    return max(found, key=lambda each: (each.sure, len(each.rows) - each.expected_wrong), default=None)
+
+
+def _sure(ordered: Tensor, confidence: Tensor, bound: float) -> Tensor:
+    """As many of the first of ``ordered`` rows as keep their mean risk within ``bound``."""
+    risk = (1 - confidence[ordered].double()).cumsum(0) / torch.arange(1, len(ordered) + 1)
+    return ordered[: int((risk <= bound).sum())]

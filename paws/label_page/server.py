@@ -176,8 +176,9 @@ class Page:
         return _json(self.bench.look(self._row(request)))
 
     def group(self, request: Request) -> Response:
-        """Pictures to confirm together; ``?class=NAME`` of that class."""
-        return _json(self.bench.group(request.query_params.get("class")))
+        """Pictures to confirm together; ``?class=NAME`` of that class, ``?unsure=1`` the least sure ones."""
+        asked = request.query_params
+        return _json(self.bench.group(asked.get("class"), unsure=asked.get("unsure") == "1"))
 
     def again(self, request: Request) -> Response:
         """Lists for a second look."""

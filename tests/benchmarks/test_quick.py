@@ -20,6 +20,7 @@ SLOW = (
     "embed",
     "folders",
     "label_efficiency",
+    "labelling",
     "own_images",
     "ranks",
     "relabel",

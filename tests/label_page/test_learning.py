@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from paws.classifiers.space import fit_space
-from paws.label_page.engine import Belief
+from paws.label_page.belief import Belief
 from paws.label_page.learner import Learner
 from paws.label_page.measures import Curve, measure
 from paws.label_page.queue import group, next_pictures, random_order
@@ -137,6 +137,11 @@ def test_a_group_is_sure_enough_or_says_that_it_is_not() -> None:
     mixed = group(unsure, pictures, 0.95, 10, "b")
     assert mixed is not None and not mixed.sure and mixed.label == "b"
     assert group(unsure, [Picture("a")] * 90, 0.95, 10) is None
+    least = group(known, pictures, 0.95, 10, unsure=True)
+    assert least is not None and not least.sure
+    of_class = known.probabilities.argmax(1) == known.classes.index(least.label)
+    waiting = [row for row in range(90) if pictures[row].open and of_class[row]]
+    assert max(least.probabilities) <= min(float(known.probabilities[row].max()) for row in waiting if row not in least.rows)
 
 
 def test_figures_say_what_they_were_measured_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from paws.config.options import FitOptions
-from paws.data.labels import read_labels
+from paws.data.formats import find_images
+from paws.data.labels import labelled_folder, read_labels
 from paws.label_page.bench import Bench
 from paws.label_page.guard import Guard
+from paws.label_page.journal import Journal
 from paws.label_page.server import LARGEST, Page
+from paws.label_page.session import Session
 from paws.label_page.worker import Place
-from tests.conftest import write_patterns
+from tests.conftest import draw, write_patterns
 
 TOKEN, HOME = "secret", "http://127.0.0.1:8000"
 
@@ -180,3 +184,25 @@ def test_labels_of_label_studio_come_in_as_one_action(client: TestClient, bench:
 def test_a_page_waits_until_there_is_something_new(client: TestClient) -> None:
     now = client.get("/state").json()["version"]
     assert client.get(f"/state?after={now - 1}").json()["version"] >= now
+
+
+def test_any_name_of_a_file_can_be_shown_labelled_and_fitted(tmp_path: Path) -> None:
+    images = write_patterns(tmp_path, per_class=1)
+    odd = [os.fsdecode(b"\xff byte.png"), ' "quoted", name.png', "two\nlines.png", "=1+1.png"]
+    for name in odd:
+        draw("dots", 1).save(images / name)
+    names = tuple(find_images(images))
+    (tmp_path / "run/label").mkdir(parents=True)
+    bench = Bench(Place(images, tmp_path / "run", names, FitOptions()))
+    client = TestClient(Guard(Page(bench).app(), TOKEN, 8000), base_url=HOME, headers={"origin": HOME})
+    client.get("/", params={"token": TOKEN})
+    rows = [names.index(name) for name in odd]
+    state = mark(client, *[[row, "label", "a" if row == rows[0] else "b"] for row in rows], id="all of them")
+    assert state["labelled"] == 4 and client.get(f"/look/{rows[0]}").json()["name"] == odd[0]
+    bench.write_labels()
+    found = labelled_folder(images, bench.place.run / "labels.csv")
+    assert {name for name, y in zip(found.names, found.labels.tolist(), strict=True) if y >= 0} == set(odd)
+    bench.session.journal.close()
+    again = Session(names, Journal(bench.session.journal.path))
+    assert set(again.labelled()) == set(rows)
+    again.journal.close()

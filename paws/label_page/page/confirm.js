@@ -11,13 +11,13 @@ let busy = false;
 export function start() {
   $("#confirm-yes").addEventListener("click", confirm);
   $("#confirm-undo").addEventListener("click", back);
-  $("#confirm-class").addEventListener("change", () => load());
+  for (const select of [$("#confirm-class"), $("#confirm-order")]) select.addEventListener("change", () => load());
   $("#confirm-other").addEventListener("change", (event) => { if (event.target.value) give(event.target.value); });
 }
 
 /** Show a group; the one that is there stays until it is confirmed or another tab has changed its pictures. */
 export async function show(force = false) {
-  fill($("#confirm-class"), "the surest class");
+  fill($("#confirm-class"), "any class");
   fill($("#confirm-other"), "something else");
   $("#confirm-undo").disabled = !store.state.undoable;
   if (busy) return;
@@ -36,7 +36,8 @@ async function load() {
   busy = true;
   const wanted = $("#confirm-class").value;
   shownAt = store.state.revision;
-  group = await get(`group${wanted ? `?class=${encodeURIComponent(wanted)}` : ""}`).catch(() => null);
+  const asked = new URLSearchParams({ unsure: $("#confirm-order").value || "0", ...(wanted ? { class: wanted } : {}) });
+  group = await get(`group?${asked}`).catch(() => null);
   busy = false;
   wrong = new Set();
   draw();
@@ -55,7 +56,7 @@ function draw() {
   }
   $("#confirm-title").replaceChildren(`${group.items.length === 1 ? "This one looks" : `These ${group.items.length} look`} like `, make("em", {}, group.label));
   const about = Math.round(group.wrong);
-  lead.textContent = `${about ? `About ${about} of them may not be` : "Most likely all of them are"}: mark those with a click or the space bar, then Enter confirms the rest.${group.sure ? "" : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures look like it in all.`;
+  lead.textContent = `${about ? `About ${about} of them may not be` : "Most likely all of them are"}: mark those with a click or the space bar, then Enter confirms the rest.${group.sure ? "" : $("#confirm-order").value ? " A key gives the marked ones their class at once." : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures look like it in all.`;
   grid.replaceChildren(...group.items.map(tileOf));
   if (!document.activeElement || document.activeElement === document.body || document.activeElement === $("#main")) grid.firstElementChild?.focus({ preventScroll: true });
   count();

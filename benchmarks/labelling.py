@@ -1,0 +1,219 @@
+"""`paws label` against a table of random labels, with a simulated person: `python -m benchmarks.labelling [--quick]`.
+
+The person knows the truth and slips in 2 % of what is decided: a label is another class, a wrong picture of a group is
+overlooked. Actions are keys and clicks. A label is one (the letters of new class names are counted on neither side). After 40
+labels one by one, as the page chooses the pictures, groups of the least sure ones are confirmed: a click for each wrong one, a
+key for each class that these are of, and Enter. Without the page, pictures in a random order get one action each, and
+`paws fit` predicts the rest.
+
+* actions until labels and guesses together are right for 95 % of the folder, and the ratio to those without the page
+* accuracy on the pictures without a label after 20, 50 and 100 labels one by one, chosen by the page, at random, and by
+  uncertainty alone (least probable guess), always by the page's own learner
+* ``--latency``: milliseconds from a label to votes on 10,000 pictures
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+import numpy as np
+import torch
+
+from benchmarks.folders.build import FOLDERS
+from benchmarks.folders.features import Suite, clean, from_files, load
+from benchmarks.side_by_side import Figure, finish
+from paws.classifiers.space import fit_space
+from paws.fit.fit import fit_features
+from paws.label_page.belief import Belief, Trained, believe
+from paws.label_page.bench import GROUP
+from paws.label_page.learner import Learner
+from paws.label_page.queue import group, next_pictures, random_order
+from paws.label_page.session import Picture
+from paws.label_page.votes import Votes
+from paws.label_page.worker import COMPONENTS
+
+NAMES = ("emoji-living", "fashion-1000", "icons", "digits")
+SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 40, 5
+BUDGETS = (20, 50, 100)
+PAYS = 1.15  # labels, over those that heads were trained with, from which on they are trained again
+
+
+class Person:
+    """A session over a folder of features, its learner run in turn instead of beside."""
+
+    def __init__(self, data: Suite, seed: int) -> None:
+        self.plain = np.array(data.views[:, 0])
+        self.truth = [data.classes[y] for y in data.labels.tolist()]
+        self.draw = random.Random(seed)
+        space = fit_space(torch.from_numpy(self.plain[:, None]), COMPONENTS)
+        self.learner, self.votes = Learner(self.plain, space), Votes(*self.plain.shape)
+        self.votes.put(torch.arange(len(self.plain)), space.standardise(torch.from_numpy(self.plain).float()))
+        self.components, self.order = space.whitened, random_order(len(self.plain))
+        self.pictures = [Picture()] * len(self.plain)
+        self.classes: list[str] = []
+        self.trained: Trained | None = None
+        self.actions = 0
+
+    def belief(self) -> Belief:
+        """What the page believes now; heads are trained where it pays."""
+        rows = [row for row, picture in enumerate(self.pictures) if picture.label]
+        used = tuple(name for name in self.classes if any(self.pictures[row].label == name for row in rows))
+        if len(used) > 1 and len(rows) >= PAYS * (self.trained.labels if self.trained else 0):
+            labels = torch.full((len(self.pictures),), -1)
+            labels[rows] = torch.tensor([used.index(str(self.pictures[row].label)) for row in rows])
+            found = self.learner.heads(labels, len(used))
+            self.trained = Trained(len(rows), used, found.probabilities, found.rows.tolist(), found.held_out)
+        return believe(self.votes, self.trained, 0, tuple(self.classes), self.pictures, WANTED)
+
+    def label(self, row: int, how: str) -> None:
+        """Give a picture its class, or by a slip another one."""
+        name = self.truth[row] if self.draw.random() >= SLIPS else self.draw.choice(self.truth)
+        if name not in self.classes:
+            self.classes.append(name)
+        self.pictures[row] = self.pictures[row].marked("label", name, how)
+        self.actions += 1
+
+    def confirm(self, belief: Belief) -> None:
+        """Look through a group of unsure pictures, give wrong ones their class by a click each and a key for each class."""
+        found = group(belief, self.pictures, WANTED, GROUP, unsure=True)
+        if found is None:
+            return
+        others = set()
+        for row in found.rows:
+            wrong = self.truth[row] != found.label and self.draw.random() >= SLIPS
+            if not wrong:
+                self.pictures[row] = self.pictures[row].marked("label", found.label, "bulk")
+                continue
+            others.add(self.truth[row])
+            self.label(row, "bulk")  # the click
+        self.actions += len(others) + 1
+
+    def one_by_one(self, belief: Belief, count: int) -> None:
+        """Label the pictures that the page shows next."""
+        picks = next_pictures(belief, self.pictures, lambda rows: self.votes.z[rows] @ self.components.T, self.order, set())
+        rejected = sum(bool(self.pictures[pick.row].excluded) for pick in picks)
+        for pick in picks[: max(count, rejected)]:
+            self.label(pick.row, pick.how)
+
+    def right(self, belief: Belief, *, labelled: bool = True) -> float:
+        """Share of the folder that labels and guesses are right for; without ``labelled`` of the guesses alone."""
+        guesses = belief.probabilities.argmax(1).tolist() if belief.classes else []
+        hits = [
+            (p.label or belief.classes[guess]) == truth
+            for p, guess, truth in zip(self.pictures, guesses, self.truth, strict=True)
+            if labelled or p.label is None
+        ]
+        return sum(hits) / len(hits) if hits else 1.0
+
+
+def actions_with_the_page(data: Suite, seed: int) -> int:
+    """Until the folder is right."""
+    person = Person(data, seed)
+    belief = person.belief()
+    while not belief.classes or person.right(belief) < WANTED:
+        if person.actions >= BEGINNING:
+            person.confirm(belief)
+        else:
+            person.one_by_one(belief, ONE_BY_ONE)
+        belief = person.belief()
+        if person.actions > 3 * len(person.truth):
+            break  # slips alone keep it from being right
+    return person.actions
+
+
+def actions_without(data: Suite, seed: int, steps: int = 5) -> int:
+    """Labels of random pictures, and `paws fit`, until the folder is right: by bisection, as more labels are better."""
+    draw = random.Random(seed)
+    order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
+    given = torch.tensor([y if draw.random() >= SLIPS else draw.randrange(len(data.classes)) for y in data.labels.tolist()])
+
+    def right(count: int) -> bool:
+        known = torch.full_like(given, -1)
+        known[order[:count]] = given[order[:count]]
+        names, ids = known[known >= 0].unique(return_inverse=True)
+        if len(names) < 2:
+            return False
+        compact = known.clone()
+        compact[known >= 0] = ids
+        fitted = fit_features(data.views[:, :1], compact, [data.classes[y] for y in names.tolist()], seed=seed)
+        guess = names[fitted.classifier.votes(torch.from_numpy(np.array(data.views[:, 0])).float()).probabilities.argmax(1)]
+        return float((torch.where(known >= 0, known, guess) == data.labels).double().mean()) >= WANTED
+
+    low, high = 0, len(order)
+    for _ in range(steps):
+        middle = (low + high) // 2
+        low, high = (low, middle) if right(middle) else (middle, high)
+    return high
+
+
+def accuracies(data: Suite, choose: str, seed: int) -> list[float]:
+    """Share right of the pictures without a label, after each of ``BUDGETS`` labels; ``choose``: page, random, uncertain."""
+    person, found = Person(data, seed), []
+    belief = person.belief()
+    order = person.draw.sample(range(len(person.truth)), len(person.truth))
+    for budget in BUDGETS:
+        while person.actions < budget:
+            count = min(ONE_BY_ONE, budget - person.actions)
+            if choose == "page":
+                person.one_by_one(belief, count)
+            else:
+                free = [row for row in order if person.pictures[row].label is None]
+                if choose == "uncertain" and len(belief.classes) > 1:
+                    free.sort(key=belief.probabilities.amax(1).tolist().__getitem__)
+                for row in free[:count]:
+                    person.label(row, "chosen")
+            belief = person.belief()
+        found.append(100 * person.right(belief, labelled=False))
+    return found
+
+
+def latency(count: int = 10_000, dim: int = 1280, classes: int = 20, labels: int = 300) -> float:
+    """Milliseconds from a label to new votes on ``count`` pictures, the 95th percentile of 40 labels."""
+    draw = torch.Generator().manual_seed(0)
+    votes, taken = Votes(count, dim), []
+    votes.put(torch.arange(count), torch.randn(count, dim, generator=draw))
+    pictures = [Picture(f"class {row % classes}", "chosen") if row < labels else Picture() for row in range(count)]
+    names = tuple(f"class {c}" for c in range(classes))
+    believe(votes, None, 0, names, pictures, WANTED)
+    for row in range(labels, labels + 40):
+        pictures[row] = Picture(names[row % classes], "chosen")
+        began = time.perf_counter()
+        believe(votes, None, 0, names, pictures, WANTED)
+        taken.append(1000 * (time.perf_counter() - began))
+    return float(np.quantile(taken, 0.95))
+
+
+def main() -> None:
+    """Print a line for each folder and, last, one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="300 digits, under a minute")
+    parser.add_argument("--latency", action="store_true", help="only how fast votes are")
+    parser.add_argument("--folders", nargs="+", default=list(NAMES))
+    parser.add_argument("--draws", type=int, default=1)
+    options = parser.parse_args()
+    slow = Figure(
+        "milliseconds from a label to votes on 10,000 pictures, 95th percentile", round(latency(), 1), 300, False, True
+    )
+    if options.latency:
+        finish(slow)
+        return
+    sets = {"digits, 300 of them": from_files("digits", FOLDERS["digits"], 300)} if options.quick else {}
+    sets |= {} if options.quick else {name: clean(load(name)) for name in options.folders}
+    ratios = []
+    for name, data in sets.items():
+        for seed in range(options.draws):
+            ours, theirs = actions_with_the_page(data, seed), actions_without(data, seed, 4 if options.quick else 6)
+            ratios.append(ours / theirs)
+            size = f"{name}, {len(data.labels)} pictures, {len(data.classes)} classes"
+            print(f"{size}: {ours} actions with the page, {theirs} without", flush=True)
+            for choose in ("page", "random", "uncertain"):
+                shares = ", ".join(f"{share:.1f}" for share in accuracies(data, choose, seed))
+                print(f"    {choose}: {shares} % right after {', '.join(map(str, BUDGETS))} labels", flush=True)
+    worst = Figure("actions with the page over those without, worst folder", round(max(ratios), 3), 1 / 3, False)
+    finish(worst, slow)
+
+
+if __name__ == "__main__":
+    main()
