@@ -211,7 +211,9 @@ def main() -> None:
             for choose in ("page", "random", "uncertain"):
                 shares = ", ".join(f"{share:.1f}" for share in accuracies(data, choose, seed))
                 print(f"    {choose}: {shares} % right after {', '.join(map(str, BUDGETS))} labels", flush=True)
-    worst = Figure("actions with the page over those without, worst folder", round(max(ratios), 3), 1 / 3, False)
+    worst = Figure(
+        "actions with the page over those without, worst folder", round(max(ratios), 3), None if options.quick else 1 / 3, False
+    )
     finish(worst, slow)
 
 
