@@ -16,6 +16,7 @@ from PIL import Image
 from paws.runs.files import new_folder, write_text
 
 SIDE = 48  # pixels; the digits have 8
+TESTED = 40  # of each digit
 LICENCE = """The pictures are the handwritten digits of scikit-learn's load_digits, enlarged: the test set of
 "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository,
 https://doi.org/10.24432/C50P49, Creative Commons Attribution 4.0 International (CC BY 4.0).
@@ -23,7 +24,7 @@ https://doi.org/10.24432/C50P49, Creative Commons Attribution 4.0 International 
 
 
 class Example(NamedTuple):
-    """What was written: the folder of pictures, a few labels, and all other labels to test on."""
+    """What was written: the folder of pictures, a few labels, and labels of other pictures to test on."""
 
     images: Path
     labels: Path
@@ -32,7 +33,9 @@ class Example(NamedTuple):
 
 
 def write_example(folder: Path, per_class: int = 5, seed: int = 0) -> Example:
-    """Write ``folder``/photos (1,797 PNG files), labels.csv with ``per_class`` labels of each digit, test.csv with the rest.
+    """Write ``folder``/photos (1,797 PNG files), labels.csv with ``per_class`` labels of each digit, test.csv with ``TESTED`` more.
+
+    A fit does not learn from test images, so that most are left without a label.
 
     Raises:
         InputError: ``folder`` exists, or cannot be written.
@@ -50,7 +53,8 @@ def write_example(folder: Path, per_class: int = 5, seed: int = 0) -> Example:
             picture = Image.fromarray(np.uint8(255 - pixels[row].reshape(8, 8) * 255 / 16))
             picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(new / "photos" / name)
             counts[digit] += 1
-            found["labels.csv" if counts[digit] <= per_class else "test.csv"].append((name, str(digit)))
+            if counts[digit] <= per_class + TESTED:
+                found["labels.csv" if counts[digit] <= per_class else "test.csv"].append((name, str(digit)))
         for name, rows in found.items():
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows([("file", "label"), *rows])
