@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -84,4 +85,4 @@ def served(folder: Path, weights: Path, *more: str) -> Iterator[Served]:
 
 def reached(error: Exception) -> bool:
     """Whether an error of a request means that the server has ended."""
-    return isinstance(error, urllib.error.URLError | ConnectionError | OSError | ValueError)
+    return isinstance(error, urllib.error.URLError | http.client.HTTPException | ConnectionError | OSError | ValueError)
