@@ -33,9 +33,9 @@ class Example(NamedTuple):
 
 
 def write_example(folder: Path, per_class: int = 5, seed: int = 0) -> Example:
-    """Write ``folder``/photos (1,797 PNG files), labels.csv with ``per_class`` labels of each digit, test.csv with ``TESTED`` more.
+    """Write ``folder``/photos (1,797 PNG files), labels.csv with ``per_class`` labels of each digit, test.csv with some more.
 
-    A fit does not learn from test images, so that most are left without a label.
+    A fit does not learn from test images, so that most pictures are left without a label.
 
     Raises:
         InputError: ``folder`` exists, or cannot be written.
