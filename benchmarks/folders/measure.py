@@ -143,7 +143,7 @@ class Results:
             if fresh:
                 writer.writeheader()
             writer.writerows(rows)
-        self.rows += rows
+        self.rows += [dict.fromkeys(COLUMNS, "") | row for row in rows]
 
     def mean(self, column: str, method: str, folder: str, per_class: int, labels: str = "even") -> float:
         """Mean over draws; nan where nothing was measured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_results_are_kept_and_only_what_is_missing_is_measured(tmp_path: Path) -
         results.add([_row("paws", right, number), _row("logistic_regression", 0.4, number), _row(IN_USE, 0.65, number, **rest)])
         results.add([_row(named(IN_USE, TRUE), 0.7, number)])
         results.add([_row(named(IN_USE, UNIFORM), 0.6, number), _row("combination", 0.9, number)])
+    assert math.isnan(results.mean("none_auroc", IN_USE, "f", 4))
     again = Results(results.path)
     assert results.path.read_text().startswith(",".join(COLUMNS))
     assert not again.missing(("f", "even", 4, 1)) and again.missing(("f", "even", 4, 2))
