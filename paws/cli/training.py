@@ -170,7 +170,8 @@ def schema(
     from paws.config.schema import Config, Recipe
 
     if markdown:
-        print(options_page(Recipe.known))
+        own = {name: settings for name, settings in Recipe.known.items() if settings.__module__.startswith("paws.methods.")}
+        print(options_page(own))
         return
     print(json.dumps(Config.model_json_schema(), indent=1))
 

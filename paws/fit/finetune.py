@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from paws.bundle.table import DIGITS
 from paws.classifiers.calibration import inverse_temperature_for
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
@@ -135,8 +136,9 @@ def judged(
     found = classifier.votes(plain).probabilities
     classifier.calibration.fill_(inverse_temperature_for(found, float(sure.mean())))
     probabilities = classifier.votes(plain).probabilities
-    kept = int((sure >= before.threshold).sum())
-    classifier.threshold.fill_(probabilities.amax(1).topk(kept).values[-1] if kept else 1.0)
+    kept = int((sure.round(decimals=DIGITS) >= before.threshold.round(decimals=DIGITS)).sum())  # as they are written
+    least = probabilities.amax(1).topk(kept).values[-1] - 10**-DIGITS if kept else 1.0
+    classifier.threshold.fill_(least)
     votes, truth = classifier.leave_one_out(), labels[known]
     several = bool((torch.bincount(truth) > 1).all())
     seen, held = slice(None) if several else slice(0), test >= 0
