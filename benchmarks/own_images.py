@@ -37,6 +37,7 @@ from benchmarks.fashion import Pool, draw, fashion_features
 from benchmarks.letters import letter_features
 from benchmarks.side_by_side import Figure, finish
 from paws import classifiers
+from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.config.options import PREFERRED
 from paws.fit.fit import fit_features
 from paws.metrics import calibration_error
@@ -105,10 +106,10 @@ def measure(data: Pool, per_class: int, draws: range, bar: float | None) -> floa
             found[name].append(value)
     for name, values in found.items():
         print(f"{per_class} per class, {name}: {mean(values):.1f} ± {stdev(values) if len(values) > 1 else 0:.1f}")
-    baselines = [name for name in classifiers.table() if name != PREFERRED]
+    baselines = [name for name in classifiers.table() if name not in (PREFERRED, PawsEnsemble.name)]
     best = max(baselines, key=lambda name: mean(found[name]))
     margin = mean(found[PREFERRED]) - mean(found[best])
-    print(f"{per_class} per class: PAWS is {margin:+.1f} points above {best}, the best baseline (bar {bar})")
+    print(f"{per_class} per class: what is in use is {margin:+.1f} points above {best}, the best baseline (bar {bar})")
     usual = max((name for name in (*baselines, AS_IT_COMES) if name != "label_spreading"), key=lambda name: mean(found[name]))
     print(
         f"{per_class} per class: {mean(found[PREFERRED]) - mean(found[usual]):+.1f} above {usual}, without our LabelSpreading"

@@ -35,7 +35,8 @@ for draw in range(5):
         with np.errstate(all="ignore"):
             model.fit(images, labels)
         shares[name].append(float((model.transduction_[free] == digits[free]).mean()))
-own = LabelSpreading(kernel="knn", n_neighbors=7)._get_kernel(images)
+with np.errstate(all="ignore"):
+    own = LabelSpreading(kernel="knn", n_neighbors=7).fit(images, labels)._get_kernel(images)
 alone = int((abs(own - own.T) > 0).nnz)
 print("entries without a counterpart:", alone)
 print({name: round(float(np.mean(values)), 3) for name, values in shares.items()})
