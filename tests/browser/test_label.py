@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.keys import Keys
 
 from tests.browser.chrome import chromium, picture, screen
 from tests.conftest import write_patterns
 from tests.label_page.served import Served, served, wait_for
 from tests.label_page.test_process import truth
+
+ActionChains = pytest.importorskip("selenium.webdriver.common.action_chains").ActionChains
+Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
 pytestmark = pytest.mark.browser
 
