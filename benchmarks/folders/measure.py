@@ -26,6 +26,7 @@ EVEN = (
     "poisson",
 )  # all classes alike
 TRUE, UNIFORM = "true frequencies", "even frequencies"  # given to a fit in place of its estimate: part of the method's name
+KNOWING = ", frequencies"  # added to the name of a method that is told those that the fit uses
 COLUMNS = (
     *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
     *("frequencies_kl", "none_auroc", "cpu_seconds"),
@@ -78,7 +79,7 @@ def _methods(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, dict[str, float]
         probabilities = classifier.votes(x).probabilities
         found[name] = _right(probabilities, y)
         if name in EVEN:
-            found[f"{name}, frequencies"] = _right(probabilities * frequencies, y)
+            found[name + KNOWING] = _right(probabilities * frequencies, y)
     return found
 
 

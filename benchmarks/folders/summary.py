@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.folders.measure import ACCURACY, IN_USE, TRUE, UNIFORM, Results, named
+from benchmarks.folders.measure import ACCURACY, IN_USE, KNOWING, TRUE, UNIFORM, Results, named
 from benchmarks.side_by_side import Figure
 
 OURS, LINEAR, COMBINED = "paws", "logistic_regression", "combination"
@@ -66,7 +66,10 @@ def table(results: Results) -> Iterable[str]:
 
 
 def draw_figure(results: Results, path: Path) -> None:
-    """For each number of labels, the accuracy of every method on every folder, what is in use in black."""
+    """For each number of labels, the accuracy of every method on every folder, what is in use in black.
+
+    A baseline stands there with or without the class frequencies, as is better.
+    """
     import matplotlib
 
     matplotlib.use("agg")
@@ -74,19 +77,18 @@ def draw_figure(results: Results, path: Path) -> None:
 
     cells = measured(results)
     folders, counts = sorted({folder for folder, _ in cells}), sorted({count for _, count in cells})
-    size = (3 * len(counts), 0.4 * len(folders) + 2)
-    figure, axes = pyplot.subplots(1, len(counts), sharey=True, squeeze=False, figsize=size)
+    methods = [name for name in singles(results) if not name.endswith(KNOWING)]
+    size = (max(8, 3 * len(counts)), 0.4 * len(folders) + 2.2)
+    figure, axes = pyplot.subplots(1, len(counts), sharey=True, squeeze=False, figsize=size, layout="constrained")
     for axis, count in zip(axes[0], counts, strict=True):
-        for method in [*singles(results), IN_USE]:
-            x = [100 * results.mean("accuracy", method, folder, count) for folder in folders]
+        for method in [*methods, IN_USE]:
+            both = [[100 * results.mean("accuracy", name, f, count) for f in folders] for name in (method, method + KNOWING)]
             style = {"color": "black", "marker": "|", "s": 160} if method == IN_USE else {"marker": "o", "s": 18}
-            axis.scatter(x, range(len(folders)), label=method.replace("_", " "), **style)
+            axis.scatter(np.fmax(*both), range(len(folders)), label=method.replace("_", " "), **style)
         axis.set(title=f"{count} label{'s' if count > 1 else ''} a class", xlabel="accuracy in %")
         axis.grid(axis="y", alpha=0.3)
     axes[0][0].set_yticks(range(len(folders)), folders)
-    handles = axes[0][0].get_legend_handles_labels()
-    figure.legend(*handles, loc="lower center", ncols=4, frameon=False)
-    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
