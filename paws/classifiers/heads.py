@@ -116,7 +116,8 @@ class Heads(nn.Module):
         (count, in_dim, hidden), out_dim = self.first.shape, self.last.shape[2]
         for i in range(count):
             network = head(in_dim, hidden, out_dim)
-            network[0].weight.data, network[3].weight.data = self.first[i].data.mT.cpu(), self.last[i].data.mT.cpu()
+            for layer, weight in ((0, self.first), (3, self.last)):  # laid out as they are after saving and loading
+                network[layer].weight.data = weight[i].data.mT.contiguous().cpu()
             network[1].weight.data, network[1].bias.data = self.gain[i].data.cpu(), self.shift[i].data.cpu()
             network[1].running_mean, network[1].running_var = (
                 part.view(count, -1)[i].cpu().clone() for part in (self.mean, self.var)
