@@ -24,20 +24,20 @@ import torch
 from benchmarks.folders.build import FOLDERS
 from benchmarks.folders.features import Suite, clean, from_files, load
 from benchmarks.side_by_side import Figure, finish
-from paws.classifiers.space import fit_space
+from paws.config.options import FitOptions
 from paws.fit.fit import fit_features
 from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.bench import GROUP
+from paws.label_page.engine import CHOSEN_BY
 from paws.label_page.learner import Learner
 from paws.label_page.queue import group, next_pictures, random_order
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
-from paws.label_page.worker import COMPONENTS
 
 NAMES = ("emoji-living", "fashion-1000", "icons", "digits")
 SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 40, 5
 BUDGETS = (20, 50, 100)
-PAYS = 1.15  # labels, over those that heads were trained with, from which on they are trained again
+PAYS = 1.15  # labels, over those that were learned from, from which on learning again pays
 
 
 class Person:
@@ -47,23 +47,26 @@ class Person:
         self.plain = np.array(data.views[:, 0])
         self.truth = [data.classes[y] for y in data.labels.tolist()]
         self.draw = random.Random(seed)
-        space = fit_space(torch.from_numpy(self.plain[:, None]), COMPONENTS)
-        self.learner, self.votes = Learner(self.plain, space), Votes(*self.plain.shape)
-        self.votes.put(torch.arange(len(self.plain)), space.standardise(torch.from_numpy(self.plain).float()))
-        self.components, self.order = space.whitened, random_order(len(self.plain))
+        self.learner = Learner(self.plain[:, None], FitOptions())
+        space = self.learner.space
+        points = space.points(torch.from_numpy(self.plain).float())
+        self.votes = Votes(*points.shape)
+        self.votes.put(torch.arange(len(points)), points)
+        self.embedding = self.votes.z[:, :CHOSEN_BY] / space.variances[:CHOSEN_BY] ** 0.25
+        self.order = random_order(len(points))
         self.pictures = [Picture()] * len(self.plain)
         self.classes: list[str] = []
         self.trained: Trained | None = None
         self.actions = 0
 
     def belief(self) -> Belief:
-        """What the page believes now; heads are trained where it pays."""
+        """What the page believes now; it learns anew where it pays."""
         rows = [row for row, picture in enumerate(self.pictures) if picture.label]
         used = tuple(name for name in self.classes if any(self.pictures[row].label == name for row in rows))
         if len(used) > 1 and len(rows) >= PAYS * (self.trained.labels if self.trained else 0):
             labels = torch.full((len(self.pictures),), -1)
             labels[rows] = torch.tensor([used.index(str(self.pictures[row].label)) for row in rows])
-            found = self.learner.heads(labels, len(used))
+            found = self.learner.learn(labels, used)
             self.trained = Trained(len(rows), used, found.probabilities, found.rows.tolist(), found.held_out)
         return believe(self.votes, self.trained, 0, tuple(self.classes), self.pictures, WANTED)
 
@@ -92,7 +95,7 @@ class Person:
 
     def one_by_one(self, belief: Belief, count: int) -> None:
         """Label the pictures that the page shows next."""
-        picks = next_pictures(belief, self.pictures, lambda rows: self.votes.z[rows] @ self.components.T, self.order, set())
+        picks = next_pictures(belief, self.pictures, self.embedding.__getitem__, self.order, set())
         rejected = sum(bool(self.pictures[pick.row].excluded) for pick in picks)
         for pick in picks[: max(count, rejected)]:
             self.label(pick.row, pick.how)

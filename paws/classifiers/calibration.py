@@ -9,7 +9,6 @@ from torch import Tensor
 
 FLOOR = 1e-6
 DEVIATION = 0.1  # of the logarithm of the inverse temperature of a vote above its floor, before any label tells
-WORTH = 30  # held-out labels that tell as much of a threshold as the calibrated probabilities do
 MARGIN = 0.4  # of a threshold by confidence
 
 
@@ -40,21 +39,6 @@ def inverse_temperature_for(probabilities: Tensor, confidence: float) -> float:
         else:
             high = middle
     return math.sqrt(low * high)
-
-
-def fit_threshold(pool: Tensor, held_out: Tensor, correct: Tensor, accuracy: float) -> float:
-    """The smallest probability at and above which predictions reach ``accuracy``; 1 where none does.
-
-    Precision above a probability is estimated from two sides: the calibrated confidence of images of the pool (N,), which
-    counts as ``WORTH`` labels, and the confidence of held-out labels (S,) with whether they were ``correct`` (S,) bool. So few
-    labels leave the probabilities at their word, and many take over.
-    """
-    pool, order = pool.sort(descending=True).values.double(), held_out.argsort(descending=True)
-    believed = pool.cumsum(0) / torch.arange(1, len(pool) + 1)  # (N,) mean confidence at and above each
-    kept = torch.searchsorted(-held_out[order].double(), -pool, right=True)  # (N,) held-out labels at and above each
-    right = torch.cat([torch.zeros(1), correct[order].double().cumsum(0)])[kept]  # (N,)
-    good = ((right + WORTH * believed) / (kept + WORTH) >= accuracy).nonzero().flatten()
-    return float(pool[good[-1]]) if len(good) else 1.0
 
 
 def confident_threshold(pool: Tensor, accuracy: float) -> float:

@@ -69,6 +69,12 @@ class Combination(Predictor):
                 found[held[own]] = pooled(logs[:, own], weights, prior)
         return CrossFitted(every, found, 1.0, 1.0, settings={"weights": every.named_weights()})
 
+    @classmethod
+    def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
+        found, prior = problem.fitted(cls, left_out), frequencies(problem)
+        parts = [problem.on_pool(part, left_out).exp() for part in PARTS]  # which may know the neighbours of all images
+        return pooled(even(parts, prior), found.weights, prior)
+
     @property
     def members(self) -> list[Predictor]:
         """The parts as a list."""

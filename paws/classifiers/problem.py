@@ -117,6 +117,10 @@ class Problem:
         """``kind.cross_fit(self)``, made once."""
         return self._once((kind, "cross"), lambda: kind.cross_fit(self))
 
+    def keep_shared(self, build: Callable[[Problem], T], found: T) -> None:
+        """Let `shared` give what was built elsewhere."""
+        self._shared[build] = found
+
     def keep(self, kind: type[P], found: CrossFitted[P]) -> None:
         """Let `cross_fitted` give what was fitted elsewhere."""
         self._shared[kind, "cross"] = found
@@ -153,9 +157,12 @@ def problem_of(
     width: int,
     prior: str | Sequence[float] | None = None,
     seed: int = 0,
+    known: tuple[Space, Tensor] | None = None,
     **training: Any,
 ) -> Problem:
     """Check the input, fit the space and project the views. ``training``: the fields from ``heads`` on.
+
+    ``known``: the space and the components, where a former problem of the same views has them.
 
     Raises:
         InputError: fewer than two classes, a class without a label, labels that do not fit the views, a bad prior.
@@ -169,5 +176,6 @@ def problem_of(
     if len(counts) > len(classes) or not bool(counts.all()):
         raise InputError(f"labels must cover exactly the classes 0 to {len(classes) - 1}; counts are {counts.tolist()}")
     frequencies = class_prior(prior, labels, len(classes))
-    space = fit_space(views, width, seed=seed)
-    return Problem(views, labels, tuple(classes), space, space.project(views), frequencies, seed, **training)
+    space = fit_space(views, width, seed=seed) if known is None else known[0]
+    projected = space.project(views) if known is None else known[1]
+    return Problem(views, labels, tuple(classes), space, projected, frequencies, seed, **training)

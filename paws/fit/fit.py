@@ -77,7 +77,7 @@ def fit_features(
     requested = predictor_named(model)
     tell = progress or (lambda what, share: None)
     tell("standardising features", 0.0)
-    training = {
+    training: dict[str, Any] = {
         "heads": settings,
         "device": device,
         "groups": groups,
@@ -90,7 +90,7 @@ def fit_features(
         fitted[name] = predictor.cross_fit(problem)
         problem.keep(predictor, fitted[name])
     tell("comparing", 0.8)
-    built = {name: _classifier(problem, found) for name, found in fitted.items()}
+    built = {name: classifier_of(problem, found) for name, found in fitted.items()}
     held, known = problem.held, problem.support_labels
     scores = [score(name, fitted[name].held_out[held], known[held], _on_test(built[name], test)) for name in fitted]
     ours, chosen = fitted[PawsEnsemble.name], requested or PREFERRED
@@ -113,7 +113,7 @@ def fit_features(
     )
 
 
-def _classifier(problem: Problem, found: CrossFitted[Any]) -> Classifier:
+def classifier_of(problem: Problem, found: CrossFitted[Any]) -> Classifier:
     """A predictor over all labels, calibrated."""
     space, labels = problem.space, problem.support_labels
     return Classifier(

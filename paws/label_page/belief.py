@@ -1,4 +1,4 @@
-"""What is believed of every picture at one moment: the votes of now, mixed with what was trained last.
+"""What is believed of every picture at one moment: what was learned last, and the votes of now for what came since.
 
 Letters: N pictures, C classes, S labelled pictures.
 """
@@ -11,12 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paws.classifiers.calibration import fit_threshold
+from paws.classifiers.calibration import confident_threshold
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
-
-HEADS = 0.8  # share of the heads in what is believed, the votes have the rest
-SAMPLE = 5000  # pictures whose confidence the threshold is read off
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Belief:
 
 @dataclass(frozen=True)
 class Trained:
-    """Heads of the background process, fitted to so many ``labels``."""
+    """What the background process has learned from so many ``labels``: the classifier that a fit would make of them."""
 
     labels: int
     classes: tuple[str, ...]
@@ -45,10 +42,10 @@ class Trained:
 def believe(
     votes: Votes, trained: Trained | None, revision: int, classes: tuple[str, ...], pictures: Sequence[Picture], accuracy: float
 ) -> Belief:
-    """Bring the votes up to the labels of ``pictures`` (N), and mix them with heads where there are any.
+    """Bring the votes up to the labels of ``pictures`` (N), and mix them with what was ``trained``, where there is something.
 
-    Heads count for less, the fewer of the labels of now they have seen. A class that a picture is known not to be of has no
-    probability. ``accuracy`` is what guesses above the threshold should reach.
+    What was learned from all labels is believed alone; the more of them came since, the more the votes count. A class that a
+    picture is known not to be of has no probability. ``accuracy`` is what guesses above the threshold should reach.
     """
     ids = {name: c for c, name in enumerate(classes)}
     labels = {row: picture.label for row, picture in enumerate(pictures) if picture.label is not None}
@@ -56,7 +53,7 @@ def believe(
     found, rows, held = votes.probabilities()
     told = {row: (classes[c], p) for row, c, p in _tops(rows.tolist(), held)}
     if trained is not None and all(name in ids for name in trained.classes):
-        share = HEADS * min(1.0, trained.labels / max(1, len(labels)))
+        share = min(1.0, trained.labels / max(1, len(labels)))
         own = torch.zeros_like(found)
         own[:, [ids[name] for name in trained.classes]] = trained.probabilities
         found = torch.where(own.sum(1, keepdim=True) > 0, (1 - share) * found + share * own, found)
@@ -65,19 +62,10 @@ def believe(
         if picture.excluded:
             found[row, [ids[name] for name in picture.excluded if name in ids]] = 0
             found[row] /= found[row].sum().clamp_min(1e-9)
-    threshold = _threshold(found[votes.ready], told, labels, accuracy)
+    counts = votes.counts
+    judged = len(counts) > 1 and bool((counts[counts > 0] > 1).all())  # as in a fit, nothing is sure before
+    threshold = confident_threshold(found[votes.ready].amax(1), accuracy) if judged else 1.0
     return Belief(revision, classes, found, votes.ready.clone(), threshold, told)
-
-
-def _threshold(pool: Tensor, told: dict[int, tuple[str, float]], labels: dict[int, str], accuracy: float) -> float:
-    """The probability that reaches ``accuracy``, by those of some of the pool (N, C) and by held-out labels."""
-    if not len(pool) or pool.shape[1] < 2:
-        return 1.0
-    some = pool[torch.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).long()].amax(1)
-    judged = [(p, name == labels[row]) for row, (name, p) in told.items() if row in labels]
-    confidence = torch.tensor([p for p, _ in judged])
-    right = torch.tensor([good for _, good in judged], dtype=torch.bool)
-    return fit_threshold(some, confidence, right, accuracy)
 
 
 def _tops(rows: Sequence[int], probabilities: Tensor) -> list[tuple[int, int, float]]:

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from paws.bundle.table import write_rows
 from paws.errors import InputError
 from paws.label_page import formats, lists
@@ -192,13 +194,12 @@ class Bench:
         """What would be said of a picture that is not of the folder. Raises InputError where it cannot be read."""
         path = self.folder / "tried"
         write_bytes(path, data)
-        features, heads = self.engine.ask("try", path).result()
+        features, learned = self.engine.ask("try", path).result()
         votes, belief = self.engine.votes, self.engine.belief
         if votes is None or len(belief.classes) < 2 or not votes.labels:
             raise InputError("label pictures of two classes first")
-        probabilities, near = votes.of(self.engine.standardise(features))
-        if heads is not None and len(heads) == len(probabilities):
-            probabilities = (probabilities + torch_from(heads)) / 2
+        vote, near = votes.of(self.engine.points(features))
+        probabilities = vote if learned is None or len(learned) != len(vote) else torch.from_numpy(learned)
         voters = [{**self.item(v["row"]), **v} for v in lists.voters(self.engine, near)]
         return {"vote": lists.top_classes(probabilities.tolist(), belief.classes), "voters": voters}
 
@@ -267,10 +268,3 @@ class Bench:
             self._stale.notify_all()
         self.engine.wake()
         self.changed()
-
-
-def torch_from(array: Any) -> Any:
-    """A tensor over an array."""
-    import torch
-
-    return torch.from_numpy(array)

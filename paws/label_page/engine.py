@@ -1,7 +1,7 @@
 """The learner of the page: what it believes of every picture, which ones it asks for next, and which it would confirm in bulk.
 
 Two threads and a process: one thread listens to `paws.label_page.worker`, the other makes the votes and the queue anew after
-each label and asks for heads when it pays. Requests read what was published last and never wait for either.
+each label and lets the process learn when it pays. Requests read what was published last and never wait for either.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from paws.label_page.session import Session
 from paws.label_page.votes import Votes
 from paws.label_page.worker import Place, work
 
-PAYS = 1.05  # labels, over those that heads were trained with, from which on training again pays
+CHOSEN_BY = 64  # components by which the next pictures are chosen
+PAYS = 1.05  # labels, over those that were learned from, from which on learning again pays
 GROWN = 1.25  # embedded pictures, over those that are known, from which on they are taken over
-SETTLED = 1.1  # labels, over those that heads were trained with, up to which the curve gets a point
+SETTLED = 1.1  # labels, over those that were learned from, up to which the curve gets a point
 
 
 class Engine:
@@ -52,7 +53,7 @@ class Engine:
         self._space: Space | None = None
         self._store: tuple[np.ndarray, tuple[int, ...]] | None = None  # rows of the stored features, and their shape
         self._trained: Trained | None = None
-        self._asked = (0, -1)  # labels and revision that heads were asked for with
+        self._asked = (0, -1)  # labels and revision that are learned from, or were last
         self._waiting, self._seen = False, 0
         self._answers: dict[int, Future[Any]] = {}
         self._wake = threading.Condition()
@@ -102,18 +103,11 @@ class Engine:
         self._send(kind, number, *arguments)
         return answer
 
-    def raw(self, row: int) -> np.ndarray | None:
-        """Stored features (D,) of a picture, None where there are none yet."""
-        if self._store is None or not bool(self.belief.ready[row]):
-            return None
-        at = int(np.flatnonzero(self._store[0] == row)[0])
-        return np.array(self._stored()[1][at, 0])
-
-    def standardise(self, features: np.ndarray) -> Tensor:
-        """Features (..., D) as the vote compares them."""
+    def points(self, features: np.ndarray) -> Tensor:
+        """Features (..., D) as the vote compares them (..., P)."""
         if self._space is None:
             raise InputError("the pictures are not embedded yet; wait a moment")
-        return self._space.standardise(torch.from_numpy(features).float())
+        return self._space.points(torch.from_numpy(features).float())
 
     def _send(self, *message: Any) -> None:
         with self._sending:
@@ -128,7 +122,7 @@ class Engine:
             "space": self._on_space,
             "embedded": self._on_embedded,
             "pairs": self._on_pairs,
-            "heads": self._on_heads,
+            "learned": self._on_learned,
             "answer": self._on_answer,
             "failed": self._on_failed,
         }
@@ -168,7 +162,7 @@ class Engine:
         self._asked = (0, -1)  # what was asked before could not be answered
         self.wake()
 
-    def _on_heads(self, revision: int, found: tuple[Any, ...] | None) -> None:
+    def _on_learned(self, revision: int, found: tuple[Any, ...] | None) -> None:
         self._waiting = False
         if found is not None:
             classes, probabilities, rows, held_out = found
@@ -213,7 +207,7 @@ class Engine:
             self.changed()
 
     def _settled(self, labels: int) -> bool:
-        """Whether all pictures are embedded, and the heads have seen most of the labels: then points of a curve compare."""
+        """Whether all pictures are embedded, and most of the labels were learned from: then points of a curve compare."""
         return self.step[0] == "ready" and self._trained is not None and self._trained.labels >= labels / SETTLED
 
     def _stored(self) -> tuple[np.ndarray, np.memmap]:
@@ -233,22 +227,22 @@ class Engine:
             return
         if self.votes is None or regrow:
             former = self.votes
-            self.votes = Votes(len(self.session.files), store[1][2])
+            self.votes = Votes(len(self.session.files), len(space.components))
             if former is not None:
                 self.votes.set_labels(former.labels, former.sums.shape[1])
         there = torch.from_numpy(store[0])
         new = np.flatnonzero(done & ~self.votes.ready[there].numpy())
         for start in range(0, len(new), 4096):
             part = new[start : start + 4096]
-            self.votes.put(there[part], space.standardise(torch.from_numpy(np.array(features[part, 0])).float()))
+            self.votes.put(there[part], space.points(torch.from_numpy(np.array(features[part, 0])).float()))
 
     def _embedding(self, rows: Tensor) -> Tensor:
         """(M, P): what the choice of the next pictures compares."""
         assert self.votes is not None and self._space is not None
-        return self.votes.z[rows] @ self._space.whitened.T
+        return self.votes.z[rows, :CHOSEN_BY] / self._space.variances[:CHOSEN_BY] ** 0.25
 
     def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
-        """Ask for heads where there are enough more labels, and the process has nothing of the kind to do."""
+        """Let the process learn where there are enough more labels, and the process has nothing of the kind to do."""
         used = set(labels.values())
         pays = len(labels) >= max(self._asked[0] + 1, PAYS * self._asked[0]) or len(labels) < self._asked[0]
         if self._waiting or len(used) < 2 or not pays or self.step[0] != "ready":
@@ -260,4 +254,4 @@ class Engine:
             if row not in self.unreadable:
                 known[row] = ids[name]
         self._asked, self._waiting = (len(labels), revision), True
-        self._send("heads", revision, known, names)
+        self._send("learn", revision, known, names)

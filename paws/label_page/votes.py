@@ -1,6 +1,6 @@
 """The vote of the labelled pictures on all others, kept up to date label by label.
 
-Letters: N pictures, D features, C classes, S labelled pictures, M pictures at a time.
+Letters: N pictures, P components of their features, C classes, S labelled pictures, M pictures at a time.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Votes:
     """
 
     def __init__(self, count: int, dim: int) -> None:
-        self.z = torch.zeros(count, dim)  # (N, D) unit length, 0 where a picture is not embedded yet
+        self.z = torch.zeros(count, dim)  # (N, P) unit length, 0 where a picture is not embedded yet
         self.ready = torch.zeros(count, dtype=torch.bool)  # (N,)
         self.labels: dict[int, int] = {}
         self.sums = torch.zeros(count, 0)  # (N, C)
 
-    def put(self, rows: Tensor, standardised: Tensor) -> None:
-        """Take standardised features (M, D) of pictures ``rows`` (M,)."""
-        self.z[rows] = normalize(standardised.float(), dim=1)
+    def put(self, rows: Tensor, points: Tensor) -> None:
+        """Take the components (M, P) of pictures ``rows`` (M,)."""
+        self.z[rows] = normalize(points.float(), dim=1)
         self.ready[rows] = True
         self._rebuild()
 
@@ -66,7 +66,7 @@ class Votes:
         self._add([(row, c, 1.0) for row, c in self.labels.items() if bool(self.ready[row])])
 
     def kernel(self, queries: Tensor) -> Tensor:
-        """How near each picture is to queries (M, D) of unit length: (N, M) in (0, 1], 1 where they are alike."""
+        """How near each picture is to queries (M, P) of unit length: (N, M) in (0, 1], 1 where they are alike."""
         return (self.z @ queries.T).sub_(1).div_(TEMPERATURE).exp_()
 
     @property
@@ -93,9 +93,9 @@ class Votes:
         inverse_temperature = fit_inverse_temperature(held_out, known, DEVIATION)
         return calibrated(found, inverse_temperature), rows, calibrated(held_out, inverse_temperature)
 
-    def of(self, standardised: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities (C,) of a picture that is not of the folder (D,), and its nearness (N,) to those that are."""
-        near = self.kernel(normalize(standardised.float(), dim=0)[None])[:, 0] * self.ready
+    def of(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (C,) of a picture that is not of the folder (P,), and its nearness (N,) to those that are."""
+        near = self.kernel(normalize(point.float(), dim=0)[None])[:, 0] * self.ready
         sums = torch.zeros(self.sums.shape[1])
         rows = list(self.labels)
         sums.index_add_(0, torch.tensor([self.labels[row] for row in rows], dtype=torch.int64), near[rows])

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from paws.classifiers.space import Space
 from paws.config.options import FitOptions
 from paws.config.threads import default_workers
 from paws.data.check import check_images, remember
+from paws.data.copies import copy_groups
 from paws.data.folder import FileSet
 from paws.errors import InputError
 from paws.fit import record
@@ -30,7 +32,7 @@ from paws.models.frozen import Backbone
 from paws.runs.lock import run_lock
 
 FIRST = 256  # embedded pictures from which the space is fitted for the first time, and again at each doubling
-COMPONENTS = 64
+SPACE = 4096  # of them, at most, that it is fitted to meanwhile
 RETRIES = 20  # pictures, or groups of them, that may disappear while they are embedded
 
 
@@ -84,7 +86,7 @@ class Worker:
         frozen = backbone_of(self.options).with_values(values)
         self.embedder = Embedder(frozen, self.place.device)
         features = self._embed(files, contents, frozen)
-        self._learn(features)
+        self._ready(features, [contents[self.place.files[row]] for row in self.rows])
         while True:
             self._serve(block=True)
 
@@ -136,8 +138,7 @@ class Worker:
                     self.connection.send(("opened", self.rows, store.shape))
                     advance = self._Advance(self, len(files) - store.missing, len(files))
                     advance(0)
-                    features = store.fill(self.embedder, workers=default_workers(), advance=advance)
-                return features[:, 0]
+                    return store.fill(self.embedder, workers=default_workers(), advance=advance)
             except InputError:
                 if attempt == RETRIES - 1 or all(os.path.isfile(path) for path in files.paths):
                     raise
@@ -158,54 +159,57 @@ class Worker:
             worker.connection.send(("embedded", self.done, self.of))
             worker._serve(block=False)
 
-    def space(self) -> Any:
+    def space(self) -> None:
         """Fit the space on what is embedded so far, and tell it."""
         from paws.classifiers.space import fit_space
+        from paws.fit.fit import WIDTH
 
         found = read_store(self.place.run / record.FEATURES)
         assert found is not None
         _, rows, stored = found
         done = np.flatnonzero(rows["checksum"])
-        some = done if len(done) <= 4096 else np.sort(np.random.default_rng(0).choice(done, 4096, replace=False))
-        views = torch.from_numpy(np.array(stored[some, :1]))
-        space = fit_space(views, COMPONENTS)
-        self.connection.send(("space", *(getattr(space, part.name).numpy() for part in fields(space))))
-        return space
+        some = done if len(done) <= SPACE else np.sort(np.random.default_rng(0).choice(done, SPACE, replace=False))
+        self._tell_space(fit_space(torch.from_numpy(np.array(stored[some, :1])), WIDTH))
 
-    def _learn(self, features: np.ndarray) -> None:
+    def _tell_space(self, space: Space) -> None:
+        self.connection.send(("space", *(getattr(space, part.name).numpy() for part in fields(space))))
+
+    def _ready(self, views: np.ndarray, contents: Sequence[str]) -> None:
+        """All pictures are embedded: their ``views`` (N, V, D), and the digest of each file."""
         from paws.label_page.learner import Learner
 
-        if len(features) < 2:
+        if len(views) < 2:
             return
-        self.learner = Learner(features, self.space())
+        self.learner = Learner(views, self.options, groups=copy_groups(contents), device=self.place.device)
+        self._tell_space(self.learner.space)
         pairs = [(int(self.rows[a]), int(self.rows[b]), s) for a, b, s in self.learner.pairs()]
         self.connection.send(("pairs", pairs))
 
     def _serve(self, *, block: bool) -> None:
-        """Answer the questions that wait; of several for heads only the last."""
+        """Answer the questions that wait; of several to learn only the last."""
         waiting: list[tuple[Any, ...]] = []
         while self.connection.poll(None if block and not waiting else 0):
             waiting.append(self.connection.recv())
-        last = max((i for i, question in enumerate(waiting) if question[0] == "heads"), default=-1)
+        last = max((i for i, question in enumerate(waiting) if question[0] == "learn"), default=-1)
         for i, question in enumerate(waiting):
-            if question[0] == "heads":
+            if question[0] == "learn":
                 if i == last:
-                    self._heads(*question[1:])
+                    self._learn(*question[1:])
             elif question[0] == "stop":
                 raise Stopped
             else:
                 self._answer(question)
 
-    def _heads(self, revision: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+    def _learn(self, revision: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
         """Fit to labels (N,) of all pictures, -1 where unknown."""
         if self.learner is None:
-            self.connection.send(("heads", revision, None))
+            self.connection.send(("learned", revision, None))
             return
-        found = self.learner.heads(torch.from_numpy(labels[self.rows]).long(), len(classes))
+        found = self.learner.learn(torch.from_numpy(labels[self.rows]).long(), classes)
         probabilities = np.zeros((len(labels), len(classes)), np.float32)
         probabilities[self.rows] = found.probabilities.numpy()
         rows = self.rows[found.rows.numpy()]
-        self.connection.send(("heads", revision, (classes, probabilities, rows, found.held_out.numpy())))
+        self.connection.send(("learned", revision, (classes, probabilities, rows, found.held_out.numpy())))
 
     def _answer(self, question: tuple[Any, ...]) -> None:
         kind, number, *arguments = question
@@ -221,7 +225,7 @@ class Worker:
             self.connection.send(("answer", number, None, f"this went wrong: {error or type(error).__name__}"))
 
     def _try(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features (D,) of a picture that was dropped on the page, and probabilities (C,) where heads were trained."""
+        """Features (D,) of a picture that was dropped on the page, and probabilities (C,) where anything was learned."""
         features = self.embedder.features([path])[0, 0]
         found = None if self.learner is None else self.learner.predict(features)
         return features.numpy(), None if found is None else found.numpy()

@@ -1,14 +1,18 @@
-"""The votes, the heads, and what is made of them: the next pictures, groups to confirm, lists, figures."""
+"""The votes, what is learned, and what is made of them: the next pictures, groups to confirm, lists, figures."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from paws.classifiers.space import fit_space
-from paws.label_page.belief import Belief
+from paws.classifiers.calibration import confident_threshold
+from paws.config.options import FitOptions
+from paws.fit.fit import fit_features
+from paws.label_page import learner
+from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.learner import Learner
 from paws.label_page.measures import Curve, measure
 from paws.label_page.queue import group, next_pictures, random_order
@@ -81,23 +85,53 @@ def test_pictures_that_come_later_vote_and_are_voted_on() -> None:
     torch.testing.assert_close(early.probabilities()[0], late.probabilities()[0])
 
 
-def test_heads_learn_from_a_few_labels_and_judge_without_them() -> None:
+def test_what_is_learned_is_what_a_fit_says() -> None:
     x, truth = blobs()
-    learner = Learner(x.numpy(), fit_space(x[:, None], 8))
-    labels = torch.full((90,), -1)
-    labels[:12] = truth[:12]
-    found = learner.heads(labels, 3)
+    features = x[:, None].half()
+    learnt = Learner(features.numpy(), FitOptions())
+    for count in (12, 20):  # the second time with the graph of the first
+        labels = torch.full((90,), -1)
+        labels[:count] = truth[:count]
+        found = learnt.learn(labels, ("a", "b", "c"))
+        fitted = fit_features(features.numpy(), labels, ("a", "b", "c"))
+        votes = fitted.classifier.votes(features[:, 0].float())
+        torch.testing.assert_close(found.probabilities, votes.probabilities, rtol=0, atol=1e-3)
+        torch.testing.assert_close(found.held_out, fitted.held_out[fitted.fold >= 0], rtol=0, atol=1e-4)
     assert (found.probabilities.argmax(1) == truth).double().mean() > 0.9
-    assert (found.held_out.argmax(1) == truth[found.rows]).double().mean() > 0.8
-    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(90))
-    other = learner.predict(x[30])
-    assert other is not None and int(other.argmax()) == int(truth[30])
+    other = learnt.predict(features[30, 0].float())
+    assert other is not None
+    torch.testing.assert_close(other, votes.probabilities[30], rtol=0, atol=1e-4)
+
+
+def test_of_very_many_labels_some_of_every_class_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "LABELS", 10)
+    labels = torch.tensor([0] * 40 + [1, -1, 2])
+    kept = learner.fewer(labels)
+    assert (kept >= 0).sum() == 10 and set(kept.tolist()) == {-1, 0, 1, 2}
+    assert (kept[kept >= 0] == labels[kept >= 0]).all()
+
+
+def test_what_was_learned_from_all_labels_is_believed_alone() -> None:
+    x, truth = blobs()
+    votes, pictures = filled(x), [Picture("abc"[truth[row]], "chosen") if row < 12 else Picture() for row in range(90)]
+    said = torch.tensor([0.9, 0.06, 0.04]).expand(90, 3)
+    trained = Trained(12, ("a", "b", "c"), said, [0], said[:1])
+    found = believe(votes, trained, 1, ("a", "b", "c"), pictures, 0.85)
+    torch.testing.assert_close(found.probabilities, said)
+    assert found.threshold == pytest.approx(confident_threshold(said.amax(1), 0.85))
+    pictures[12] = replace(pictures[12], excluded=frozenset({"a"}))
+    for row in range(13, 25):
+        pictures[row] = Picture("abc"[truth[row]], "chosen")
+    later = believe(votes, trained, 2, ("a", "b", "c"), pictures, 0.85)
+    assert later.probabilities[12, 0] == 0 and not torch.allclose(later.probabilities, said)
+    single = [replace(picture, label=None) if row > 2 else picture for row, picture in enumerate(pictures)]
+    assert believe(votes, None, 3, ("a", "b", "c"), single, 0.5).threshold == 1.0, "no label could be held out"
 
 
 def test_copies_are_found() -> None:
     x, _ = blobs()
     x[70] = x[3] + 0.01
-    pairs = Learner(x.numpy(), fit_space(x[:, None], 8)).pairs()
+    pairs = Learner(x[:, None].half().numpy(), FitOptions()).pairs()
     assert pairs[0][:2] == (3, 70)
 
 
