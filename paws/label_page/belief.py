@@ -27,6 +27,14 @@ class Belief:
     threshold: float = 1.0  # probability from which on it is sure enough
     held_out: dict[int, tuple[str, float]] | None = None  # row of a labelled picture -> class and probability without its label
 
+    def guesses(self) -> dict[int, tuple[str, float]]:
+        """Most probable class and its probability, of each row that anything can be said of."""
+        if len(self.classes) < 2:
+            return {}
+        top = self.probabilities.max(1)
+        found = zip(top.values.tolist(), top.indices.tolist(), self.ready.tolist(), strict=True)
+        return {row: (self.classes[c], p) for row, (p, c, ready) in enumerate(found) if ready}
+
 
 @dataclass(frozen=True)
 class Trained:

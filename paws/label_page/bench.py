@@ -1,10 +1,7 @@
-"""The workbench of a session: pictures, journal, learner and labels.csv, behind one lock, with what the page shows of them."""
+"""The workbench of a session: pictures, journal and learner, behind one lock, with what the page shows of them."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -14,18 +11,17 @@ from typing import Any
 
 import torch
 
-from paws.bundle.table import write_rows
 from paws.errors import InputError
 from paws.label_page import formats, lists
 from paws.label_page.engine import Engine
 from paws.label_page.journal import Journal
+from paws.label_page.labels_file import LabelsFile
 from paws.label_page.queue import group
 from paws.label_page.session import Kind, Session
 from paws.label_page.worker import Place
-from paws.runs.files import write_bytes, write_text
+from paws.runs.files import write_bytes
 
 FOLDER, JOURNAL, LABELS = "label", "journal.jsonl", "labels.csv"  # in the folder of the run
-STUDIO, STUDIO_CONFIG = "label-studio.json", "label-studio.xml"
 SHOWN = 12  # pictures ahead that the page knows of
 GROUP = 60
 
@@ -39,26 +35,18 @@ class Bench:
         self.lock = threading.RLock()
         self.session = Session(place.files, Journal(self.folder / JOURNAL))
         self.engine = Engine(self.session, place, self.lock, lambda: self.changed())
+        self.labels = LabelsFile(place.run / LABELS, place.images, self.session, self.lock, lambda: self.changed())
         self.job: dict[str, Any] | None = None  # what is being finished, or was last
-        self.fault = ""  # why labels.csv could not be written
-        self._written, self._stopping = -1, False
-        self._stale = threading.Condition()
-        self._writer = threading.Thread(target=self._write, daemon=True)
 
     def start(self) -> None:
         """Start the learner, and write labels.csv as the journal has it."""
-        self.write_labels()
-        self._writer.start()
+        self.labels.start()
         self.engine.start()
 
     def stop(self) -> None:
         """End the learner; labels.csv is as the journal."""
-        with self._stale:
-            self._stopping = True
-            self._stale.notify_all()
-        self._writer.join()
         self.engine.stop()
-        self.write_labels()
+        self.labels.stop()
         self.session.journal.close()
 
     def mark(self, marks: Sequence[tuple[int, Kind, str | None]], how: str, id: str) -> None:
@@ -71,6 +59,12 @@ class Bench:
         """`Session.add_class`."""
         with self.lock:
             self.session.add_class(name, id)
+        self._happened()
+
+    def rename_class(self, name: str, to: str, id: str) -> None:
+        """`Session.rename_class`."""
+        with self.lock:
+            self.session.rename_class(name, to, id)
         self._happened()
 
     def undo(self, id: str, revision: int | None) -> bool:
@@ -117,7 +111,7 @@ class Bench:
                 "curve": engine.curve.points[-200:],
                 "step": engine.step,
                 "believed": engine.belief.revision,
-                "problem": engine.problem or self.fault,
+                "problem": engine.problem or self.labels.fault,
                 "unreadable": len(engine.unreadable),
                 "missing": len(session.missing),
                 "job": self.job,
@@ -205,7 +199,7 @@ class Bench:
 
     def finish(self, what: str) -> Future[Any]:
         """Make ``what``, one of `paws.label_page.finish.WHAT`, in the background; `job` tells how it goes."""
-        self.write_labels()
+        self.labels.write()
         self.job = {"what": what, "state": "running", "text": ""}
         with self.lock:
             none = [file for file, p in zip(self.session.files, self.session.pictures, strict=True) if p.none]
@@ -220,51 +214,13 @@ class Bench:
         self.changed()
 
     def export_label_studio(self) -> Path:
-        """Write the tasks, and the labelling interface that goes with them; returns where the tasks are."""
+        """Write the tasks for Label Studio, labels and guesses, into the run; returns where they are."""
         with self.lock:
             labels, belief = self.session.labelled(), self.engine.belief
             classes = list(self.session.classes)
-        predicted = {}
-        if len(belief.classes) > 1:
-            top = belief.probabilities.max(1)
-            for row, (p, c) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True)):
-                if bool(belief.ready[row]):
-                    predicted[row] = (belief.classes[c], p)
-        tasks = formats.to_label_studio(self.session.files, labels, predicted)
-        write_text(self.place.run / STUDIO, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
-        write_text(self.place.run / STUDIO_CONFIG, formats.label_config(classes))
-        return self.place.run / STUDIO
-
-    def write_labels(self) -> None:
-        """labels.csv as the journal has it, without pictures that are not there; no file where there is no label."""
-        with self.lock:
-            revision, labels = self.session.revision, self.session.labelled()
-        path = self.place.run / LABELS
-        rows = [{"file": self.session.files[row], "label": label} for row, label in sorted(labels.items())]
-        rows = [row for row in rows if os.path.isfile(self.place.images / row["file"])]
-        if not rows:
-            path.unlink(missing_ok=True)
-        else:
-            text = io.StringIO()
-            write_rows(text, rows, ("file", "label"))
-            write_text(path, text.getvalue())
-        self._written = revision
-
-    def _write(self) -> None:
-        while True:
-            with self._stale:
-                self._stale.wait_for(lambda: self._stopping or self._written != self.session.revision)
-                if self._stopping:
-                    return
-            try:
-                self.write_labels()
-                self.fault = ""
-            except InputError as error:
-                self.fault, self._written = str(error), self.session.revision
-                self.changed()
+        return formats.write_label_studio(self.place.run, self.session.files, labels, belief.guesses(), classes)
 
     def _happened(self) -> None:
-        with self._stale:
-            self._stale.notify_all()
+        self.labels.stale()
         self.engine.wake()
         self.changed()

@@ -29,7 +29,7 @@ from paws.label_page.votes import Votes
 from paws.label_page.worker import Place, work
 
 CHOSEN_BY = 64  # components by which the next pictures are chosen
-PAYS = 1.05  # labels, over those that were learned from, from which on learning again pays
+PAYS = 0.05  # share of the labels that were learned from, so many of which must have come or changed that learning again pays
 GROWN = 1.25  # embedded pictures, over those that are known, from which on they are taken over
 SETTLED = 1.1  # labels, over those that were learned from, up to which the curve gets a point
 
@@ -53,7 +53,7 @@ class Engine:
         self._space: Space | None = None
         self._store: tuple[np.ndarray, tuple[int, ...]] | None = None  # rows of the stored features, and their shape
         self._trained: Trained | None = None
-        self._asked = (0, -1)  # labels and revision that are learned from, or were last
+        self._asked: dict[int, str] = {}  # labels that are learned from, or were last
         self._waiting, self._seen = False, 0
         self._answers: dict[int, Future[Any]] = {}
         self._wake = threading.Condition()
@@ -159,7 +159,7 @@ class Engine:
 
     def _on_pairs(self, pairs: list[tuple[int, int, float]]) -> None:
         self.pairs = pairs
-        self._asked = (0, -1)  # what was asked before could not be answered
+        self._asked = {}  # what was asked before could not be answered
         self.wake()
 
     def _on_learned(self, revision: int, found: tuple[Any, ...] | None) -> None:
@@ -167,7 +167,7 @@ class Engine:
         if found is not None:
             classes, probabilities, rows, held_out = found
             self._trained = Trained(
-                self._asked[0], classes, torch.from_numpy(probabilities), rows.tolist(), torch.from_numpy(held_out)
+                len(self._asked), classes, torch.from_numpy(probabilities), rows.tolist(), torch.from_numpy(held_out)
             )
         self.wake()
 
@@ -243,9 +243,11 @@ class Engine:
 
     def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
         """Let the process learn where there are enough more labels, and the process has nothing of the kind to do."""
+        if self._waiting or self.step[0] != "ready":
+            return
+        changed = sum(self._asked.get(row) != name for row, name in labels.items()) + len(self._asked.keys() - labels.keys())
         used = set(labels.values())
-        pays = len(labels) >= max(self._asked[0] + 1, PAYS * self._asked[0]) or len(labels) < self._asked[0]
-        if self._waiting or len(used) < 2 or not pays or self.step[0] != "ready":
+        if len(used) < 2 or changed < max(1, PAYS * len(self._asked)):
             return
         names = tuple(name for name in classes if name in used)
         ids = {name: c for c, name in enumerate(names)}
@@ -253,5 +255,5 @@ class Engine:
         for row, name in labels.items():
             if row not in self.unreadable:
                 known[row] = ids[name]
-        self._asked, self._waiting = (len(labels), revision), True
+        self._asked, self._waiting = labels, True
         self._send("learn", revision, known, names)

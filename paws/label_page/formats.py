@@ -14,7 +14,9 @@ from paws.data.formats import find_images
 from paws.data.labels import listed, match_rows, read_labels
 from paws.errors import InputError
 from paws.label_page.session import class_name
+from paws.runs.files import write_text
 
+STUDIO, STUDIO_CONFIG = "label-studio.json", "label-studio.xml"  # in the folder of the run
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
 
 
@@ -94,6 +96,20 @@ def to_label_studio(
             task["predictions"] = [{"model_version": "paws", "score": round(probability, 4), "result": [_result(label)]}]
         tasks.append(task)
     return tasks
+
+
+def write_label_studio(
+    folder: Path,
+    names: Sequence[str],
+    labels: Mapping[int, str],
+    predicted: Mapping[int, tuple[str, float]],
+    classes: Iterable[str],
+) -> Path:
+    """Write the tasks, and the labelling interface that goes with them, into a folder; returns where the tasks are."""
+    tasks = to_label_studio(names, labels, predicted)
+    write_text(folder / STUDIO, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / STUDIO_CONFIG, label_config(classes))
+    return folder / STUDIO
 
 
 def label_config(classes: Iterable[str]) -> str:

@@ -11,26 +11,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from paws.errors import InputError
 from paws.label_page import formats
+from paws.label_page.answers import answer, asset, body_of, file_answer, id_of, missing, refused
 from paws.label_page.bench import LABELS, Bench
 from paws.label_page.finish import WHAT
 from paws.label_page.guard import Guard
 from paws.label_page.pictures import LARGE, SMALL, jpeg
 
-LARGEST = 32_000_000  # bytes of a picture that is tried, or of labels that are imported
 PATIENCE = 20.0  # seconds that a page waits for something new
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
@@ -64,15 +62,16 @@ class Page:
     def app(self) -> Starlette:
         """The routes. Nothing in them is a path: pictures are numbers, assets and results have fixed names."""
         names = sorted(entry.name for entry in files("paws.label_page").joinpath("page").iterdir())
-        assets = [Route(f"/{name}", partial(_asset, "paws.label_page", f"page/{name}")) for name in names]
-        assets.append(Route("/", partial(_asset, "paws.label_page", "page/index.html")))
-        assets.append(Route("/report.css", partial(_asset, "paws.report", "style.css")))
+        assets = [Route(f"/{name}", partial(asset, "paws.label_page", f"page/{name}")) for name in names]
+        assets.append(Route("/", partial(asset, "paws.label_page", "page/index.html")))
+        assets.append(Route("/report.css", partial(asset, "paws.report", "style.css")))
         return Starlette(
             routes=[
                 *assets,
                 Route("/state", self.state),
                 Route("/mark", self._posted(self._mark), methods=["POST"]),
                 Route("/class", self._posted(self._class), methods=["POST"]),
+                Route("/rename", self._posted(self._rename), methods=["POST"]),
                 Route("/undo", self._posted(self._undo), methods=["POST"]),
                 Route("/finish", self._posted(self._finish), methods=["POST"]),
                 Route("/export", self._posted(self._export), methods=["POST"]),
@@ -85,7 +84,7 @@ class Page:
                 Route("/labels.csv", self.labels),
                 Route("/report", self.report),
             ],
-            exception_handlers={InputError: _refused, HTTPException: _missing},
+            exception_handlers={InputError: refused, HTTPException: missing},
         )
 
     async def state(self, request: Request) -> Response:
@@ -102,12 +101,12 @@ class Page:
 
     def _answer(self, **more: Any) -> Response:
         version = self.version
-        return _json({"version": version, **self.bench.state(), **more})
+        return answer({"version": version, **self.bench.state(), **more})
 
     def _posted(self, handle: Callable[[dict[str, Any]], Response]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             try:
-                body = json.loads(await _body(request))
+                body = json.loads(await body_of(request))
             except ValueError:
                 raise HTTPException(400, "the request is no JSON") from None
             if not isinstance(body, dict):
@@ -119,19 +118,23 @@ class Page:
     def _mark(self, body: dict[str, Any]) -> Response:
         try:
             marks = [(int(row), kind, name) for row, kind, name in body["marks"]]
-            how, id = str(body["how"]), _id(body)
+            how, id = str(body["how"]), id_of(body)
         except (KeyError, TypeError, ValueError):
             raise HTTPException(400, "marks must be [picture, kind, class] with how and id") from None
         self.bench.mark(marks, how, id)
         return self._answer()
 
     def _class(self, body: dict[str, Any]) -> Response:
-        self.bench.add_class(str(body.get("name", "")), _id(body))
+        self.bench.add_class(str(body.get("name", "")), id_of(body))
+        return self._answer()
+
+    def _rename(self, body: dict[str, Any]) -> Response:
+        self.bench.rename_class(str(body.get("name", "")), str(body.get("to", "")), id_of(body))
         return self._answer()
 
     def _undo(self, body: dict[str, Any]) -> Response:
         revision = body.get("revision")
-        done = self.bench.undo(_id(body), revision if isinstance(revision, int) else None)
+        done = self.bench.undo(id_of(body), revision if isinstance(revision, int) else None)
         return self._answer(undone=done)
 
     def _finish(self, body: dict[str, Any]) -> Response:
@@ -146,7 +149,7 @@ class Page:
         return self._answer(text=f"{self.bench.export_label_studio()}, and the labelling interface beside it")
 
     async def _import(self, request: Request) -> Response:
-        data = await _body(request)
+        data = await body_of(request)
         try:
             tasks = json.loads(data)
         except ValueError:
@@ -156,7 +159,7 @@ class Page:
         return await run_in_threadpool(self._answer, text=f"{count} labels taken over, {len(problems)} tasks passed over")
 
     async def _try(self, request: Request) -> Response:
-        return _json(await run_in_threadpool(self.bench.try_picture, await _body(request)))
+        return answer(await run_in_threadpool(self.bench.try_picture, await body_of(request)))
 
     def picture(self, request: Request) -> Response:
         """A picture as JPEG, upright; ``?size=large`` for one that fills the screen."""
@@ -173,31 +176,38 @@ class Page:
 
     def look(self, request: Request) -> Response:
         """One picture with its vote and what is near it."""
-        return _json(self.bench.look(self._row(request)))
+        return answer(self.bench.look(self._row(request)))
 
     def group(self, request: Request) -> Response:
         """Pictures to confirm together; ``?class=NAME`` of that class, ``?unsure=1`` the least sure ones."""
         asked = request.query_params
-        return _json(self.bench.group(asked.get("class"), unsure=asked.get("unsure") == "1"))
+        return answer(self.bench.group(asked.get("class"), unsure=asked.get("unsure") == "1"))
 
     def again(self, request: Request) -> Response:
         """Lists for a second look."""
-        return _json(self.bench.again())
+        return answer(self.bench.again())
 
     def labels(self, request: Request) -> Response:
         """labels.csv to download."""
-        self.bench.write_labels()
-        return _file(self.bench.place.run / LABELS, "text/csv", {"content-disposition": 'attachment; filename="labels.csv"'})
+        self.bench.labels.write()
+        return file_answer(
+            self.bench.place.run / LABELS, "text/csv", {"content-disposition": 'attachment; filename="labels.csv"'}
+        )
 
     def report(self, request: Request) -> Response:
         """The report of the fit, walled off from this page."""
-        return _file(self.bench.place.run / "report.html", "text/html", {"content-security-policy": REPORT_POLICY})
+        return file_answer(self.bench.place.run / "report.html", "text/html", {"content-security-policy": REPORT_POLICY})
 
     def _row(self, request: Request) -> int:
         row = int(request.path_params["row"])
         if row >= len(self.bench.session.files):
             raise HTTPException(404, f"there is no picture {row}")
         return row
+
+
+@lru_cache(maxsize=600)
+def _jpeg(path: str, size: int, modified: int) -> bytes:
+    return jpeg(path, size)
 
 
 def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
@@ -227,49 +237,3 @@ def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
             server.run(sockets=[sock])
         finally:
             bench.stop()
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    """JSON in ASCII: file names may hold bytes that are no UTF-8."""
-    return Response(json.dumps(content, separators=(",", ":")), status, media_type="application/json")
-
-
-async def _body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST:
-            raise HTTPException(413, f"more than {LARGEST // 1_000_000} MB")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _id(body: dict[str, Any]) -> str:
-    found = body.get("id")
-    if not isinstance(found, str) or not 8 <= len(found) <= 64:
-        raise HTTPException(400, "an action needs an id of 8 to 64 letters")
-    return found
-
-
-def _asset(package: str, name: str, request: Request) -> Response:
-    return Response(files(package).joinpath(name).read_bytes(), media_type=TYPES[Path(name).suffix])
-
-
-def _file(path: Path, kind: str, headers: dict[str, str]) -> Response:
-    if not path.is_file():
-        raise HTTPException(404, f"there is no {path.name} yet")
-    return FileResponse(path, media_type=kind, headers=headers)
-
-
-@lru_cache(maxsize=600)
-def _jpeg(path: str, size: int, modified: int) -> bytes:
-    return jpeg(path, size)
-
-
-def _refused(request: Request, error: Exception) -> Response:
-    return _json({"error": str(error)}, 422)
-
-
-def _missing(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _json({"error": error.detail}, error.status_code)

@@ -6,6 +6,7 @@ was lost, is not done twice.
 * ``{"do": "mark", "how": …, "marks": [[file, kind, class], …]}``: kinds are "label", "none" (of these classes), "skip" (later),
   "not" (of that class, but not known which) and "clear"; ``how`` says how the label came about, one of `HOW`.
 * ``{"do": "class", "class": name}``: a class that may not have a picture yet.
+* ``{"do": "rename", "class": name, "to": name}``: a class gets another name; where there is one of that name, both are one.
 * ``{"do": "undo"}``: takes back the last entry that is not taken back yet.
 """
 
@@ -53,6 +54,18 @@ class Picture:
         if kind == "not":
             return replace(self, label=None, how="", none=False, excluded=self.excluded | {name or ""})
         return Picture()
+
+    def renamed(self, name: str, to: str, *, merged: bool) -> Picture:
+        """The picture when the class ``name`` is called ``to``; ``merged``: which was a class of its own.
+
+        It is not of two classes that became one only where it was of neither.
+        """
+        label, excluded = to if self.label == name else self.label, self.excluded
+        if merged and len(excluded & {name, to}) == 1:
+            excluded -= {name, to}
+        elif name in excluded:
+            excluded = excluded - {name} | {to}
+        return self if (label, excluded) == (self.label, self.excluded) else replace(self, label=label, excluded=excluded)
 
 
 Undo = tuple[dict[int, Picture], list[str]]  # pictures as they were, and the classes
@@ -115,6 +128,19 @@ class Session:
         if (name := class_name(name)) not in self.classes:
             self._record({"id": id, "do": "class", "class": name})
 
+    def rename_class(self, name: str, to: str, id: str) -> None:
+        """Give a class another name, or make it one with the class that has it; nothing where ``id`` was done already.
+
+        Raises:
+            InputError: there is no such class, it has that name already, or the disk does not take it.
+        """
+        to = class_name(to)
+        if id in self._ids:
+            return
+        if name not in self.classes or to == name:
+            raise InputError(f"there is no class {name!r}" if name not in self.classes else f"{name!r} is its name already")
+        self._record({"id": id, "do": "rename", "class": name, "to": to})
+
     def undo(self, id: str, revision: int | None = None) -> bool:
         """Take the last action back. False where there is none, or the page that asked shows another ``revision``."""
         if id in self._ids:
@@ -127,7 +153,8 @@ class Session:
     def _record(self, entry: Entry) -> None:
         if entry["id"] in self._ids:
             return
-        names = {name for _, kind, name in entry.get("marks", ()) if kind == "label"} | {entry.get("class")} - {None}
+        names = {name for _, kind, name in entry.get("marks", ()) if kind == "label"}
+        names |= {entry["class"]} if entry["do"] == "class" else set()
         if len(names | set(self.classes)) > MOST_CLASSES:
             raise InputError(f"there are {len(self.classes)} classes; no more than {MOST_CLASSES} can be told apart")
         self.journal.append(entry)
@@ -146,6 +173,8 @@ class Session:
         classes = list(self.classes)
         if entry.get("do") == "class":
             self._meet(entry["class"])
+        elif entry.get("do") == "rename":
+            before = self._rename(entry["class"], entry["to"])
         for file, kind, name in entry.get("marks", ()):
             if kind == "label":
                 self._meet(name)
@@ -156,6 +185,17 @@ class Session:
             before.setdefault(row, self.pictures[row])
             self._put(row, self.pictures[row].marked(kind, name, str(entry.get("how", ""))))
         self._done.append((before, classes))
+
+    def _rename(self, name: str, to: str) -> dict[int, Picture]:
+        """Returns the pictures as they were before that are others now."""
+        merged = to in self.classes
+        self.classes = [to if each == name else each for each in self.classes if each != name or not merged]
+        before = {}
+        for row, picture in enumerate(self.pictures):
+            if (renamed := picture.renamed(name, to, merged=merged)) is not picture:
+                before[row] = picture
+                self._put(row, renamed)
+        return before
 
     def _put(self, row: int, picture: Picture) -> None:
         former, self.pictures[row] = self.pictures[row], picture

@@ -29,7 +29,7 @@ def seen(found: Session) -> tuple[list[Picture], list[str], dict[str, int], int]
 def act(found: Session, draw: random.Random, number: int) -> None:
     """One random action."""
     row, name = draw.randrange(len(FILES)), draw.choice(["cat", "dog", "a “b”\\ü"])
-    choice = draw.randrange(8)
+    choice = draw.randrange(9)
     if choice < 4:
         found.mark([(row, "label", name)], "chosen", f"id {number}")
     elif choice == 4:
@@ -38,6 +38,10 @@ def act(found: Session, draw: random.Random, number: int) -> None:
         found.mark([(row, draw.choice(["none", "skip", "clear"]), None)], "chosen", f"id {number}")
     elif choice == 6:
         found.add_class(f"class {row}", f"id {number}")
+    elif choice == 7 and found.classes:
+        old, new = draw.choice(found.classes), draw.choice([*found.classes, f"named {row}"])
+        if old != new:
+            found.rename_class(old, new, f"id {number}")
     else:
         found.undo(f"id {number}")
 
@@ -88,6 +92,26 @@ def test_an_action_that_is_asked_for_twice_happens_once(tmp_path: Path) -> None:
     again = session(tmp_path / "journal")
     again.mark([(0, "label", "dog")], "chosen", "b")
     assert again.pictures[0].label == "cat"
+
+
+def test_a_class_is_renamed_and_two_are_made_one(tmp_path: Path) -> None:
+    live = session(tmp_path / "journal")
+    live.mark([(0, "label", "cat"), (1, "label", "dog"), (2, "not", "cat"), (3, "not", "cat"), (3, "not", "dog")], "bulk", "a")
+    for _ in range(2):  # the answer was lost: once more
+        live.rename_class("cat", "kitten", "b")
+    assert live.classes == ["kitten", "dog"] and live.labelled() == {0: "kitten", 1: "dog"}
+    assert live.pictures[2].excluded == {"kitten"} and live.revision == 2
+    live.rename_class("dog", "kitten", "c")
+    assert live.classes == ["kitten"] and live.counts() == {"kitten": 2}
+    assert live.pictures[2].excluded == set(), "it may have been a dog"
+    assert live.pictures[3].excluded == {"kitten"}
+    assert seen(session(tmp_path / "journal")) == seen(live)
+    live.undo("d")
+    live.undo("e")
+    assert live.classes == ["cat", "dog"] and live.labelled() == {0: "cat", 1: "dog"} and live.pictures[2].excluded == {"cat"}
+    for name, to in [("bird", "cat"), ("cat", "cat"), ("cat", " ")]:
+        with pytest.raises(InputError):
+            live.rename_class(name, to, "f")
 
 
 def test_undo_of_a_page_that_shows_something_older_is_refused(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from starlette.testclient import TestClient
 from paws.config.options import FitOptions
 from paws.data.formats import find_images
 from paws.data.labels import labelled_folder, read_labels
+from paws.label_page.answers import LARGEST
 from paws.label_page.bench import Bench
 from paws.label_page.guard import Guard
 from paws.label_page.journal import Journal
-from paws.label_page.server import LARGEST, Page
+from paws.label_page.server import Page
 from paws.label_page.session import Session
 from paws.label_page.worker import Place
 from tests.conftest import draw, write_patterns
@@ -110,11 +111,11 @@ def test_a_label_is_on_the_disk_when_it_is_answered(client: TestClient, bench: B
     assert state["classes"] == [{"name": "big cat", "count": 1}, {"name": "dog", "count": 1}]
     assert {each["row"] for each in state["next"]}.isdisjoint({0, 1})
     assert b"big cat" in bench.session.journal.path.read_bytes()
-    bench.write_labels()
+    bench.labels.write()
     assert [row.label for row in read_labels(bench.place.run / "labels.csv")] == ["big cat", "dog"]
     state = post(client, "/undo", {"id": "undo 1234", "revision": state["revision"]})
     assert state["undone"] and state["labelled"] == 0
-    bench.write_labels()
+    bench.labels.write()
     assert not (bench.place.run / "labels.csv").exists(), "a table without a row is none that paws fit takes"
 
 
@@ -199,7 +200,7 @@ def test_any_name_of_a_file_can_be_shown_labelled_and_fitted(tmp_path: Path) -> 
     rows = [names.index(name) for name in odd]
     state = mark(client, *[[row, "label", "a" if row == rows[0] else "b"] for row in rows], id="all of them")
     assert state["labelled"] == 4 and client.get(f"/look/{rows[0]}").json()["name"] == odd[0]
-    bench.write_labels()
+    bench.labels.write()
     found = labelled_folder(images, bench.place.run / "labels.csv")
     assert {name for name, y in zip(found.names, found.labels.tolist(), strict=True) if y >= 0} == set(odd)
     bench.session.journal.close()

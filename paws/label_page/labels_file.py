@@ -1,0 +1,84 @@
+"""labels.csv of a session: always a file that `paws fit --labels` takes."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from paws.bundle.table import write_rows
+from paws.errors import InputError
+from paws.label_page.session import Session
+from paws.runs.files import write_text
+
+PAUSE = 0.5  # seconds between two times that it is written, at least
+
+
+class LabelsFile:
+    """The labels of a ``session``, which ``lock`` guards, in a file at ``path``, written by a thread when they are `stale`.
+
+    ``fault`` says why it could not be written; ``told`` is called when that changes.
+    """
+
+    def __init__(self, path: Path, images: Path, session: Session, lock: threading.RLock, told: Callable[[], None]) -> None:
+        self.path, self.images, self.session, self.lock, self.told = path, images, session, lock, told
+        self.fault = ""
+        self._written, self._stopping = -1, False
+        self._stale, self._writing = threading.Condition(), threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Write it as the journal has it, and again when that changes."""
+        self.write()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write it for the last time."""
+        with self._stale:
+            self._stopping = True
+            self._stale.notify_all()
+        self._thread.join()
+        self.write()
+
+    def stale(self) -> None:
+        """The labels changed."""
+        with self._stale:
+            self._stale.notify_all()
+
+    def write(self) -> None:
+        """The labels of now, without pictures that are not there; no file where there is no label.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        with self._writing:
+            with self.lock:
+                revision, labels = self.session.revision, self.session.labelled()
+            rows = [{"file": self.session.files[row], "label": label} for row, label in sorted(labels.items())]
+            rows = [row for row in rows if os.path.isfile(self.images / row["file"])]
+            if not rows:
+                self.path.unlink(missing_ok=True)
+            else:
+                text = io.StringIO()
+                write_rows(text, rows, ("file", "label"))
+                write_text(self.path, text.getvalue())
+            self._written = revision
+
+    def _run(self) -> None:
+        while True:
+            with self._stale:
+                self._stale.wait_for(lambda: self._stopping or self._written != self.session.revision)
+                if self._stopping:
+                    return
+            try:
+                self.write()
+                fault = ""
+            except InputError as error:
+                fault, self._written = str(error), self.session.revision
+            if fault != self.fault:
+                self.fault = fault
+                self.told()
+            with self._stale:
+                self._stale.wait_for(lambda: self._stopping, PAUSE)
