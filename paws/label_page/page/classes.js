@@ -1,6 +1,6 @@
 // The classes with their keys, and the field in which a class is typed.
 import { $, make, percent } from "./dom.js";
-import { store } from "./store.js";
+import { act, store } from "./store.js";
 
 const KEYS = [..."123456789", ..."abcdefhijklmopqrstvwyz"]; // g, n, u and x mean something else
 
@@ -26,6 +26,30 @@ export function showClasses(node, likely, choose) {
     button.addEventListener("click", () => choose(name));
     return button;
   }));
+}
+
+/** Every class in a field of its own, to give it another name. */
+export function editClasses() {
+  const names = store.state.classes.map(({ name }) => name);
+  $("#names-list").replaceChildren(...store.state.classes.map(({ name, count }) => {
+    const field = make("input", { type: "text", value: name, maxlength: 100, autocomplete: "off", spellcheck: "false", "aria-label": `${name}, ${count} labelled: its name` });
+    const button = make("button", { type: "submit", disabled: true }, "Rename");
+    const written = () => field.value.trim().replace(/\s+/g, " ");
+    field.addEventListener("input", () => {
+      button.disabled = !written() || written() === name;
+      button.textContent = names.includes(written()) && written() !== name ? "Merge" : "Rename";
+    });
+    const form = make("form", { class: "name" }, field, make("span", { class: "n" }, String(count)), button);
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const to = written();
+      if (!to || to === name || !await act("rename", { name, to })) return;
+      editClasses();
+      $("#names-said").textContent = names.includes(to) ? `${name} and ${to} are one class now` : `${name} is ${to} now`;
+    });
+    return form;
+  }));
+  if (!$("#names").open) { $("#names-said").textContent = names.length ? "" : "There are none yet."; $("#names").showModal(); }
 }
 
 /** The field: type-ahead among the classes, and a new class. ``choose`` gets the name. */

@@ -4,13 +4,15 @@ import { classOfKey } from "./classes.js";
 import { get, mark, store, undo } from "./store.js";
 
 let group = null;
-let wrong = new Set();
+let wrong = new Map(); // number of a picture that is marked -> its class, null where that is not said
+let pointed = null; // the tile that the mouse or the focus came to last
 let shownAt = -1;
 let busy = false;
 
 export function start() {
   $("#confirm-yes").addEventListener("click", confirm);
   $("#confirm-undo").addEventListener("click", back);
+  for (const event of ["pointerover", "focusin"]) $("#confirm-grid").addEventListener(event, ({ target }) => { pointed = target.closest(".tile") ?? pointed; });
   for (const select of [$("#confirm-class"), $("#confirm-order")]) select.addEventListener("change", () => load());
   $("#confirm-other").addEventListener("change", (event) => { if (event.target.value) give(event.target.value); });
 }
@@ -39,7 +41,7 @@ async function load() {
   const asked = new URLSearchParams({ unsure: $("#confirm-order").value || "0", ...(wanted ? { class: wanted } : {}) });
   group = await get(`group?${asked}`).catch(() => null);
   busy = false;
-  wrong = new Set();
+  wrong = new Map();
   draw();
 }
 
@@ -56,7 +58,7 @@ function draw() {
   }
   $("#confirm-title").replaceChildren(`${group.items.length === 1 ? "This one looks" : `These ${group.items.length} look`} like `, make("em", {}, group.label));
   const about = Math.round(group.wrong);
-  lead.textContent = `${about ? `About ${about} of them may not be` : "Most likely all of them are"}: mark those with a click or the space bar, then Enter confirms the rest.${group.sure ? "" : $("#confirm-order").value ? " A key gives the marked ones their class at once." : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures look like it in all.`;
+  lead.textContent = `${about ? `About ${about} of them may not be` : "Most likely all of them are"}: point at each and press the key of its class, or mark it with a click or the space bar; then Enter confirms the rest.${group.sure || $("#confirm-order").value ? "" : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures look like it in all.`;
   grid.replaceChildren(...group.items.map(tileOf));
   if (!document.activeElement || document.activeElement === document.body || document.activeElement === $("#main")) grid.firstElementChild?.focus({ preventScroll: true });
   count();
@@ -65,51 +67,54 @@ function draw() {
 function tileOf(item) {
   const p = item.guess.find(([name]) => name === group.label)?.[1];
   const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "aria-label": `${item.name}: not ${group.label}`, "data-row": item.row }, shown(item), make("span", { class: "cap" }, p === undefined ? item.name : percent(p)));
-  tile.addEventListener("click", () => {
-    wrong.has(item.row) ? wrong.delete(item.row) : wrong.add(item.row);
-    tile.setAttribute("aria-pressed", wrong.has(item.row));
-    count();
+  const caption = tile.lastChild.textContent;
+  tile.addEventListener("click", () => put(tile, wrong.has(item.row) ? undefined : null));
+  tile.addEventListener("marked", ({ detail: name }) => {
+    if (name === undefined) wrong.delete(item.row); else wrong.set(item.row, name);
+    tile.setAttribute("aria-pressed", name !== undefined);
+    tile.setAttribute("aria-label", name ? `${item.name}: ${name}` : `${item.name}: not ${group.label}`);
+    tile.lastChild.textContent = name ?? caption;
   });
   return tile;
+}
+
+/** Mark a tile: with its class, with null where that is not said, not at all with undefined. */
+function put(tile, name) {
+  tile.dispatchEvent(new CustomEvent("marked", { detail: name }));
+  count();
 }
 
 function count() {
   const right = group ? group.items.length - wrong.size : 0;
   $("#confirm-yes span").textContent = !group ? "Confirm" : right ? `Confirm ${right === group.items.length ? `all ${right}` : `the other ${right}`}` : "None of them";
-  $("#confirm-other").disabled = !wrong.size;
+  $("#confirm-other").disabled = !open().length;
 }
+
+/** Tiles that are marked without a class. */
+const open = () => [...document.querySelectorAll("#confirm-grid .tile")].filter((tile) => wrong.get(Number(tile.dataset.row)) === null);
 
 async function confirm() {
   if (!group || busy) return;
   busy = true;
   const { label, items } = group;
-  const marks = items.map(({ row }) => (wrong.has(row) ? [row, "not", label] : [row, "label", label]));
+  const marks = items.map(({ row }) => (!wrong.has(row) ? [row, "label", label] : wrong.get(row) ? [row, "label", wrong.get(row)] : [row, "not", label]));
   const state = await mark(marks, "bulk");
   busy = false;
   if (!state) return;
-  $("#confirm-said").replaceChildren(make("b", {}, `${items.length - wrong.size} ${label}`), wrong.size ? `, ${wrong.size} marked: they come next under Label` : "");
+  const given = [...wrong.values()].filter(Boolean).length, left = wrong.size - given;
+  $("#confirm-said").replaceChildren(make("b", {}, `${items.length - wrong.size} ${label}`), given ? `, ${given} of other classes` : "", left ? `, ${left} marked: they come next under Label` : "");
   group = null;
-  wrong = new Set();
+  wrong = new Map();
   await load();
   $("#confirm-grid").firstElementChild?.focus({ preventScroll: true });
 }
 
-/** Give the marked pictures their class at once; they leave the group. */
-async function give(name) {
-  const rows = [...wrong];
+/** Give a class to the pictures that are marked without one; where there is none, to the one that is pointed at. */
+function give(name) {
   $("#confirm-other").value = "";
-  if (!rows.length || busy) return;
-  busy = true;
-  const state = await mark(rows.map((row) => [row, "label", name]), "bulk");
-  busy = false;
-  if (!state) return;
-  shownAt = state.revision;
-  const gone = new Set(rows);
-  group.items = group.items.filter(({ row }) => !gone.has(row));
-  for (const row of rows) $(`#confirm-grid [data-row="${row}"]`)?.remove();
-  wrong = new Set();
-  $("#confirm-said").replaceChildren(make("b", {}, `${rows.length} ${name}`));
-  if (group.items.length) { count(); ($("#confirm-grid .tile") ?? $("#main")).focus({ preventScroll: true }); } else await load();
+  const tiles = open();
+  if (!tiles.length && pointed?.isConnected) tiles.push(pointed);
+  for (const tile of tiles) put(tile, name === group?.label ? undefined : name);
 }
 
 async function back() {
@@ -124,7 +129,7 @@ export function key(event) {
   else if (event.key.toLowerCase() === "u") back();
   else if (event.key.toLowerCase() === "x" || (event.key === " " && event.target.matches(".tile"))) { if (event.target.matches(".tile")) event.target.click(); }
   else if (moved(grid, event.key)) return true;
-  else if (event.key.length === 1 && wrong.size && classOfKey(event.key)) give(classOfKey(event.key));
+  else if (event.key.length === 1 && group && classOfKey(event.key)) give(classOfKey(event.key));
   else return false;
   return true;
 }

@@ -1,6 +1,6 @@
 // One picture after the other, or a grid of them: keys and clicks give them classes.
 import { $, make, moved, number, percent, shown } from "./dom.js";
-import { classOfKey, showClasses, Typed } from "./classes.js";
+import { classOfKey, editClasses, showClasses, Typed } from "./classes.js";
 import { mark, store, undo } from "./store.js";
 import { look } from "./look.js";
 
@@ -20,6 +20,7 @@ export function start() {
   $("#none").addEventListener("click", () => give("none"));
   $("#closer").addEventListener("click", () => item() && look(item().row));
   $("#grid").addEventListener("click", toggleGrid);
+  $("#edit").addEventListener("click", editClasses);
 }
 
 /** The next picture of the queue that was not shown in this trail yet. */
@@ -37,6 +38,9 @@ export function show(force = false) {
   if (now && !here.given) {
     force ||= guessing() === "before" && JSON.stringify(now.guess) !== JSON.stringify(here.guess);
     here.guess = now.guess;
+  } else if (now && now.label !== null && now.label !== here.given) { // renamed, or labelled anew elsewhere
+    here.given = now.label;
+    force = true;
   }
   if (!current.grid && !current.busy && (!here || (now && !here.given && (now.label !== null || now.none)))) {
     if (here) here.given = now.label ?? "none of these"; // by another tab
