@@ -66,14 +66,15 @@ def clean(data: Suite) -> Suite:
     return replace(data, views=data.views[known.numpy()], labels=data.labels[known])
 
 
-def from_files(name: str, folder: Folder, largest: int | None = None) -> Suite:
+def from_files(name: str, folder: Folder, largest: int | None = None, views: int = VIEWS) -> Suite:
     """A folder of files; it is written and embedded unless that is done. ``largest``: fewer pictures, for a quick run."""
     root = benchmarks_folder() / "folders" / (name if largest is None else f"{name}-{largest}")
     root.parent.mkdir(parents=True, exist_ok=True)
     files = build(folder.pictures, root, **({} if largest is None else {"largest": largest}))
     frozen = frozen_backbone(LITE, image_size=folder.size)
     contents = [content_of(path) for path in files.paths]
-    store = FeatureStore(root.with_name(f"{root.name}-features"), files, contents, frozen, VIEWS, mirror=folder.mirror)
+    kept = root.with_name(f"{root.name}-features" if views == VIEWS else f"{root.name}-features-{views}")
+    store = FeatureStore(kept, files, contents, frozen, views, mirror=folder.mirror)
     return Suite(np.asarray(store.fill()), files.labels, files.classes, folder.tuning)
 
 

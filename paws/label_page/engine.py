@@ -1,7 +1,7 @@
 """The learner of the page: what it believes of every picture, which ones it asks for next, and which it would confirm in bulk.
 
-Two threads and a process: one thread listens to `paws.label_page.worker`, the other makes the votes and the queue anew after
-each label and lets the process learn when it pays. Requests read what was published last and never wait for either.
+Three threads and a process: one thread listens to `paws.label_page.worker`, one makes the votes anew after each label and lets
+the process learn when it pays, one chooses the next pictures. Requests read what was published last and never wait for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from paws.fit.feature_file import read_store
 from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.measures import Curve, Measures, measure
 from paws.label_page.queue import Pick, next_pictures, random_order
-from paws.label_page.session import Session
+from paws.label_page.session import Picture, Session
 from paws.label_page.votes import Votes
 from paws.label_page.worker import Place, work
 
@@ -58,6 +58,7 @@ class Engine:
         self._answers: dict[int, Future[Any]] = {}
         self._wake = threading.Condition()
         self._dirty, self._stopping, self._regrow = True, False, False
+        self._believed: list[Picture] | None = None  # pictures as they are believed of, until the next ones are chosen
 
     def start(self) -> None:
         """Start the process and the threads."""
@@ -67,7 +68,7 @@ class Engine:
         self._process.start()
         other.close()  # so that the end of one is noticed by the other
         self._sending = threading.Lock()
-        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._listen, self._think)]
+        self._threads = [threading.Thread(target=t, daemon=True) for t in (self._listen, self._think, self._choose)]
         for thread in self._threads:
             thread.start()
 
@@ -203,6 +204,18 @@ class Engine:
             self.measures = measure(self.belief, pictures, self.curve, complete=self._settled(len(labels)))
             self.changed()
             self._train(revision, classes, labels)
+            with self._wake:
+                self._believed = pictures
+                self._wake.notify_all()
+            self.curve.save()
+
+    def _choose(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._believed is not None or self._stopping)
+                if self._stopping:
+                    return
+                pictures, self._believed = self._believed or [], None
             self.picks = next_pictures(self.belief, pictures, self._embedding, self.order, set(self.unreadable))
             self.changed()
 

@@ -36,7 +36,7 @@ class Curve:
     """Points (labels given, expected share right) of a session, kept in a file, so that it goes on after a restart."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._saved = path, True
         try:
             self.points = [(int(n), float(share)) for n, share in json.loads(path.read_text(encoding="utf-8"))]
         except (OSError, ValueError, TypeError):
@@ -45,12 +45,15 @@ class Curve:
     def put(self, labels: int, share: float) -> None:
         """Add a point, in place of those with as many or more labels: they were taken back."""
         point = (labels, round(share, 4))
-        if self.points and self.points[-1][0] == labels:
-            self.points[-1] = point
-            return
+        self._saved = self._saved and self.points[-1:] == [point]
         self.points = [*(each for each in self.points if each[0] < labels), point]
-        with suppress(InputError):  # a curve that is not kept costs nothing but itself
-            write_text(self.path, json.dumps(self.points))
+
+    def save(self) -> None:
+        """Write it where there is a point that the file does not have."""
+        if not self._saved:
+            self._saved = True
+            with suppress(InputError):  # a curve that is not kept costs nothing but itself
+                write_text(self.path, json.dumps(self.points))
 
     def gain(self, labels: int) -> float | None:
         """What `AHEAD` more labels are expected to bring: the error follows a power of the number of labels."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,7 @@ from paws.label_page.finish import WHAT
 from paws.label_page.guard import Guard
 from paws.label_page.pictures import LARGE, SMALL, jpeg
 
+SWITCH = 0.001  # seconds that a thread may keep others waiting: a request passes through three beside those that compute
 PATIENCE = 20.0  # seconds that a page waits for something new
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -232,6 +234,7 @@ def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
         server = uvicorn.Server(config)
         sock.listen(64)
         bench.start()
+        sys.setswitchinterval(SWITCH)
         try:
             opened(f"http://127.0.0.1:{port}/?token={token}")
             server.run(sockets=[sock])

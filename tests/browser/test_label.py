@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browser import axe
 from tests.browser.chrome import chromium, picture, screen
 from tests.conftest import write_patterns
 from tests.label_page.served import Served, served, wait_for
@@ -113,6 +115,16 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path, tiny_weights: Path)
         wait_for(lambda: labelled(server) == count + 1, "the label of a tile")
         press(browser, "g")
         wait_for(lambda: shown(browser), "one picture again")
+        former, other = classes(browser)[:2]
+        browser.find_element("id", "edit").click()
+        browser.find_element("css selector", "#names input").send_keys(Keys.END, " and more", Keys.ENTER)
+        wait_for(lambda: classes(browser)[0] == f"{former} and more", "the new name")
+        field = browser.find_element("css selector", "#names input")
+        field.send_keys(*[Keys.BACKSPACE] * len(f"{former} and more"), other, Keys.ENTER)
+        wait_for(lambda: former not in " ".join(classes(browser)), "one class in place of two")
+        press(browser, Keys.ESCAPE)
+        press(browser, "u", "u")
+        wait_for(lambda: classes(browser)[:2] == [former, other], "both as they were")
         assert complaints(browser) == []
 
 
@@ -131,11 +143,16 @@ def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Pa
         tiles = wait_for(lambda: browser.find_elements("css selector", "#confirm-grid .tile"), "a group")
         wait_for(lambda: "rows" in text(browser, "#confirm-title"), "the class that was asked for")
         tiles = browser.find_elements("css selector", "#confirm-grid .tile")
+        key = str(classes(browser).index("dots") + 1)
+        ActionChains(browser).move_to_element(tiles[0]).send_keys(key).perform()  # the one that is pointed at
+        assert tiles[0].text == "dots"
         tiles[-1].send_keys(" ")
         assert tiles[-1].get_attribute("aria-pressed") == "true"
+        pointed = tiles[0].get_attribute("data-row")
         before = labelled(server)
         press(browser, Keys.ENTER)
         wait_for(lambda: labelled(server) == before + len(tiles) - 1, "what was not marked")
+        assert server.ask(f"/look/{pointed}")["label"] == "dots"
         other = Tab(browser, server)
         press(browser, "u")
         other.first()
@@ -198,3 +215,41 @@ def test_a_phone_in_light_and_dark(browser: Any, tmp_path: Path, tiny_weights: P
             " && !(each.getAttribute('aria-label') || each.alt || each.textContent.trim() || each.labels?.length)).length"
         )
         assert nameless == 0
+
+
+def labelled_by_requests(server: Served, count: int = 12) -> None:
+    """Label the first pictures in turn, as fast as it answers, and wait for votes."""
+    for number in range(count):
+        first = server.ask("/state")["next"][0]
+        server.mark(first["row"], truth(first["name"]), f"quickly {number}")
+    wait_for(
+        lambda: (state := server.ask("/state"))["believed"] == state["revision"] and state["measures"]["expected"], "votes"
+    )
+
+
+def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
+    axe.script()  # skips where it cannot be had
+    write_patterns(tmp_path)
+    first = next((tmp_path / "images").glob("*.png"))
+    shutil.copy(first, first.with_stem(f"{first.stem} copy"))
+    with served(tmp_path, tiny_weights) as server:
+        labelled_by_requests(server)
+        found = []
+        for width, dark in ((1280, False), (1280, True), (360, False), (360, True)):
+            opened(browser, server, width, 900, dark=dark)
+            for view in VIEWS:
+                go(browser, view)
+                if view == "confirm":
+                    wait_for(lambda: text(browser, "#confirm-lead"), "the group, or why there is none")
+                found += [f"{view}, {width}, dark {dark}: {each}" for each in axe.serious_findings(browser)]
+            go(browser, "label")
+            for button, dialog in (("#closer", "#look"), ("#edit", "#names"), ("#help", "#keys")):
+                browser.execute_script("document.querySelector(arguments[0]).click()", button)
+                is_open = "return document.querySelector(arguments[0]).open"
+                wait_for(lambda dialog=dialog: browser.execute_script(is_open, dialog), dialog)
+                found += [f"{dialog}, {width}, dark {dark}: {each}" for each in axe.serious_findings(browser)]
+                browser.execute_script("document.querySelector(arguments[0]).close()", dialog)
+            press(browser, "g")
+            wait_for(lambda: browser.execute_script("return document.querySelectorAll('#pictures .tile').length"), "the grid")
+            found += [f"grid, {width}, dark {dark}: {each}" for each in axe.serious_findings(browser)]
+        assert not found, "\n".join(found)

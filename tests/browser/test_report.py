@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from paws.report.page import render
+from tests.browser import axe
 from tests.browser.chrome import chromium, picture, screen
 from tests.report.made import contents
 
@@ -245,3 +246,11 @@ def test_no_sideways_scrolling_on_a_phone(browser: Any, tmp_path: Path, classes:
     )
     assert outside == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_axe_finds_nothing_serious(browser: Any, page: Path) -> None:
+    axe.script()  # skips where it cannot be had
+    for size in (DESKTOP, PHONE):
+        for dark in (False, True):
+            found = axe.serious_findings(opened(browser, page, size, dark=dark))
+            assert not found, f"{size}, dark {dark}: " + "\n".join(found)

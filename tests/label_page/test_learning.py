@@ -188,6 +188,7 @@ def test_figures_say_what_they_were_measured_on(tmp_path: Path) -> None:
     assert found.expected is not None and 0.6 < found.expected <= 1
     drawn = [Picture(p.label, "random") if p.label else p for p in pictures]
     assert measure(known, drawn, curve, complete=True).random
+    curve.save()
     assert Curve(tmp_path / "curve.json").points == curve.points
     bulk = [Picture(p.label, "bulk") if p.label else p for p in pictures]
     assert measure(known, bulk, curve, complete=True).accuracy is None, "what was confirmed in bulk measures nothing"

@@ -21,7 +21,7 @@ function put(selector, cards, nothing) {
 }
 
 function picture(item, caption) {
-  const tile = make("button", { class: "tile", type: "button", "aria-label": `${item.name}: look closer` }, shown(item), make("span", { class: "cap", title: item.name }, caption));
+  const tile = make("button", { class: "tile", type: "button" }, shown(item), make("span", { class: "cap", title: item.name }, caption));
   tile.addEventListener("click", () => look(item.row));
   return tile;
 }

@@ -18,11 +18,10 @@ export function showClasses(node, likely, choose) {
   const best = likely.length ? likely[0][0] : null;
   node.replaceChildren(...store.state.classes.map(({ name, count }, i) => {
     const p = guess.get(name);
-    const label = `${name}, ${count} labelled${p === undefined ? "" : `, guessed ${percent(p)}`}`;
-    const button = make("button", { type: "button", class: name === best ? "class likely" : "class", "aria-label": label, title: name, "aria-keyshortcuts": keyOf(i) || null },
+    const button = make("button", { type: "button", class: name === best ? "class likely" : "class", title: name, "aria-keyshortcuts": keyOf(i) || null },
       make("span", { class: "fill", v: p ?? 0 }),
       keyOf(i) ? make("kbd", { "aria-hidden": "true" }, keyOf(i).toUpperCase()) : null,
-      make("span", { class: "what" }, name), make("span", { class: "n" }, p === undefined ? String(count) : percent(p)));
+      make("span", { class: "what" }, name), make("span", { class: "n" }, p === undefined ? String(count) : percent(p), make("span", { class: "unseen" }, p === undefined ? " labelled" : " by the guess")));
     button.addEventListener("click", () => choose(name));
     return button;
   }));
@@ -43,7 +42,7 @@ export function editClasses() {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const to = written();
-      if (!to || to === name || !await act("rename", { name, to })) return;
+      if (!to || to === name || !await act("rename", () => ({ name, to }))) return;
       editClasses();
       $("#names-said").textContent = names.includes(to) ? `${name} and ${to} are one class now` : `${name} is ${to} now`;
     });

@@ -66,13 +66,12 @@ function draw() {
 
 function tileOf(item) {
   const p = item.guess.find(([name]) => name === group.label)?.[1];
-  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "aria-label": `${item.name}: not ${group.label}`, "data-row": item.row }, shown(item), make("span", { class: "cap" }, p === undefined ? item.name : percent(p)));
+  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "data-row": item.row }, shown(item), make("span", { class: "cap" }, p === undefined ? item.name : percent(p)));
   const caption = tile.lastChild.textContent;
   tile.addEventListener("click", () => put(tile, wrong.has(item.row) ? undefined : null));
   tile.addEventListener("marked", ({ detail: name }) => {
     if (name === undefined) wrong.delete(item.row); else wrong.set(item.row, name);
     tile.setAttribute("aria-pressed", name !== undefined);
-    tile.setAttribute("aria-label", name ? `${item.name}: ${name}` : `${item.name}: not ${group.label}`);
     tile.lastChild.textContent = name ?? caption;
   });
   return tile;

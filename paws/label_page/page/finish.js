@@ -15,8 +15,8 @@ export function start() {
     const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
     if (file) { location.hash = "try"; attempt(file); }
   });
-  for (const button of document.querySelectorAll("[data-finish]")) button.addEventListener("click", () => act("finish", { what: button.dataset.finish }));
-  $("#studio").addEventListener("click", async () => tell((await act("export", {}))?.text));
+  for (const button of document.querySelectorAll("[data-finish]")) button.addEventListener("click", () => act("finish", () => ({ what: button.dataset.finish })));
+  $("#studio").addEventListener("click", async () => tell((await act("export", () => ({})))?.text));
   $("#import").addEventListener("change", async (event) => {
     const file = event.target.files[0];
     event.target.value = "";

@@ -96,7 +96,7 @@ function fillGrid() {
 
 function tileOf(each) {
   const guess = guessing() === "before" && each.guess.length ? `${each.guess[0][0]} ${percent(each.guess[0][1])}` : each.name;
-  const node = make("button", { class: "tile", type: "button", "aria-label": `${each.name}: look closer` }, shown(each), make("span", { class: "cap" }, guess));
+  const node = make("button", { class: "tile", type: "button" }, shown(each), make("span", { class: "cap" }, guess));
   node.addEventListener("click", (event) => { if (event.detail) { node.focus(); look(each.row); } });
   return node;
 }

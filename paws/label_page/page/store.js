@@ -41,10 +41,10 @@ export const get = (path) => answered(path);
 /** Send bytes, such as a picture. */
 export const send = (path, bytes) => answered(path, { method: "POST", body: bytes });
 
-/** Ask for an action. It is asked again, under the same id, until there is an answer: it happens once. */
+/** Ask for an action, by ``body()`` when those before are done. Asked again, under the same id, until there is an answer: it happens once. */
 export function act(path, body) {
-  const message = JSON.stringify({ id: freshId(), ...body });
   const attempt = async () => {
+    const message = JSON.stringify({ id: freshId(), ...body() });
     for (;;) {
       try {
         const state = await answered(path, { method: "POST", body: message, headers: { "content-type": "application/json" } });
@@ -62,11 +62,11 @@ export function act(path, body) {
   return waiting;
 }
 
-export const mark = (marks, how = "other") => act("mark", { marks, how });
+export const mark = (marks, how = "other") => act("mark", () => ({ marks, how }));
 
 /** Undo, if no other page has done something since. */
 export async function undo() {
-  const state = await act("undo", { revision: store.state.revision });
+  const state = await act("undo", () => ({ revision: store.state.revision }));
   return state ? state.undone : false;
 }
 
