@@ -245,8 +245,7 @@ def test_axe_finds_nothing_serious(browser: Any, tmp_path: Path, tiny_weights: P
             go(browser, "label")
             for button, dialog in (("#closer", "#look"), ("#edit", "#names"), ("#help", "#keys")):
                 browser.execute_script("document.querySelector(arguments[0]).click()", button)
-                is_open = "return document.querySelector(arguments[0]).open"
-                wait_for(lambda dialog=dialog: browser.execute_script(is_open, dialog), dialog)
+                wait_for(lambda selector=f"{dialog}[open]": browser.find_elements("css selector", selector), dialog)
                 found += [f"{dialog}, {width}, dark {dark}: {each}" for each in axe.serious_findings(browser)]
                 browser.execute_script("document.querySelector(arguments[0]).close()", dialog)
             press(browser, "g")

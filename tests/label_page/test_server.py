@@ -119,6 +119,15 @@ def test_a_label_is_on_the_disk_when_it_is_answered(client: TestClient, bench: B
     assert not (bench.place.run / "labels.csv").exists(), "a table without a row is none that paws fit takes"
 
 
+def test_classes_are_renamed_and_merged(client: TestClient) -> None:
+    mark(client, [0, "label", "cat"], [1, "label", "dog"])
+    assert post(client, "/rename", {"id": "rename 1", "name": "cat", "to": " big  cat "})["classes"][0]["name"] == "big cat"
+    merged = post(client, "/rename", {"id": "rename 2", "name": "dog", "to": "big cat"})
+    assert merged["classes"] == [{"name": "big cat", "count": 2}]
+    assert "no class 'dog'" in post(client, "/rename", {"id": "rename 3", "name": "dog", "to": "cat"}, 422)["error"]
+    assert post(client, "/rename", {"id": "rename 4", "name": "big cat"}, 422)["error"]
+
+
 def test_two_tabs_see_the_same_and_do_not_undo_each_other(client: TestClient) -> None:
     first = mark(client, [0, "label", "cat"], id="of tab one")
     second = mark(client, [1, "label", "dog"], id="of tab two")
