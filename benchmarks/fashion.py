@@ -19,6 +19,7 @@ from paws.data.stored_views import VERSION, plain_view, random_views
 from paws.models.frozen import Frozen
 from paws.models.runtime import Runtime, cache_folder
 from paws.models.sources import LITE, frozen_backbone
+from paws.runs.keys import content_key
 
 SIZE, POOL, VIEWS = 64, 10_000, 5
 CHUNK = 250  # images embedded at a time
@@ -63,7 +64,7 @@ def stored(images: Tensor, count: int, frozen: Frozen, name: str, needed: int, *
     """
     folder = cache_folder() / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{frozen.size}-{VERSION}-{frozen.digest[:12]}.f16"
+    path = folder / f"{name}-{frozen.size}-{VERSION}-{content_key(frozen.config())}.f16"
     shape = (len(images), 1 + count, frozen.feature_dim)
     done_path = path.with_suffix(".json")
     done = json.loads(done_path.read_text()) if done_path.is_file() and path.is_file() else 0

@@ -21,21 +21,41 @@ FROM_PYTHON = "python"  # as the source of a network that only the program that 
 
 
 class PixelBackbone(nn.Module):
-    """A backbone on pixels as they are stored: uint8 (B, 3, H, W) -> float32 (B, D). Normalisation is part of it."""
+    """A backbone on pixels as they are stored: uint8 (B, 3, H, W) -> float32 (B, D). Normalisation is part of it.
+
+    With ``layers``, names of submodules whose outputs are (B, C, h, w), the features are the means of these over all positions,
+    one beside the other, in place of what the network itself gives.
+    """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, backbone: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], layers: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.layers = backbone, layers
         scale = 1 / (255 * torch.tensor(std).view(3, 1, 1))
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("shift", -255 * scale * torch.tensor(mean).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, D) of images (B, 3, H, W), uint8 or float in [0, 255]."""
-        return self.backbone(images.to(self.scale.dtype) * self.scale + self.shift)
+        x = images.to(self.scale.dtype) * self.scale + self.shift
+        if not self.layers:
+            return self.backbone(x)
+        found: list[Tensor] = []
+
+        def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+            found.append(output.mean((2, 3)))
+
+        handles = [self.backbone.get_submodule(name).register_forward_hook(keep) for name in self.layers]
+        try:
+            self.backbone(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.cat(found, 1)
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,7 @@ class Frozen:
     network: Callable[[], nn.Module] | None = None  # builds it, where it is none of timm's
     source: str = "timm"
     values: tuple[int, int] | None = None  # what is black and white in images of more than 8 bits; None: each image's own bits
+    layers: tuple[str, ...] = ()  # of which the features are the means over positions, in the order of the network
 
     @property
     def parts(self) -> tuple[Frozen, ...]:
@@ -89,15 +110,19 @@ class Frozen:
             backbone.load_state_dict(dict(self.weights()))
         except RuntimeError as error:
             raise InputError(f"the weights do not fit the backbone {self.name}: {error}") from None
+        modules = dict(backbone.named_modules())
+        if unknown := [name for name in self.layers if name not in modules]:
+            raise InputError(f"the backbone {self.name} has no layers {', '.join(map(repr, unknown))}")
         if damaged := [name for name, value in backbone.state_dict().items() if not bool(value.isfinite().all())]:
             raise InputError(f"the weights of the backbone {self.name} are not finite: {', '.join(damaged[:3])}")
-        return PixelBackbone(backbone, self.mean, self.std).eval().requires_grad_(False)
+        return PixelBackbone(backbone, self.mean, self.std, self.layers).eval().requires_grad_(False)
 
     def config(self) -> dict[str, Any]:
         """JSON-able: everything but the weights."""
         about = {name: getattr(self, name) for name in ("name", "size", "interpolation", "feature_dim", "digest", "source")}
         about |= {"mean": list(self.mean), "std": list(self.std)}
-        return about | ({"values": list(self.values)} if self.values else {})
+        about |= {"values": list(self.values)} if self.values else {}
+        return about | ({"layers": list(self.layers)} if self.layers else {})
 
     def with_values(self, values: tuple[int, int] | None) -> Frozen:
         """The same backbone on images of more than 8 bits in which ``values`` are black and white."""
@@ -213,6 +238,7 @@ def _part(config: Mapping[str, Any], weights: Callable[[], State], networks: Map
             None if given is None else partial(as_module, given),
             str(config.get("source", "timm")),
             (int(config["values"][0]), int(config["values"][1])) if config.get("values") else None,
+            tuple(map(str, config.get("layers", ()))),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"the description of the backbone cannot be read: {error!r}") from None

