@@ -40,7 +40,7 @@ class Page:
     """The application around a ``bench``. ``version`` counts what may be shown anew; a page waits for the next."""
 
     def __init__(self, bench: Bench) -> None:
-        self.bench, self.version = bench, 0
+        self.bench, self.version, self.closing = bench, 0, False
         self._news: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -60,6 +60,11 @@ class Page:
         if self._news is not None:
             self._news.set()
         self._news = asyncio.Event()
+
+    def close(self) -> None:
+        """Let no page wait any longer: the server ends."""
+        self.closing = True
+        self.changed()
 
     def app(self) -> Starlette:
         """The routes. Nothing in them is a path: pictures are numbers, assets and results have fixed names."""
@@ -93,7 +98,7 @@ class Page:
         """What is shown; with ``?after=VERSION`` once it is newer; ``&at=N``: with what is known of picture N now."""
         self._loop = asyncio.get_running_loop()
         after = request.query_params.get("after")
-        if after == str(self.version):
+        if after == str(self.version) and not self.closing:
             self._news = self._news or asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), PATIENCE)
@@ -231,7 +236,13 @@ def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             Guard(page.app(), token, port), log_level="warning", access_log=False, timeout_graceful_shutdown=1, ws="none"
         )
-        server = uvicorn.Server(config)
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                page.close()
+                super().handle_exit(sig, frame)
+
+        server = Server(config)
         sock.listen(64)
         bench.start()
         sys.setswitchinterval(SWITCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import shutil
 from collections.abc import Iterator
@@ -171,6 +172,75 @@ def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Pa
         for view in VIEWS:
             go(browser, view)
         assert complaints(browser) == []
+
+
+class Typist:
+    """Presses keys and counts them."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser, self.count = browser, 0
+
+    def press(self, *keys: str) -> None:
+        press(self.browser, *keys)
+        self.count += sum(len(key) for key in keys)
+
+    def view(self, number: int) -> None:
+        ActionChains(self.browser).key_down(Keys.ALT).send_keys(str(number)).key_up(Keys.ALT).perform()
+        self.count += 1
+
+    def label(self) -> None:
+        """Label the picture that is shown: by its class's key, or by typing the class where it is new."""
+        name, known = shown(self.browser), classes(self.browser)
+        wanted = truth(name)
+        self.press(*([str(known.index(wanted) + 1)] if wanted in known else [*wanted, Keys.ENTER]))
+        wait_for(lambda: shown(self.browser) not in ("", name), "the next picture")
+
+    def confirm(self) -> None:
+        """Confirm a group; what is of another class is clicked first."""
+        label = text(self.browser, "#confirm-title em")
+        for tile in self.browser.find_elements("css selector", "#confirm-grid .tile"):
+            if truth(tile.find_element("css selector", "img").get_attribute("alt")) != label:
+                tile.click()
+                self.count += 1
+        self.press(Keys.ENTER)
+
+
+@pytest.mark.parametrize("per_class, network", [(70, "tiny"), pytest.param(667, "own", marks=pytest.mark.slow)])
+def test_sixty_keys_to_predictions_bundle_and_page(
+    browser: Any, tmp_path: Path, tiny_weights: Path, per_class: int, network: str
+) -> None:
+    write_patterns(tmp_path, per_class)
+    with served(tmp_path, tiny_weights if network == "tiny" else None) as server:
+        opened(browser, server)
+        typist = Typist(browser)
+        while labelled(server) < 20:
+            typist.label()
+        wait_for(lambda: (state := server.ask("/state"))["step"][0] == "ready" and _current(state), "the learner")
+        typist.view(2)
+        for _ in range(3):
+            wait_for(lambda: browser.find_elements("css selector", "#confirm-grid .tile"), "a group")
+            before = labelled(server)
+            typist.confirm()
+            wait_for(lambda before=before: labelled(server) > before and _current(server.ask("/state")), "votes with the group")
+        typist.view(5)
+        wait_for(lambda: browser.find_elements("css selector", "#finish:not([hidden])"), "the last part")
+        typist.press(Keys.TAB, Keys.TAB, Keys.TAB, Keys.TAB)
+        assert browser.switch_to.active_element.text == "Write the report"
+        typist.press(Keys.ENTER)
+        done = wait_for(lambda: (job := server.ask("/state")["job"]) and job["state"] != "running" and job, "the fit")
+        assert done["state"] == "done", done["text"]
+        assert typist.count <= 60, "keys"
+        made = {path.name for path in (tmp_path / "run").iterdir()}
+        assert {"predictions.csv", "bundle", "report.html", "labels.csv"} <= made
+        with (tmp_path / "run/predictions.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 3 * per_class
+        assert sum(truth(row["file"]) == row["label"] for row in rows) >= 0.9 * len(rows)
+        assert complaints(browser) == []
+
+
+def _current(state: dict[str, Any]) -> bool:
+    return bool(state["believed"] == state["revision"] and state["measures"]["expected"])
 
 
 class Tab:

@@ -32,12 +32,12 @@ def wait_for(what: Callable[[], Any], why: str) -> Any:
 
 
 class Served:
-    """A running server: ``address`` opens the page, ``home`` is where it is."""
+    """A running server: ``address`` opens the page, ``home`` is where it is. Without ``weights`` by the network that comes along."""
 
-    def __init__(self, folder: Path, weights: Path, *more: str) -> None:
-        network = ["--backbone", TINY, "--weights", str(weights), "--image-size", "32", "--device", "cpu"]
+    def __init__(self, folder: Path, weights: Path | None, *more: str) -> None:
+        network = [] if weights is None else ["--backbone", TINY, "--weights", str(weights), "--image-size", "32"]
         where = ["label", str(folder / "images"), "-o", str(folder / "run"), "--no-browser"]
-        command = [sys.executable, "-m", "paws", *where, *network, *more]
+        command = [sys.executable, "-m", "paws", *where, "--device", "cpu", *network, *more]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -74,7 +74,7 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, weights: Path, *more: str) -> Iterator[Served]:
+def served(folder: Path, weights: Path | None, *more: str) -> Iterator[Served]:
     """A server that ends with the block."""
     server = Served(folder, weights, *more)
     try:

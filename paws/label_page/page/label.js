@@ -5,6 +5,7 @@ import { mark, store, undo } from "./store.js";
 import { look } from "./look.js";
 
 const current = { trail: [], at: -1, grid: false, tiles: [], busy: false };
+const ready = new Map(); // pictures that come next, by their number
 let typed;
 
 const item = () => (current.grid ? current.tiles.find((tile) => tile.node === document.activeElement)?.item ?? current.tiles.find((tile) => !tile.done)?.item : current.trail[current.at]);
@@ -60,8 +61,22 @@ function classes() {
   showClasses($("#classes"), guessing() === "before" && here ? here.guess : [], (name) => give("label", name));
 }
 
+/** Load and decode the pictures that come next. */
 function preload() {
-  for (const each of store.state.next.slice(0, 6)) new Image().src = `picture/${each.row}?size=${current.grid ? "small" : "large"}`;
+  const next = store.state.next.slice(0, 6);
+  for (const row of ready.keys()) if (!next.some((each) => each.row === row)) ready.delete(row);
+  for (const each of current.grid ? [] : next) {
+    if (ready.has(each.row)) continue;
+    ready.set(each.row, shown(each, "large"));
+    ready.get(each.row).decode().catch(() => ready.delete(each.row));
+  }
+}
+
+/** The element that was loaded before, where there is one. */
+function taken(item) {
+  const image = ready.get(item.row);
+  ready.delete(item.row);
+  return image ?? shown(item, "large");
 }
 
 function drawSingle() {
@@ -74,7 +89,7 @@ function drawSingle() {
     $("#about").replaceChildren();
     return;
   }
-  const shot = make("button", { class: "shot", type: "button", "aria-label": `${here.name}: look closer` }, shown(here, "large"));
+  const shot = make("button", { class: "shot", type: "button", "aria-label": `${here.name}: look closer` }, taken(here));
   const chips = make("span", { class: "chips" });
   if (here.given) chips.append(make("span", { class: "chip given" }, here.given));
   if (guessing() === "before" && !here.given) chips.append(...here.guess.slice(0, 2).map(([name, p]) => make("span", { class: "chip" }, `${name} ${percent(p)}`)));

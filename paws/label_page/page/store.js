@@ -2,6 +2,7 @@
 import { $, freshId } from "./dom.js";
 
 const listeners = [];
+let telling;
 let waiting = Promise.resolve(); // actions are sent one after the other
 export const store = { state: null, at: () => undefined }; // at: the number of the picture that is shown
 export const whenChanged = (listener) => listeners.push(listener);
@@ -9,7 +10,8 @@ export const whenChanged = (listener) => listeners.push(listener);
 function adopt(state) {
   if (store.state && state.version < store.state.version) return;
   store.state = state;
-  for (const listener of listeners) listener(state);
+  clearTimeout(telling); // once for all that come together, and after what waits for the answer of an action
+  telling = setTimeout(() => { for (const listener of listeners) listener(store.state); });
 }
 
 export function banner(text) {
