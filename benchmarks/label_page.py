@@ -36,6 +36,7 @@ from paws.data.check import check_images, remember
 from paws.fit import record
 from paws.fit.embed import FeatureStore
 from paws.fit.presets import backbone_of, plan
+from paws.runs.folder import claim
 from tests.browser.chrome import chromium
 
 CLASSES, SIDE = 20, 32
@@ -99,7 +100,7 @@ class Random:
 
 def embed_at_random(images: Path, run: Path) -> None:
     """Leave what the process that learns would have embedded."""
-    run.mkdir(parents=True)
+    claim(run, "fit")
     checked = check_images(images, workers=1)
     remember(run / record.CHECKED, checked)
     options = plan(FitOptions(views=0), checked.files.paths).options

@@ -19,9 +19,10 @@ from paws.label_page.labels_file import LabelsFile
 from paws.label_page.queue import group
 from paws.label_page.session import Kind, Session
 from paws.label_page.worker import Place
+from paws.report import label_work
 from paws.runs.files import write_bytes
 
-FOLDER, JOURNAL, LABELS = "label", "journal.jsonl", "labels.csv"  # in the folder of the run
+FOLDER, JOURNAL, LABELS = label_work.PAGE, "journal.jsonl", "labels.csv"  # in the folder of the run
 SHOWN = 12  # pictures ahead that the page knows of
 GROUP = 60
 

@@ -8,7 +8,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -34,7 +34,8 @@ class Guard:
 
     * ``Host`` must be 127.0.0.1 or localhost with the port: no other name may be made to point here (DNS rebinding).
     * ``Origin``, where there is one, must be the same; whatever changes something must have one (cross-site requests).
-    * The cookie must hold the token. It is set, HttpOnly and SameSite=Strict, for who opens ``/?token=…``.
+    * The cookie must hold the token. It is set, HttpOnly and SameSite=Strict, for who opens ``/?token=…``. Who follows a link from
+      elsewhere, with which it is not sent, is made to ask once more, as the page itself.
     """
 
     def __init__(self, app: Any, token: str, port: int) -> None:
@@ -53,6 +54,9 @@ class Guard:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0] if opens else ""
         fresh = hmac.compare_digest(given.encode(), self.token.encode())
         why = self._refusal(headers, scope["method"], fresh)
+        if why is REFUSED and opens and headers.get("sec-fetch-site") == "cross-site" and b"once" not in scope["query_string"]:
+            await HTMLResponse(self._once_more(scope), 403, HEADERS)(scope, receive, send)
+            return
         if why:
             await PlainTextResponse(why, 403, HEADERS)(scope, receive, send)
             return
@@ -67,6 +71,14 @@ class Guard:
         if not fresh and not self._knows(headers.get("cookie", "")):
             return REFUSED
         return ""
+
+    @staticmethod
+    def _once_more(scope: Scope) -> str:
+        """A link in a report is of another site, to which browsers send no cookie: the same view, asked for by this one."""
+        view = parse_qs(scope["query_string"].decode("latin-1")).get("view", [""])[0]
+        return (
+            f'<!doctype html><meta http-equiv="refresh" content="0;url=/?once&view={view if view.isalpha() else ""}">{REFUSED}'
+        )
 
     def _knows(self, cookies: str) -> bool:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.resources import files
+from types import FrameType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -28,6 +29,8 @@ from paws.label_page.bench import LABELS, Bench
 from paws.label_page.finish import WHAT
 from paws.label_page.guard import Guard
 from paws.label_page.pictures import LARGE, SMALL, jpeg
+from paws.report.label_work import ADDRESS
+from paws.runs.files import write_text
 
 SWITCH = 0.001  # seconds that a thread may keep others waiting: a request passes through three beside those that compute
 PATIENCE = 20.0  # seconds that a page waits for something new
@@ -220,6 +223,8 @@ def _jpeg(path: str, size: int, modified: int) -> bytes:
 def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C or SIGTERM; ``opened`` is called with its address once it answers.
 
+    The address, without what lets somebody in, is in the folder of the run meanwhile, for the report.
+
     Raises:
         InputError: the port is taken.
     """
@@ -247,7 +252,9 @@ def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
         bench.start()
         sys.setswitchinterval(SWITCH)
         try:
+            write_text(bench.folder / ADDRESS, f"http://127.0.0.1:{port}/\n")
             opened(f"http://127.0.0.1:{port}/?token={token}")
             server.run(sockets=[sock])
         finally:
+            (bench.folder / ADDRESS).unlink(missing_ok=True)
             bench.stop()

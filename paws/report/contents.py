@@ -116,6 +116,7 @@ class Contents:
     gallery: Gallery | None = None
     suspicious: tuple[Listed, ...] = ()
     suggestions: tuple[Listed, ...] = ()
+    label_page: str | None = None  # address of the labelling page, where it runs now
     about: dict[str, dict[str, str]] = field(default_factory=dict)  # group -> setting -> value
 
 

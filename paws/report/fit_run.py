@@ -15,7 +15,7 @@ from paws.fit.record import FitRecord, describe, frequencies_sentence, notes, ve
 from paws.fit.run import FitRun, load_fit, titles
 from paws.metrics import Bin
 from paws.report.contents import Contents, Evaluated, Gallery, Headline, MethodBar, written
-from paws.report.label_work import suggested, suspected
+from paws.report.label_work import label_page, suggested, suspected
 from paws.report.thumbnails import open_file
 from paws.runs.log import read_metrics
 from paws.seeds import generator
@@ -53,6 +53,7 @@ def fit_contents(folder: Path) -> Contents:
         gallery=_gallery(fit, table, truth),
         suspicious=suspected(fit),
         suggestions=suggested(fit),
+        label_page=label_page(folder),
         about=_about(fit),
     )
 

@@ -237,6 +237,13 @@ def test_sixty_keys_to_predictions_bundle_and_page(
         assert len(rows) == 3 * per_class
         assert sum(truth(row["file"]) == row["label"] for row in rows) >= 0.9 * len(rows)
         assert complaints(browser) == []
+        browser.get((tmp_path / "run/report.html").as_uri())
+        browser.find_element("partial link text", "look at labels again").click()  # no cookie comes from a file
+        wait_for(lambda: browser.find_elements("css selector", "#again:not([hidden])"), "the page that the report links into")
+        assert browser.current_url == f"{server.home}/#again"
+        printed = server.interrupt()
+        assert "Traceback" not in printed and "ERROR" not in printed, printed
+        assert not (tmp_path / "run/label/address").exists()
 
 
 def _current(state: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -32,13 +33,18 @@ def wait_for(what: Callable[[], Any], why: str) -> Any:
 
 
 class Served:
-    """A running server: ``address`` opens the page, ``home`` is where it is. Without ``weights`` by the network that comes along."""
+    """A running server: ``address`` opens the page, ``home`` is where it is.
+
+    Without ``weights`` the network that comes along embeds.
+    """
 
     def __init__(self, folder: Path, weights: Path | None, *more: str) -> None:
         network = [] if weights is None else ["--backbone", TINY, "--weights", str(weights), "--image-size", "32"]
         where = ["label", str(folder / "images"), "-o", str(folder / "run"), "--no-browser"]
         command = [sys.executable, "-m", "paws", *where, "--device", "cpu", *network, *more]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if found := re.search(r"http://\S+", line):
@@ -59,6 +65,14 @@ class Served:
     def mark(self, row: int, name: str, id: str) -> dict[str, Any]:
         """Label one picture."""
         return self.ask("/mark", {"id": id, "how": "chosen", "marks": [[row, "label", name]]})
+
+    def interrupt(self) -> str:
+        """End it as Ctrl-C does; returns what it printed after its address."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.stdout is not None
+        printed = self.process.stdout.read()
+        assert self.process.wait(PATIENCE) == 0, printed
+        return printed
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -216,3 +216,12 @@ def test_any_name_of_a_file_can_be_shown_labelled_and_fitted(tmp_path: Path) -> 
     again = Session(names, Journal(bench.session.journal.path))
     assert set(again.labelled()) == set(rows)
     again.journal.close()
+
+
+def test_a_link_from_elsewhere_asks_once_more_and_shows_nothing(stranger: TestClient) -> None:
+    follows = {"sec-fetch-site": "cross-site"}
+    answer = stranger.get("/?view=again", headers=follows)
+    assert answer.status_code == 403 and "url=/?once&view=again" in answer.text
+    assert "view=<" not in stranger.get("/?view=<script>", headers=follows).text
+    assert "refresh" not in stranger.get("/?once&view=again", headers=follows).text, "not for ever"
+    assert "refresh" not in stranger.get("/state", headers=follows).text

@@ -33,7 +33,8 @@ document.addEventListener("keydown", (event) => {
   if (VIEWS[name()].key?.(event)) event.preventDefault();
 });
 
-history.replaceState(null, "", `/${location.hash}`); // the token does not stay in the address
+const asked = new URLSearchParams(location.search).get("view");
+history.replaceState(null, "", `/${asked ? `#${asked}` : location.hash}`); // the token does not stay in the address
 theme();
 label.start();
 confirm.start();
