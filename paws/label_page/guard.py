@@ -34,8 +34,8 @@ class Guard:
 
     * ``Host`` must be 127.0.0.1 or localhost with the port: no other name may be made to point here (DNS rebinding).
     * ``Origin``, where there is one, must be the same; whatever changes something must have one (cross-site requests).
-    * The cookie must hold the token. It is set, HttpOnly and SameSite=Strict, for who opens ``/?token=…``. Who follows a link from
-      elsewhere, with which it is not sent, is made to ask once more, as the page itself.
+    * The cookie must hold the token. It is set, HttpOnly and SameSite=Strict, for who opens ``/?token=…``. Who follows a
+      link from elsewhere, with which it is not sent, is made to ask once more, as the page itself.
     """
 
     def __init__(self, app: Any, token: str, port: int) -> None:
