@@ -166,21 +166,11 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
         config, state = about["classifier"], load_file(folder / TENSORS[0])
         if about["format"] == 2:
             config, state = format_2.convert(config, state)
-        classifier = Classifier.from_config(config)
-        classifier.load_state_dict(state)
+        classifier = Classifier.restored(config, state)
         frozen = frozen_from(about["backbone"], partial(_tensors, folder / TENSORS[1]), networks)
         supports = tuple(map(str, about["support_files"]))
         fault = _fault(classifier, frozen, supports)
-    except (
-        InputError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (InputError, *FAULTS) as error:
         fault = str(error) if isinstance(error, InputError) else repr(error)
     if fault:
         raise InputError(f"{folder}: cannot be used as a bundle: {fault}; fit again, or copy it again")

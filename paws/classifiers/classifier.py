@@ -162,6 +162,26 @@ class Classifier(nn.Module):
             torch.zeros(width, dim) if width else None,
         )
 
+    @classmethod
+    def restored(cls, config: dict[str, Any], state: dict[str, Tensor]) -> Classifier:
+        """The classifier that ``config()`` described, with a copy of these tensors as its state.
+
+        Whatever sizes a description claims, no memory is taken but for the tensors that are there.
+
+        Raises:
+            RuntimeError: a tensor is missing, or is of another shape than the description gives it.
+            ValueError: parts that know another number of classes.
+        """
+        with torch.device("meta"):
+            made = cls.from_config(config)
+        counts = {part.num_classes for part in made.modules() if isinstance(part, Predictor)}
+        if counts != {len(made.classes)}:
+            raise ValueError(f"{len(made.classes)} classes, of which its parts know {sorted(counts)}")
+        own = made.state_dict()
+        copies = {name: value.to(own[name].dtype if name in own else value.dtype, copy=True) for name, value in state.items()}
+        made.load_state_dict(copies, assign=True)
+        return made
+
     def points(self, features: Tensor) -> Tensor:
         """Features (..., D) -> what predictors see, (..., P): the components of the standardised ones."""
         standardised = (features - self.mean) / self.scale

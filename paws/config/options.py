@@ -50,7 +50,7 @@ class FitOptions:
     weights: Annotated[File | None, Field(description="file of the weights of that backbone")] = None
     image_size: Annotated[
         int | None,
-        Field(ge=16, description="pixels; the preset's, or those of a given backbone, at most 224, if not given"),
+        Field(ge=16, le=2048, description="pixels; the preset's, or those of a given backbone, at most 224, if not given"),
     ] = None
     views: Annotated[
         int | None, Field(ge=0, description="random views of each image beside the plain one; the preset's if not given")

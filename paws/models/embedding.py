@@ -155,6 +155,12 @@ class Embedder:
         for batch in view_batches(pictures, views, looks, **options):
             blocks = [run(batch.views[i].flatten(0, 1)) for run, i in zip(self.runtimes, place, strict=True)]  # (B*(1+K), D_i)
             features = torch.cat(blocks, dim=1).view(len(batch.faults), 1 + views, -1)  # (B, 1+K, D)
+            if features.shape[2] != self.backbone.feature_dim or not bool(features.isfinite().all()):
+                found = f"{features.shape[2]} features" if bool(features.isfinite().all()) else "features that are not finite"
+                raise InputError(
+                    f"{self.backbone.name} gives {found}, where {self.backbone.feature_dim} numbers are expected: "
+                    "are its weights damaged?"
+                )
             half = features.half().float()
             yield Embedded(torch.where(half.isfinite(), half, features), batch.faults, batch.contents)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -17,6 +18,7 @@ from paws.runs.keys import content_key
 
 State = Mapping[str, Tensor]
 Network = nn.Module | Callable[[Tensor], Tensor]  # float32 images (B, 3, size, size) -> features (B, D)
+LARGEST_SIZE = 2048  # pixels of a side that a network is given
 FROM_PYTHON = "python"  # as the source of a network that only the program that gave it can build
 
 
@@ -70,7 +72,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A backbone with its weights, and its preprocessing. The network is built when it is first asked for."""
+    """A backbone with its weights, and its preprocessing. The network is built when it is first asked for.
+
+    Raises:
+        InputError: a size, a mean or another value out of its range.
+    """
 
     name: str  # of the timm model, or as it was given from Python
     size: int  # pixels of a side
@@ -83,6 +89,19 @@ class Frozen:
     source: str = "timm"
     values: tuple[int, int] | None = None  # what is black and white in images of more than 8 bits; None: each image's own bits
     layers: tuple[str, ...] = ()  # of which the features are the means over positions, in the order of the network
+
+    def __post_init__(self) -> None:
+        black, white = self.values or (0, 1)
+        right = {
+            "size": 1 <= self.size <= LARGEST_SIZE,
+            "mean": len(self.mean) == 3 and all(map(math.isfinite, self.mean)),
+            "std": len(self.std) == 3 and all(map(math.isfinite, self.std)) and min(self.std) > 0,
+            "interpolation": self.interpolation in ("bilinear", "bicubic"),
+            "feature_dim": self.feature_dim >= 0,
+            "values": -(2**31) <= black < white < 2**32,
+        }
+        if wrong := [f"{name} {getattr(self, name)}" for name, fits in right.items() if not fits]:
+            raise InputError(f"the backbone {self.name} cannot be used: {', '.join(wrong)}")
 
     @property
     def parts(self) -> tuple[Frozen, ...]:
@@ -105,9 +124,12 @@ class Frozen:
             raise InputError(
                 f"the backbone {self.name!r} is a network from Python: give it again, networks={{{self.name!r}: …}}"
             )
-        backbone = self.network() if self.network is not None else timm_network(self.name)
+        state = dict(self.weights())
         try:
-            backbone.load_state_dict(dict(self.weights()))
+            if self.network is None and not isinstance(self.weights, Held):
+                check_fit(self.name, state)
+            backbone = self.network() if self.network is not None else timm_network(self.name)
+            backbone.load_state_dict(state)
         except RuntimeError as error:
             raise InputError(f"the weights do not fit the backbone {self.name}: {error}") from None
         modules = dict(backbone.named_modules())
@@ -240,7 +262,7 @@ def _part(config: Mapping[str, Any], weights: Callable[[], State], networks: Map
             (int(config["values"][0]), int(config["values"][1])) if config.get("values") else None,
             tuple(map(str, config.get("layers", ()))),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"the description of the backbone cannot be read: {error!r}") from None
 
 
@@ -263,3 +285,16 @@ def timm_network(name: str) -> nn.Module:
     from paws.models.timm import timm_backbone  # only here, as timm takes long to import
 
     return timm_backbone(name.removeprefix("timm:"))
+
+
+def check_fit(name: str, state: State) -> None:
+    """Raise RuntimeError where the timm model ``name`` has other tensors than ``state``, before memory is taken for its own.
+
+    Some models of timm before 1.0.27 cannot be built without memory: of these nothing is checked.
+    """
+    try:
+        with torch.device("meta"):
+            network = timm_network(name)
+    except RuntimeError:  # numbers are read while it is built
+        return
+    network.load_state_dict(state, assign=True)

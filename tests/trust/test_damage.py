@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import paws
 from paws.errors import InputError
+from paws.models.embedding import Embedder
 from paws.report import write_report
 from tests.commands import Command
 
@@ -47,7 +51,7 @@ def drop(*path: str) -> Callable[[About], None]:
     return change
 
 
-def put(value: Any, *path: str) -> Callable[[About], None]:
+def put(value: Any, *path: str | int) -> Callable[[About], None]:
     def change(about: About) -> None:
         for key in path[:-1]:
             about = about[key]
@@ -78,6 +82,15 @@ ABOUTS = [
     put("small", "backbone", "size"),
     put("no_such_network", "backbone", "name"),
     put(["a", "b", "c"], "backbone", "mean"),
+    put([0.5, float("nan"), 0.5], "backbone", "mean"),
+    put([0.2, 0.0, 0.2], "backbone", "std"),
+    put([0.2, 0.2], "backbone", "std"),
+    put(10**6, "backbone", "size"),
+    put(0, "backbone", "size"),
+    put(float("inf"), "backbone", "size"),
+    put("nearest", "backbone", "interpolation"),
+    put([255, 255], "backbone", "values"),
+    put([0, 2**70], "backbone", "values"),
     *(drop(name) for name in ("files", "classifier", "backbone", "support_files", "format")),
     *(drop("classifier", name) for name in ("classes", "predictor", "support")),
     *(drop("backbone", name) for name in ("name", "size", "mean", "std", "interpolation", "feature_dim")),
@@ -89,6 +102,57 @@ def test_a_bundle_whose_description_is_wrong_is_told(number: int, fitted_run: Pa
     folder = rewritten(fitted_run / "bundle", tmp_path / "b", ABOUTS[number], same)
     with pytest.raises(InputError, match=r"/b\b|backbone|unknown model|unknown"):
         paws.load(folder).predict([np.zeros((20, 20, 3), np.uint8)])
+
+
+HUGE = 2**29  # numbers of float32 are 2 GiB
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """No more than 1 GiB of further memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    former = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, former)
+
+
+def sizes(value: Any, *path: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where whole numbers stand in a description."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from sizes(inner, *path, key)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield path
+
+
+def test_sizes_that_a_description_claims_take_no_memory(fitted_run: Path, tmp_path: Path) -> None:
+    about = json.loads((fitted_run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["classifier"]
+    places = list(sizes(about, "classifier"))
+    assert len(places) > 15
+    for number, path in enumerate(places):
+        folder = rewritten(fitted_run / "bundle", tmp_path / str(number), put(HUGE, *path), same)
+        with little_memory(), pytest.raises(InputError, match="cannot be used as a bundle") as caught:
+            paws.load(folder)
+        assert "allocate" not in str(caught.value), path
+
+
+def test_a_large_network_is_not_built_for_the_weights_of_a_small_one(fitted_run: Path, tmp_path: Path) -> None:
+    name = "vit_giant_patch14_dinov2"  # 4.5 GB
+    bundle = paws.load(rewritten(fitted_run / "bundle", tmp_path / "b", put(name, "backbone", "name"), same))
+    with little_memory(), pytest.raises(InputError, match=f"the weights do not fit the backbone {name}") as caught:
+        bundle.predict([np.zeros((20, 20, 3), np.uint8)])
+    assert "allocate" not in str(caught.value)
+
+
+def test_a_backbone_of_another_width_is_told(fitted_run: Path, tmp_path: Path) -> None:
+    """All that the description says fits, and so do the checksums; the network gives more features."""
+    bundle = paws.load(fitted_run / "bundle")
+    frozen = replace(bundle.frozen, feature_dim=bundle.frozen.feature_dim + 1)
+    with pytest.raises(InputError, match="are its weights damaged"):
+        Embedder(frozen).features([np.zeros((20, 20, 3), np.uint8)])
 
 
 def not_a_number(state: About) -> None:
