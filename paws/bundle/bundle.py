@@ -26,6 +26,7 @@ from torch import Tensor
 from paws.bundle import format_2
 from paws.bundle.table import DIGITS, NEAREST, Prediction, to_frame
 from paws.classifiers.classifier import Classifier
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, Network, frozen_from
@@ -183,7 +184,7 @@ def _verified(folder: Path) -> dict[str, Any]:
         hint = f"; is it {folder / 'bundle'}?" if (folder / "bundle" / ABOUT).is_file() else ""
         raise InputError(f"{folder}: holds no bundle (no {ABOUT}){hint}")
     try:
-        about = dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+        about = dict(from_json((folder / ABOUT).read_bytes()))
         form = about.get("format")
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{folder / ABOUT}: cannot be read as the description of a bundle: {error!r}") from None

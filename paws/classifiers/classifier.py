@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,13 +93,19 @@ class Classifier(nn.Module):
 
     @torch.inference_mode()
     def votes(self, features: Tensor, k: int = 3, *, chunk: int = 4096) -> Votes:
-        """Votes on raw features (N, D), or of images in V views (N, V, D), with the ``k`` labelled images of most weight."""
+        """Votes on raw features (N, D), or of images in V views (N, V, D), with the ``k`` labelled images of most weight.
+
+        Raises:
+            InputError: votes that are not finite.
+        """
         k = min(k, len(self.support))
         parts = []
         for part in features.split(chunk):
             probabilities, weights, novelty = self._forward(part.to(self.support.device).float(), own=False)
             top = weights.topk(k, dim=1)
             parts.append((probabilities, top.indices, top.values, novelty))
+            if not all(bool(numbers.isfinite().all()) for numbers in (probabilities, top.values, novelty)):
+                raise InputError("the classifier gives votes that are not finite: it is damaged; fit again")
         return Votes(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
@@ -172,7 +179,8 @@ class Classifier(nn.Module):
             RuntimeError: a tensor is missing, or is of another shape than the description gives it.
             ValueError: parts that know another number of classes.
         """
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers without a number, which fit nothing
             made = cls.from_config(config)
         counts = {part.num_classes for part in made.modules() if isinstance(part, Predictor)}
         if counts != {len(made.classes)}:

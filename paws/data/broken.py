@@ -14,6 +14,7 @@ from torch import Tensor
 
 from paws import distributed
 from paws.data.images import inspect_images
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -81,7 +82,7 @@ def _state(files: FileSet) -> str:
 
 def _read(cache: Path) -> dict[int, str] | None:
     try:
-        return {int(i): str(message) for i, message in json.loads(cache.read_text()).items()}
+        return {int(i): str(message) for i, message in from_json(cache.read_bytes()).items()}
     except (OSError, ValueError, AttributeError):
         return None
 

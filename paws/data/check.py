@@ -18,7 +18,7 @@ from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
 from paws.data.labels import Labels, class_counts, labelled_folder, list_folder, listed
 from paws.data.levels import Range, range_of
-from paws.data.texts import alike, is_utf8, printable
+from paws.data.texts import alike, from_json, is_utf8, printable
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -199,7 +199,7 @@ def _inspected(
 
 def _read(known: Path) -> dict[Stamp, Inspected]:
     try:
-        rows: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+        rows: dict[str, Any] = from_json(known.read_bytes())
         return {
             (name, *stamp): Inspected(
                 told["fault"], told["content"], None if told["extremes"] is None else (told["extremes"][0], told["extremes"][1])

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from paws.data.formats import scan_images
 from paws.data.images import open_image
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.runs.files import writing
 
@@ -209,14 +210,14 @@ def _read_cache(cache: Path, root: Path) -> _Index | None:
     """The cached index, or None where there is none that still holds."""
     try:
         with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            about = json.loads(arrays["about"].tobytes())
+            about = from_json(arrays["about"].tobytes())
             if about["version"] != CACHE_VERSION or any(
                 _modified(root / folder) != modified for folder, modified in about["folders"].items()
             ):
                 return None
             paths = Paths(os.fspath(root), arrays["buffer"], arrays["ends"])
             return _Index(tuple(about["classes"]), arrays["counts"], paths, about["folders"])
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile):
         return None
 
 

@@ -17,7 +17,7 @@ import torch
 
 from paws.data.folder import FileSet, Paths
 from paws.data.formats import Listing, scan_images
-from paws.data.texts import composed, is_utf8, printable, read_text
+from paws.data.texts import composed, from_json, is_utf8, printable, read_text
 from paws.errors import InputError
 
 SHOWN = 20  # problems of one kind
@@ -155,7 +155,7 @@ def _json_records(path: Path, text: str) -> list[tuple[int, dict[str, object]]]:
         if not row.strip():
             continue
         try:
-            record = json.loads(row)
+            record = from_json(row)
         except json.JSONDecodeError as error:
             problems.append(f"line {line}: {error.msg}")
             continue

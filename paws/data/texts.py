@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import json
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from paws.errors import InputError
 
@@ -29,6 +31,18 @@ def read_text(path: Path) -> str:
         return data.decode(encoding, "strict" if encoding == "utf-16" else "surrogateescape")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({getattr(error, 'strerror', error)}); save it as UTF-8") from None
+
+
+def from_json(text: str | bytes) -> Any:
+    """What a JSON text holds. Raises json.JSONDecodeError, whatever is wrong with it."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+    except ValueError as error:  # a number of thousands of digits, bytes that are no text
+        raise json.JSONDecodeError(str(error), "", 0) from None
 
 
 def is_utf8(text: str) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from paws.data.texts import from_json
 from paws.errors import InputError
 
 ABOUT = "views.json"
@@ -34,7 +34,7 @@ def read_features(folder: Path) -> np.memmap:
 
 def read_about(folder: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+        return dict(from_json((folder / ABOUT).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 

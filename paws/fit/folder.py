@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit import record
 from paws.runs.folder import check_owner, holds_run, kind_of
@@ -51,7 +51,7 @@ def _name_in(run: Path, path: Path) -> str | None:
 def _images_of(run: Path) -> str | None:
     """The folder of images that a fit in ``run`` is of, whichever version of paws wrote it; None where there is no fit."""
     try:
-        found = json.loads((run / record.RECORD).read_text(encoding="utf-8"))
+        found = from_json((run / record.RECORD).read_bytes())
         return str(found["images"]) if {"key", "backbone", "settings"} <= set(found) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -253,7 +254,7 @@ def read_record(folder: Path) -> FitRecord:
     """
     path = folder / RECORD
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = from_json(path.read_bytes())
         version = found.get("version", 1)
     except FileNotFoundError:
         raise InputError(f"{folder}: holds no finished fit (no {RECORD}); run paws fit") from None

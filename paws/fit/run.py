@@ -23,6 +23,7 @@ from paws.bundle.table import FIT_COLUMNS, Prediction, read_table, write_rows
 from paws.classifiers import table
 from paws.data.images import read_image
 from paws.data.labels import read_labels
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit.feature_file import read_features
 from paws.fit.record import (
@@ -179,7 +180,7 @@ def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor
     """
     path = folder / FILES
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))
+        files = from_json(path.read_bytes())
         names, labels, folds = tuple(files["names"]), torch.tensor(files["labels"], dtype=torch.int64), tuple(files["folds"])
         groups = torch.tensor(files.get("groups", range(len(names))), dtype=torch.int64)  # fits of before 0.2 have none
     except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from paws.data.formats import find_images
 from paws.data.labels import listed, match_rows, read_labels
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.label_page.session import class_name
 from paws.runs.files import write_text
@@ -31,7 +31,7 @@ def read_any(path: Path, images: Path, names: Sequence[str]) -> dict[str, str]:
         found, unknown = by_folder(path, images, names)
     elif path.suffix == ".json":
         try:
-            found, unknown = from_label_studio(json.loads(path.read_text(encoding="utf-8")), names)
+            found, unknown = from_label_studio(from_json(path.read_bytes()), names)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as JSON: {error}") from None
     else:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.runs.files import reason_of
 
@@ -69,7 +70,7 @@ def _read(path: Path) -> tuple[list[Entry], int]:
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         try:
-            entry = json.loads(line.decode("utf-8", "surrogateescape"))
+            entry = from_json(line.decode("utf-8", "surrogateescape"))
             if not line.endswith(b"\n") or not isinstance(entry, dict):
                 raise ValueError
         except ValueError:

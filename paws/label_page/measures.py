@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.label_page.belief import Belief
 from paws.label_page.session import Picture
@@ -38,7 +39,7 @@ class Curve:
     def __init__(self, path: Path) -> None:
         self.path, self._saved = path, True
         try:
-            self.points = [(int(n), float(share)) for n, share in json.loads(path.read_text(encoding="utf-8"))]
+            self.points = [(int(n), float(share)) for n, share in from_json(path.read_bytes())]
         except (OSError, ValueError, TypeError):
             self.points = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import socket
 import sys
@@ -22,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.label_page import formats
 from paws.label_page.answers import answer, asset, body_of, file_answer, id_of, missing, refused
@@ -116,7 +116,7 @@ class Page:
     def _posted(self, handle: Callable[[dict[str, Any]], Response]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             try:
-                body = json.loads(await body_of(request))
+                body = from_json(await body_of(request))
             except ValueError:
                 raise HTTPException(400, "the request is no JSON") from None
             if not isinstance(body, dict):
@@ -161,7 +161,7 @@ class Page:
     async def _import(self, request: Request) -> Response:
         data = await body_of(request)
         try:
-            tasks = json.loads(data)
+            tasks = from_json(data)
         except ValueError:
             raise InputError("this file is no JSON; export JSON from Label Studio") from None
         found, problems = formats.from_label_studio(tasks, self.bench.session.files)

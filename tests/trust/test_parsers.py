@@ -6,10 +6,13 @@ A few examples in every run; ``make fuzz`` spends ten minutes on many.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import DataObject, SearchStrategy
 
+import paws.methods  # noqa: F401  their settings are part of a card
+from paws.bundle.bundle import ABOUT, TENSORS, _checksum, load_bundle
 from paws.config.cards import load_config
 from paws.config.schema import Config
 from paws.data.cifar import read_batch, read_pickle
@@ -28,6 +33,8 @@ from paws.data.splits import read_split
 from paws.data.texts import read_text
 from paws.errors import InputError
 from paws.fit.record import read_record
+from paws.labels.relabel import relabel_bundle
+from paws.models import runtime
 
 MANY = int(os.environ.get("PAWS_FUZZ", "0"))  # examples of each parser
 some = settings(
@@ -253,8 +260,67 @@ def damaged(value: object, place: int, new: object) -> object:
     return walk(value)
 
 
+numbers = st.sampled_from([-1, 0, 1, 2, 3, 1000, 2**31, 2**40, 2**70, 0.5, -0.5, 1e-300, 1e300])
+
+
+@pytest.fixture
+def bundle(fitted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a bundle, whose network runs as it is, as exporting it takes seconds."""
+    monkeypatch.setattr(runtime, "_onnx", runtime._eager)
+    shutil.copytree(fitted_run / "bundle", tmp_path / "bundle", dirs_exist_ok=True)
+    return tmp_path / "bundle"
+
+
+def predicts_or_is_refused(folder: Path) -> None:
+    """A bundle with right checksums gives probabilities, also after a label is added, or is an InputError."""
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    if isinstance(about.get("files"), dict):
+        about["files"] |= {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in TENSORS}
+    about.pop("checksum", None)
+    about["checksum"] = _checksum(about)
+    (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    picture = np.arange(1200, dtype=np.uint8).reshape(20, 20, 3)
+    with contextlib.suppress(InputError):
+        found = load_bundle(folder)
+        predictions = found.predict([picture, picture[:10]])
+        done = relabel_bundle(found, {found.support_files[0]: found.classes[-1]}, Path())
+        predictions += replace(found, classifier=done.classifier).predict_features(["x"], found.features([picture]))
+        for prediction in predictions:
+            assert 0 <= prediction.second_probability <= prediction.probability <= 1
+            assert 0 <= prediction.novelty <= 2.001
+            json.loads(prediction.json(), parse_constant=pytest.fail)
+
+
 @some
-@given(place=st.integers(0, 200), new=json_values)
+@given(place=st.integers(0, 90), new=json_values | numbers)
+def test_descriptions_of_bundles(fitted_run: Path, bundle: Path, place: int, new: object) -> None:
+    about = json.loads((fitted_run / "bundle" / ABOUT).read_text(encoding="utf-8"))
+    changed = damaged(about, place, new)
+    if isinstance(changed, dict):
+        (bundle / ABOUT).write_text(json.dumps(changed), encoding="utf-8")
+        predicts_or_is_refused(bundle)
+
+
+@some
+@given(data=st.data(), name=st.sampled_from(TENSORS), within=st.sampled_from([1500, 10**9]))
+def test_tensors_of_bundles(fitted_run: Path, bundle: Path, data: DataObject, name: str, within: int) -> None:
+    for other in (ABOUT, *TENSORS):
+        shutil.copy(fitted_run / "bundle" / other, bundle / other)
+    whole = (bundle / name).read_bytes()
+    (bundle / name).write_bytes(data.draw(changed(whole[:within])) + whole[within:])
+    predicts_or_is_refused(bundle)
+
+
+@some
+@given(data=st.binary(max_size=60) | st.integers(1, 10**5).map(lambda depth: b"[" * depth))
+def test_descriptions_of_any_bytes(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / ABOUT).write_bytes(data)
+    with pytest.raises(InputError):
+        load_bundle(tmp_path)
+
+
+@some
+@given(place=st.integers(0, 200), new=json_values | numbers)
 def test_records_of_fits(fitted_run: Path, tmp_path: Path, place: int, new: object) -> None:
     record = json.loads((fitted_run / "fit.json").read_text())
     (tmp_path / "fit.json").write_text(json.dumps(damaged(record, place, new)))
