@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from paws.cli.images import Device, device_of
+from paws.cli.options import flag
 from paws.cli.tables import SHOWN, print_changes, print_explanation, print_labels, print_table, say
 from paws.errors import InputError
 
@@ -162,7 +163,7 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
 
 def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
     """The images of a folder to label first."""
-    from paws.config.options import FitOptions
+    from paws.config.options import fit_options
     from paws.config.threads import default_workers
     from paws.data.formats import find_images
     from paws.fit.presets import backbone_of, plan
@@ -170,11 +171,11 @@ def _first(source: Path, n: int, backbone: str | None, weights: Path | None, siz
     from paws.labels.suggest import suggest_first
     from paws.models.embedding import Embedder
 
+    options = fit_options({"backbone": backbone, "weights": weights, "image_size": size}, shown=flag)
     names = find_images(source)
     if len(names) < n:
         raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
     paths = [str(source / name) for name in names]
-    options = FitOptions(backbone=backbone, weights=None if weights is None else str(weights), image_size=size)
     frozen = backbone_of(plan(options, paths, device=device_of(device)).options)  # as the first fit will have it
     with StepProgress().step("embed", len(names)) as advance:
         features = Embedder(frozen, device_of(device)).features(paths, workers=default_workers(), advance=advance)

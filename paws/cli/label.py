@@ -6,6 +6,7 @@ import os
 import secrets
 import threading
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,19 +57,26 @@ def label(
 
     from paws.data.labels import list_folder
     from paws.fit.folder import check_target
+    from paws.fit.presets import backbone_of, plan
     from paws.label_page.bench import FOLDER, Bench
+    from paws.label_page.formats import read_any
     from paws.label_page.server import serve
+    from paws.label_page.session import class_name
     from paws.label_page.worker import Place
     from paws.runs.console import console
     from paws.runs.folder import claim
     from paws.runs.lock import run_lock
 
-    names = tuple(list_folder(images).images)
+    names, place = tuple(list_folder(images).images), device_of(device)  # all that can be wrong, before anything is written
+    first = {} if labels is None else read_any(labels, images, names)
+    named = [class_name(name) for name in (classes or "").split(",") if name.strip()]
+    if backbone is not None or weights is not None:
+        backbone_of(plan(options, [], device=place).options)
     check_target(images, run, [path for path in [labels] if path is not None], overwrite=False)
     with run_lock(run / FOLDER):
         claim(run, "fit")
-        bench = Bench(Place(images.absolute(), run.absolute(), names, options, device_of(device)))
-        _begin(bench, labels, classes)
+        bench = Bench(Place(images.absolute(), run.absolute(), names, options, place))
+        _begin(bench, first, named)
 
         def opened(address: str) -> None:
             done = bench.session.labelled_count
@@ -91,22 +99,17 @@ def _options(run: Path, given: dict[str, object]) -> FitOptions:
     return fit_options({"views": 0, **known, "test": None, "finetune": False, **given}, shown=flag)
 
 
-def _begin(bench: Bench, labels: Path | None, classes: str | None) -> None:
-    """Take over labels and classes that were given, and those of the fit in the folder, where nothing was labelled yet."""
+def _begin(bench: Bench, found: dict[str, str], classes: Sequence[str]) -> None:
+    """Take over labels and classes that were given, or those of the fit in the folder, where nothing was labelled yet."""
     from paws.fit.run import load_fit, read_former
-    from paws.label_page.formats import read_any
 
     session, place = bench.session, bench.place
-    found: dict[str, str] = {}
-    if labels is not None:
-        found = read_any(labels, place.images, session.files)
-    elif not session.revision and read_former(place.run) is not None:
+    if not found and not session.revision and read_former(place.run) is not None:
         fitted = load_fit(place.run)
         named = zip(fitted.files, fitted.labels.tolist(), strict=True)
         found = {file: fitted.record.classes[y] for file, y in named if y >= 0 and file in session.row_of}
-    for name in (classes or "").split(","):
-        if name.strip():
-            bench.add_class(name, secrets.token_hex(8))
+    for name in classes:
+        bench.add_class(name, secrets.token_hex(8))
     if found:
         bench.take(found, secrets.token_hex(8))
 

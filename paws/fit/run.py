@@ -187,12 +187,15 @@ def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor
         raise InputError(f"{folder}: holds no finished fit (no {FILES}); run paws fit") from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read ({error!r}); run the same paws fit again") from None
-    whole = {len(names), len(labels), len(folds), len(groups)} == {record.image_count} and all(
-        isinstance(name, str) for name in names
-    )
+    whole = {len(names), len(labels), len(folds), len(groups)} == {record.image_count} and all(map(_is_inside, names))
     if not whole or not bool(((labels >= -1) & (labels < len(record.classes))).all()):
         raise InputError(f"{path}: does not fit {RECORD}; run the same paws fit again")
     return names, labels, folds, groups
+
+
+def _is_inside(name: Any) -> bool:
+    """Whether a name leads to nothing outside of the folder of images."""
+    return isinstance(name, str) and not os.path.isabs(name) and ".." not in Path(name).parts
 
 
 def put_in_place(folder: Path) -> None:

@@ -20,8 +20,12 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
     The label that the user gave decides where there is one. Returns the number of images in each folder.
 
     Raises:
-        InputError: ``into`` exists, two classes would share a folder, or an image is gone.
+        InputError: ``into`` exists or lies among the images, two classes would share a folder, or an image is gone.
     """
+    if run.root.resolve() in (into.resolve(), *into.resolve().parents):
+        raise InputError(
+            f"{into} lies in the folder of the images, which would hold each of them twice; give a folder beside it"
+        )
     names = {label: folder_name(label) for label in run.record.classes}
     for label, name in names.items():
         others = [other for other, taken in names.items() if taken.casefold() == name.casefold() and other != label]

@@ -38,7 +38,12 @@ def read_any(path: Path, images: Path, names: Sequence[str]) -> dict[str, str]:
         found, unknown = match_rows(images, names, read_labels(path))
     if unknown:
         raise InputError(listed(f"{path}: {len(unknown)} problem(s) with the labels", unknown))
-    return {file: class_name(label) for file, label in found.items()}
+    if not found:
+        raise InputError(f"{path}: holds no label of a picture of {images}")
+    try:
+        return {file: class_name(label) for file, label in found.items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def by_folder(path: Path, images: Path, names: Sequence[str]) -> tuple[dict[str, str], list[str]]:

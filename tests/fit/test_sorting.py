@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -30,6 +32,25 @@ def test_links_and_a_missing_image(command: Command, fitted_run: Path, tmp_path:
     assert "dots" in out
     links = [path for path in (tmp_path / "links").rglob("*") if path.is_symlink()]
     assert len(links) == 36 and all(os.path.isfile(path) for path in links)
+
+
+def test_images_are_not_sorted_into_their_own_folder(fitted_run: Path, command: Command) -> None:
+    images = load_fit(fitted_run).root
+    assert "lies in the folder of the images" in command("sort", fitted_run, "--into", images / "sorted", code=2)
+    assert not (images / "sorted").exists()
+
+
+@pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/etc/hostname"])
+def test_a_run_of_a_stranger_names_no_file_outside(name: str, fitted_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    first = load_fit(run).files[0]
+    for table in ("files.json", "predictions.csv"):
+        (run / table).write_text(
+            (run / table).read_text(encoding="utf-8").replace(json.dumps(first)[1:-1], name).replace(first, name)
+        )
+    with pytest.raises(InputError, match=r"files\.json"):
+        load_fit(run)
 
 
 def test_names_of_folders() -> None:

@@ -33,3 +33,8 @@ class Case:
     silent: tuple[str, ...] = ()  # what it must not contain
     changed: tuple[str, ...] = ()  # files that may change, and all below folders that are named
     first: Sequence[Sequence[str]] = ()  # what is called before, and succeeds
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """A command line as the name of a row."""
+    return "paws " + " ".join(part or "''" for part in arguments)

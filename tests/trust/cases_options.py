@@ -1,24 +1,12 @@
-"""Options of the verbs: out of their range, of another kind, unknown, missing, at odds with each other."""
+"""Options of the verbs of own images: out of their range, of another kind, unknown, missing, at odds with each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from tests.trust import inputs
-from tests.trust.case import LABELLED, Case
-
-
-def usual(folder: Path) -> None:
-    """Pictures, labels, a text file, an empty folder, and a card."""
-    inputs.folder(folder)
-    inputs.labels(folder)
-    (folder / "text.txt").write_text("nothing\n")
-    (folder / "empty").mkdir()
-    (folder / "taken.csv").write_text("mine\n")
-    (folder / "taken.onnx").write_text("mine\n")
-    (folder / "card.yaml").write_text("run_dir: train\n")
-
+from paws.cli import EXAMPLES
+from tests.trust.case import LABELLED, Case, shown
+from tests.trust.inputs import usual
 
 WRONG_FIT = {  # options of fit, what the message names
     ("--image-size", "15"): "--image-size 15: must be",
@@ -74,6 +62,15 @@ WRONG_FIT = {  # options of fit, what the message names
     ("--labels", "im/a0.png"): "a0.png",
     ("--labels", "text.txt"): "must name the columns file and label",
     ("--view", "1"): "No such option",
+    ("--preset", "fastest"): "--preset fastest",
+    ("--preset", "Fast"): "--preset Fast",
+    ("--preset", ""): "--preset",
+    ("--image-size", "2049"): "--image-size 2049: must be",
+    ("--backbone", "test_efficientnet,test_efficientnet"): "1 files of weights for 2 backbones",
+    ("--backbone", "test_efficientnet,"): "1 files of weights for 2 backbones",
+    ("--backbone", ",,"): "1 files of weights for 3 backbones",
+    ("--labels", "l.csv", "--labels", "nowhere.csv"): "nowhere.csv",
+    ("--epochs", "0", "--finetune"): "--epochs 0",
     ("--finetune", "yes"): "unexpected extra argument",
 }
 REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the message names
@@ -85,6 +82,7 @@ REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the messag
     (("fit", "empty", "-o", "run"), "empty"),
     (("fit", "im", "-o", "run"), "no label"),
     (("fit", "im", "--labels", "l.csv", "-o", "text.txt"), "text.txt is a file"),
+    (("fit", "im", "--labels", "l.csv", "-o", "run", "--weights", "text.txt"), "say which one, with --backbone NAME"),
     (("fit", "im/a0.png", "--labels", "l.csv", "-o", "run"), "a0.png"),
     (("predict",), "Missing argument"),
     (("predict", "{bundle}"), "Missing argument"),
@@ -144,6 +142,53 @@ REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the messag
     (("suggest", "{run}", "-n", "2", "--backbone", "resnet18"), "leave out --backbone"),
     (("suggest", "{run}", "-n", "2", "--image-size", "32"), "leave out --backbone"),
     (("suggest", "{run}", "-n", "1000"), "1000"),
+    (("suggest", "{bundle}"), "bundle"),
+    (("suggest", "im", "-n", "2", "--image-size", "15"), "--image-size 15: must be"),
+    (("suggest", "im", "-n", "2", "--image-size", "1000000"), "--image-size 1000000: must be"),
+    (("suggest", "im", "-n", "2", "--device", "tpu"), "--device tpu"),
+    (("suggest", "im", "-n", "2", "--weights", "text.txt"), "say which one, with --backbone NAME"),
+    (("suggest", "im", "-n", "2", "-o", "no/next.csv"), "no folder no"),
+    (("suggest", "im", "-n", "2", "-o", "empty"), "empty"),
+    (("sort",), "Missing argument"),
+    (("sort", "{run}"), "Missing option"),
+    (("sort", "nowhere", "--into", "new"), "nowhere: holds no finished fit"),
+    (("sort", "empty", "--into", "new"), "empty: holds no finished fit"),
+    (("sort", "text.txt", "--into", "new"), "text.txt"),
+    (("sort", "im", "--into", "new"), "im: holds no finished fit"),
+    (("sort", "{bundle}", "--into", "new"), "bundle"),
+    (("sort", "{run}", "--into", "empty"), "empty: exists already"),
+    (("sort", "{run}", "--into", "im"), "im: exists already"),
+    (("sort", "{run}", "--into", "text.txt"), "text.txt: exists already"),
+    (("sort", "{run}", "--into", "text.txt/new"), "text.txt"),
+    (("sort", "{run}", "--into", "new", "--move"), "No such option"),
+    (("example",), "Missing argument"),
+    (("example", "empty"), "empty: exists already"),
+    (("example", "text.txt"), "text.txt: exists already"),
+    (("example", "text.txt/new"), "text.txt"),
+    (("example", "new", "--per-class", "0"), "--per-class"),
+    (("example", "new", "--per-class", "101"), "--per-class"),
+    (("example", "new", "--per-class", "few"), "--per-class"),
+    (("label",), "Missing argument"),
+    (("label", "nowhere"), "nowhere is not a folder of images"),
+    (("label", "text.txt"), "text.txt is not a folder of images"),
+    (("label", "empty"), "empty holds no images"),
+    (("label", "im", "-o", "im"), "is the folder of the images"),
+    (("label", "im", "-o", "im/run"), "lies in the folder of the images"),
+    (("label", "im", "-o", "text.txt"), "text.txt is a file"),
+    (("label", "im", "-o", "run", "--labels", "nowhere.csv"), "nowhere.csv"),
+    (("label", "im", "-o", "run", "--labels", "text.txt"), "must name the columns"),
+    (("label", "im", "-o", "run", "--labels", "empty"), "empty"),
+    (("label", "im", "-o", "run", "--labels", "im/a0.png"), "a0.png"),
+    (("label", "im", "-o", "run", "--classes", "-"), "a class needs a name"),
+    (("label", "im", "-o", "run", "--preset", "fastest"), "--preset fastest"),
+    (("label", "im", "-o", "run", "--backbone", "resnet"), "unknown model 'resnet'"),
+    (("label", "im", "-o", "run", "--weights", "text.txt"), "say which one, with --backbone NAME"),
+    (("label", "im", "-o", "run", "--weights", "nowhere", "--backbone", "test_resnet"), "nowhere"),
+    (("label", "im", "-o", "run", "--image-size", "15"), "--image-size"),
+    (("label", "im", "-o", "run", "--views", "-1"), "--views"),
+    (("label", "im", "-o", "run", "--accuracy", "2"), "--accuracy 2"),
+    (("label", "im", "-o", "run", "--device", "tpu"), "--device tpu"),
+    (("label", "im", "-o", "run", "--port", "70000"), "--port"),
     (("export", "{run}"), "Missing option"),
     (("export", "{run}", "-o", "model"), "its name must end in"),
     (("export", "{run}", "-o", "model.pt"), "its name must end in"),
@@ -154,90 +199,10 @@ REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the messag
     (("export", "nowhere", "-o", "model.onnx"), "nowhere"),
     (("export", "empty", "-o", "model.onnx"), "empty"),
     (("export", "im", "-o", "model.onnx"), "im"),
-    (("train",), "Missing argument"),
-    (("train", "nowhere.yaml"), "nowhere.yaml"),
-    (("train", "empty"), "empty"),
-    (("train", "text.txt"), "text.txt"),
-    (("train", "im/a0.png"), "a0.png"),
-    (("train", "card.yaml", "--devices", "0"), "--devices"),
-    (("train", "card.yaml", "recipe.name=pows"), "pows"),
-    (("train", "card.yaml", "data.dataset=mnist"), "mnist"),
-    (("train", "card.yaml", "data.dataset=cifar10"), "data.root"),
-    (("train", "card.yaml", "data.root=nowhere", "data.dataset=cifar10"), "nowhere"),
-    (("train", "card.yaml", "data.root=empty", "data.dataset=cifar10"), "empty"),
-    (("train", "card.yaml", "data.root=empty", "data.dataset=fashion_mnist"), "empty"),
-    (("train", "card.yaml", "data.root=empty", "data.dataset=folder"), "empty"),
-    (("train", "card.yaml", "data.labels.file=nowhere.txt"), "nowhere.txt"),
-    (("train", "card.yaml", "data.labels.file=text.txt"), "text.txt"),
-    (("train", "card.yaml", "data.labels.per_class=1000"), "1000"),
-    (("train", "card.yaml", "data.labels.fraction=2"), "data.labels.fraction"),
-    (("train", "card.yaml", "machine.device=tpu"), "machine.device=tpu"),
-    (("train", "card.yaml", "machine.precision=fp8"), "machine.precision"),
-    (("train", "card.yaml", "machine.precision=fp16", "machine.device=cpu"), "machine.precision=fp16 needs a GPU"),
-    (("train", "card.yaml", "model.name=resnet"), "resnet"),
-    (("train", "card.yaml", "run_dir=text.txt"), "text.txt"),
-    (("evaluate",), "Missing argument"),
-    (("evaluate", "nowhere"), "nowhere"),
-    (("evaluate", "empty"), "empty"),
-    (("evaluate", "text.txt"), "text.txt"),
-    (("evaluate", "{run}"), "run"),
-    (("evaluate", "empty", "--arch", "resnet18"), "describe a --suncet-checkpoint"),
-    (("evaluate", "card.yaml", "--suncet-checkpoint", "nowhere.pth.tar"), "nowhere.pth.tar"),
-    (("evaluate", "card.yaml", "--suncet-checkpoint", "text.txt"), "text.txt"),
-    (("split", "new.txt"), "--dataset is missing"),
-    (("split", "new.txt", "--dataset", "digits"), "--per-class N and --fraction F"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "1", "--fraction", "0.1"), "--per-class N and --fraction F"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "0"), "--per-class"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "100000"), "100000"),
-    (("split", "new.txt", "--dataset", "digits", "--fraction", "0"), "fraction"),
-    (("split", "new.txt", "--dataset", "digits", "--fraction", "1.5"), "fraction"),
-    (("split", "new.txt", "--dataset", "digits", "--fraction", "nan"), "fraction"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "1", "--seed", "-1"), "--seed"),
-    (("split", "new.txt", "--dataset", "mnist", "--per-class", "1"), "mnist"),
-    (("split", "new.txt", "--dataset", "cifar10", "--per-class", "1"), "data.root"),
-    (("split", "new.txt", "--dataset", "cifar10", "--root", "nowhere", "--per-class", "1"), "nowhere"),
-    (("split", "new.txt", "--dataset", "folder", "--root", "empty", "--per-class", "1"), "empty"),
-    (("split", "taken.csv", "--dataset", "digits", "--per-class", "1"), "taken.csv: exists already"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "1", "--validation", "0"), "--validation"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "1", "--validation", "9999"), "9999"),
-    (("split", "new.txt", "--dataset", "digits", "--sha256", "0" * 64), "--sha256 is the checksum of a download"),
-    (("split", "new.txt", "--url", "cifar10-999"), "cifar10-999: neither an address"),
-    (("split", "new.txt", "--url", "cifar10-152", "--per-class", "1"), "give one of them"),
-    (("split", "new.txt", "--url", "https://localhost/x", "--sha256", "abc"), "64 hexadecimal digits"),
-    (("split", "new.txt", "--url", "http://192.0.2.1/x"), "only over https"),
-    (("split", "new.txt", "--url", "file:///etc/hostname"), "only over https"),
-    (("split", "new.txt", "--url", "ftp://localhost/x"), "only over https"),
-    (("split", "new.txt", "--url", "https://"), "https://"),
-    (("launch",), "name one or more config files"),
-    (("launch", "nowhere.yaml"), "nowhere.yaml"),
-    (("launch", "text.txt", "--dry-run"), "text.txt"),
-    (("launch", "--list", "nowhere.txt"), "nowhere.txt"),
-    (("launch", "--list", "empty"), "empty"),
-    (("launch", "--list", "text.txt", "--dry-run"), "nothing"),
-    (("launch", "card.yaml", "--nodes", "0"), "--nodes"),
-    (("launch", "card.yaml", "--time", "0"), "--time"),
-    (("launch", "card.yaml", "--gpus-per-node", "-1"), "--gpus-per-node"),
-    (("launch", "card.yaml", "--sbatch", "exclusive", "--dry-run"), "--sbatch name=value"),
-    (("launch", "card.yaml", "card.yaml", "--dry-run"), "train"),
-    (("launch", "card.yaml", "optim.lr=fast", "--dry-run"), "optim.lr=fast"),
-    (("launch", "card.yaml", "--resume", "--overwrite", "--dry-run"), "either --resume"),
-    (("convert", "nowhere.yaml", "-o", "new.yaml"), "nowhere.yaml"),
-    (("convert", "text.txt", "-o", "new.yaml"), "text.txt"),
-    (("convert", "card.yaml", "-o", "new.yaml"), "card.yaml: is no config of the published code"),
-    (("convert", "empty", "-o", "new.yaml"), "empty"),
-    (("convert", "im/a0.png", "-o", "new.yaml"), "a0.png"),
-    (("convert", "card.yaml"), "Missing option"),
-    (("schema", "card.yaml"), "unexpected extra argument"),
 )
 ACCEPTED: Sequence[tuple[tuple[str, ...], str]] = (  # what is right, beside its neighbours that are wrong
     (("--help",), "fit"),
-    *(((verb, "--help"), "Usage") for verb in ("fit", "predict", "report", "explain", "labels", "suggest", "export", "train")),
-    *(((verb, "--help"), "Usage") for verb in ("evaluate", "split", "launch", "convert", "schema")),
-    (("schema",), "properties"),
-    (("schema", "--markdown"), "| "),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "1"), "10 of"),
-    (("split", "new.txt", "--dataset", "digits", "--fraction", "1"), "training images"),
-    (("split", "new.txt", "--dataset", "digits", "--per-class", "1", "--validation", "1"), "new-val.txt"),
+    *(((verb, "--help"), "Usage") for verb in EXAMPLES),
     (("predict", "{bundle}", "im/a0.png", "-o", "out.csv", "--workers", "0"), "1 rows"),
     (("predict", "{bundle}", "im", "im", "-o", "out.csv", "--workers", "0"), "16 rows"),
     (("predict", "{bundle}", "im/a0.png", "text.txt", "-o", "out.csv", "--workers", "0"), "1 of them could not be read"),
@@ -247,11 +212,13 @@ ACCEPTED: Sequence[tuple[tuple[str, ...], str]] = (  # what is right, beside its
     (("suggest", "{run}", "-n", "1"), "1 images to label next"),
     (("export", "{run}", "-o", "model.safetensors"), "MB"),
     (("report", "{run}", "-o", "page.html"), "page.html"),
+    (("sort", "{run}", "--into", "new"), "dots"),
+    (("sort", "{run}", "--into", "no/new", "--link"), "dots"),
+    (("example", "new", "--per-class", "1"), "10 labels"),
+    (("label", "im", "-o", "run", "--no-browser"), "nothing was labelled"),
+    (("label", "im", "-o", "run", "--no-browser", "--labels", "l.csv", "--classes", "c, d,"), "8 images, 4 labelled"),
+    (("fit", "--list-backbones"), "tf_efficientnet_lite0"),
 )
-
-
-def shown(arguments: Sequence[str]) -> str:
-    return "paws " + " ".join(part or "''" for part in arguments)
 
 
 CASES = [

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
+
+from paws.cli import backbones
+from paws.label_page import server
+from paws.label_page.bench import Bench
+
+
+@pytest.fixture(autouse=True)
+def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labelling page is opened and closed at once, and no backbone is exported to measure it."""
+
+    def serve(bench: Bench, port: int, opened: Callable[[str], None]) -> None:
+        opened("http://127.0.0.1/")
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(backbones, "_speed", lambda name: (224, 1.0))
+
 
 FOUND: Counter[str] = Counter()
 TOUCHED = ("files of the user were touched", "something was written")

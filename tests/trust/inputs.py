@@ -74,3 +74,14 @@ def class_folders(*names: str, count: int = 3) -> Callable[[Path], None]:
                 picture("ab"[place % 2], 10 * place + number).save(path / f"{number}.png")
 
     return build
+
+
+def usual(folder_of_test: Path) -> None:
+    """Pictures, labels, a text file, an empty folder, files of somebody, and a card."""
+    folder(folder_of_test)
+    labels(folder_of_test)
+    (folder_of_test / "text.txt").write_text("nothing\n")
+    (folder_of_test / "empty").mkdir()
+    (folder_of_test / "taken.csv").write_text("mine\n")
+    (folder_of_test / "taken.onnx").write_text("mine\n")
+    (folder_of_test / "card.yaml").write_text("run_dir: train\n")
