@@ -120,13 +120,18 @@ def _gradients(params: list[Tensor]) -> list[Tensor]:
     return [p.grad for p in params if p.grad is not None]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, rule: Literal["module", "suncet"] = "module") -> Groups:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, rule: Literal["module", "suncet"] = "module", first_rate: float = 1.0
+) -> Groups:
     """Two groups of the trainable parameters: with weight decay and LARS, and without either.
 
     rule "module": decayed are the parameters of at least two dimensions, unless they belong to a norm layer or a
     module's own ``no_weight_decay`` names them (position embeddings of timm's models).
     rule "suncet": decayed are those with neither "bias" nor "bn" in their name, as in the published code, which takes
     the batch norms of resnet shortcuts (``downsample.1``) for weights.
+
+    first_rate: where it is not 1, each parameter has a group of its own, with the ``rate`` by which `set_lr` multiplies:
+    geometric from ``first_rate`` of the first one to 1 of the last, in the order of the layers.
 
     Raises:
         InputError: unknown rule.
@@ -135,6 +140,17 @@ def parameter_groups(model: nn.Module, weight_decay: float, rule: Literal["modul
         raise InputError(f"unknown rule {rule!r} for parameter groups; it is one of {', '.join(_RULES)}")
     plain = _RULES[rule](model)
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if first_rate != 1:
+        steps = max(1, len(trainable) - 1)
+        return [
+            {
+                "params": [p],
+                "weight_decay": 0.0 if name in plain else weight_decay,
+                "lars": name not in plain,
+                "rate": first_rate ** (1 - i / steps),
+            }
+            for i, (name, p) in enumerate(trainable)
+        ]
     return [
         {"params": [p for name, p in trainable if name not in plain], "weight_decay": weight_decay, "lars": True},
         {"params": [p for name, p in trainable if name in plain], "weight_decay": 0.0, "lars": False},
@@ -199,7 +215,7 @@ def optimizer_and_rate(
     """The optimiser of a config's ``optim`` over the trainable parameters, and the learning rate as a function of the step."""
     optimizer = build_optimizer(
         settings.name,
-        parameter_groups(model, settings.weight_decay, settings.groups),
+        parameter_groups(model, settings.weight_decay, settings.groups, settings.first_rate),
         lr=settings.lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
@@ -217,9 +233,9 @@ def optimizer_and_rate(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every group the learning rate ``lr``."""
+    """Give every group the learning rate ``lr``, times its ``rate`` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("rate", 1.0)
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

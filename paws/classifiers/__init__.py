@@ -1,6 +1,6 @@
 """Class probabilities from features: one file a predictor, calibration, and the problem that they are fitted to.
 
-`table` holds every predictor by its name: those of this package, and each subclass of `paws.classifiers.base.Predictor` that is
+`known` holds every predictor by its name: those of this package, and each subclass of `paws.classifiers.base.Predictor` that is
 defined elsewhere.
 """
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BUILT_IN = (
     "combination",
     "paws_ensemble",
+    "trained_encoders",
     "nearest_neighbours",
     "logistic_regression",
     "label_spreading",
@@ -26,12 +27,17 @@ BUILT_IN = (
 )
 
 
-def table() -> dict[str, type[Predictor]]:
+def known() -> dict[str, type[Predictor]]:
     """Every predictor by its name: those of this package in the order of ``BUILT_IN``, then others as they were defined."""
     from paws.classifiers.base import TABLE
 
     place = {import_module(f"paws.classifiers.{module}").__name__: i for i, module in enumerate(BUILT_IN)}
     return {each.name: each for each in sorted(TABLE.values(), key=lambda each: place.get(each.__module__, len(place)))}
+
+
+def table() -> dict[str, type[Predictor]]:
+    """Those that features are enough for, without encoders that were trained on the images."""
+    return {name: each for name, each in known().items() if each.reads != "encoders"}
 
 
 def predictor(name: str) -> type[Predictor]:
@@ -40,8 +46,7 @@ def predictor(name: str) -> type[Predictor]:
     Raises:
         InputError: there is none; the names are listed.
     """
-    found = table()
-    for each in found.values():
+    for each in known().values():
         if name in (each.name, each.title, *each.aliases):
             return each
-    raise InputError(f"model {name!r} is not one of auto, {', '.join(found)}")
+    raise InputError(f"model {name!r} is not one of auto, {', '.join(table())}")

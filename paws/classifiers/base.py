@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from paws.classifiers.folds import fold_count, folds
 from paws.classifiers.problem import Problem
 from paws.errors import InputError
 
+Reads = Literal["components", "encoders", "both"]
 TABLE: dict[str, type[Predictor]] = {}
 
 P = TypeVar("P", bound="Predictor")
@@ -44,6 +45,8 @@ class Predictor(nn.Module):
     aliases: ClassVar[tuple[str, ...]] = ()  # further names that options take
     votes: ClassVar[bool] = False  # whether the weights of labelled images decide the prediction
     deviation: ClassVar[float] = math.inf  # of `fit_inverse_temperature`, for held-out probabilities
+    reads: Reads = "components"  # of the features, or what encoders trained on the images add to these, or both
+    combines: ClassVar[bool] = False  # whether it is made of other predictors
     can_leave_out: ClassVar[bool] = False  # whether ``own`` leaves each labelled image out of its own prediction
 
     num_classes: int
@@ -55,6 +58,11 @@ class Predictor(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+
+    @classmethod
+    def suits(cls, problem: Problem) -> bool:
+        """Whether the problem has what it reads."""
+        return cls.reads != "encoders" or problem.encoded is not None
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:

@@ -20,22 +20,26 @@ from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import SINGLE, Problem
+from paws.classifiers.trained_encoders import TrainedEncoders
 
 PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
+PAWS = 2  # the place from which on parts have the class frequencies in them
 WEIGHTS = (0.10, 0.25, 0.35)  # of these, before a held-out label is looked at
 SINGLE_WEIGHTS = (0.0, 0.2, 0.4)  # ... with single labels, from which logistic regression is a nearest neighbour
+ENCODERS = 0.5  # weight of encoders trained on the images, where there are some: like the others', before the factor
 SHARPNESS, GROWTH = 0.99, 0.22  # factor of all weights but those: SHARPNESS * (labels a class) ** GROWTH
 SPREAD, SCALE = 100.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
+FREE = 3.0  # ... to the weight of encoders trained on the images, and to all others beside them
 
 
 class Combination(Predictor):
     """Probabilities proportional to frequency * product of the parts' probabilities, each to the power of its weight.
 
-    The last part, PAWS, has the class frequencies in its vote, which are taken out of it.
+    PAWS, and what stands behind it, has the class frequencies in its vote, which are taken out of it.
     """
 
     name, title, aliases = "combination", "all methods combined", ("combined",)
-    votes = True
+    votes = combines = True
     deviation = 1e-6  # its weights are its temperature
     weights: Tensor
     prior: Tensor
@@ -45,34 +49,38 @@ class Combination(Predictor):
         self.parts = torch.nn.ModuleList(parts)
         self.register_buffer("weights", weights)  # (M,)
         self.register_buffer("prior", prior)  # (C,)
+        self.added = sum(part.width for part in parts if isinstance(part, TrainedEncoders))  # columns behind the components
+        self.reads = "both" if self.added else "components"
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
         """With the weights of all held-out labels, or with those before them, where a fold must not be looked at."""
-        parts, prior = [problem.fitted(part, left_out) for part in PARTS], frequencies(problem)
-        weights = start_weights(problem.support_labels, len(problem.classes))
+        parts, prior = [problem.fitted(part, left_out) for part in parts_of(problem)], frequencies(problem)
+        weights = _start(problem)
         if left_out is None and problem.judged:
-            weights = fit_weights(_held_out(problem, prior), problem.support_labels[problem.held], weights)
+            weights = _fitted(problem, _held_out(problem, prior), problem.support_labels[problem.held], weights)
         return cls(len(problem.classes), parts, weights, prior)
 
     @classmethod
     def cross_fit(cls, problem: Problem) -> CrossFitted[Self]:
         """The held-out probabilities of a fold are weighted by the held-out labels of the other folds alone."""
         held, known, prior = problem.held, problem.support_labels, frequencies(problem)
-        start = start_weights(known, len(problem.classes))
+        start = _start(problem)
         every, found = problem.fitted(cls), torch.zeros(len(known), len(problem.classes))
         if len(held):
             logs = _held_out(problem, prior)  # (M, S', C)
             for fold in range(problem.fold_count):
                 own = problem.fold[held] == fold
-                weights = fit_weights(logs[:, ~own], known[held][~own], start) if problem.judged else start
+                weights = _fitted(problem, logs[:, ~own], known[held][~own], start) if problem.judged else start
                 found[held[own]] = pooled(logs[:, own], weights, prior)
         return CrossFitted(every, found, 1.0, 1.0, settings={"weights": every.named_weights()})
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
         found, prior = problem.fitted(cls, left_out), frequencies(problem)
-        parts = [problem.on_pool(part, left_out).exp() for part in PARTS]  # which may know the neighbours of all images
+        parts = [
+            problem.on_pool(part, left_out).exp() for part in parts_of(problem)
+        ]  # which may know the neighbours of all images
         return pooled(even(parts, prior), found.weights, prior)
 
     @property
@@ -81,12 +89,17 @@ class Combination(Predictor):
         return list(self.parts)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        found = [part(x, support, labels, own) for part in self.members]
+        found = [part(self._of(part, x), self._of(part, support), labels, own) for part in self.members]
         return self._pooled([probabilities for probabilities, _ in found]), found[-1][1]
 
     def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        found = [part.over_views(views, support, labels, own) for part in self.members]
+        found = [part.over_views(self._of(part, views), self._of(part, support), labels, own) for part in self.members]
         return self._pooled([probabilities for probabilities, _ in found]), found[-1][1]
+
+    def _of(self, part: Predictor, x: Tensor) -> Tensor:
+        """The columns of (..., P + added) that a part reads."""
+        behind = x.shape[-1] - self.added
+        return x[..., behind:] if part.reads == "encoders" else x[..., :behind]
 
     def _pooled(self, found: Sequence[Tensor]) -> Tensor:
         return pooled(even(found, self.prior), self.weights, self.prior)
@@ -99,18 +112,18 @@ class Combination(Predictor):
         return list(zip(self.members, self.weights.tolist(), strict=True))
 
     def embed(self, x: Tensor) -> Tensor:
-        return self.members[-1].embed(x)
+        return self.members[-1].embed(self._of(self.members[-1], x))
 
     def leave_out(
         self, x: Tensor, labels: Tensor, groups: Tensor, fold: Tensor, count: int, seed: int
     ) -> tuple[Tensor, Tensor]:
         """What the parts say that have not seen an image's label."""
-        found = [part.leave_out(x, labels, groups, fold, count, seed) for part in self.members]
+        found = [part.leave_out(self._of(part, x), labels, groups, fold, count, seed) for part in self.members]
         return self._pooled([probabilities for probabilities, _ in found]), torch.stack([unseen for _, unseen in found]).all(0)
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
         """All parts with the new labels; the frequencies stay, and are even where the number of classes changed."""
-        parts = [part.with_labels(support, labels, num_classes) for part in self.members]
+        parts = [part.with_labels(self._of(part, support), labels, num_classes) for part in self.members]
         same = num_classes == self.num_classes
         prior = self.prior if same else torch.full((num_classes,), 1 / num_classes).to(self.prior)
         return Combination(num_classes, parts, self.weights, prior)
@@ -130,7 +143,7 @@ class Combination(Predictor):
 def even(found: Sequence[Tensor], prior: Tensor) -> Tensor:
     """(M, N, C) log-probabilities for which all classes are alike, from the probabilities (N, C) of each part."""
     logs = [(part.clamp_min(FLOOR)).log() for part in found]
-    logs[-1] = logs[-1] - prior.log()
+    logs[PAWS:] = [part - prior.log() for part in logs[PAWS:]]
     return torch.stack(logs).log_softmax(2)
 
 
@@ -139,13 +152,20 @@ def pooled(logs: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
     return ((weights[:, None, None] * logs).sum(0) + prior.log()).softmax(1)
 
 
-def start_weights(labels: Tensor, num_classes: int) -> Tensor:
+def parts_of(problem: Problem) -> tuple[type[Predictor], ...]:
+    """What is combined: encoders trained on the images too, where there are some."""
+    return PARTS if problem.encoded is None else (*PARTS, TrainedEncoders)
+
+
+def start_weights(labels: Tensor, num_classes: int, *, encoders: bool = False) -> Tensor:
     """(M,) weights before a held-out label is looked at: the more labels (S,) a class, the surer."""
     several = len(labels) / num_classes
-    return torch.tensor(SINGLE_WEIGHTS) if several < SINGLE else torch.tensor(WEIGHTS) * SHARPNESS * several**GROWTH
+    known = SINGLE_WEIGHTS if several < SINGLE else WEIGHTS
+    weights = torch.tensor((*known, ENCODERS) if encoders else known)
+    return weights if several < SINGLE else weights * SHARPNESS * several**GROWTH
 
 
-def fit_weights(logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+def fit_weights(logs: Tensor, labels: Tensor, start: Tensor, *, encoders: bool = False) -> Tensor:
     """(M,) weights by the log-loss of held-out labels (S,), in which every class weighs the same.
 
     Penalties on the logarithm of the change of each weight and of all of them hold them to ``start``: few labels hardly move
@@ -155,20 +175,28 @@ def fit_weights(logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
         logs: (M, S, C) held-out log-probabilities of the parts, for which all classes are alike.
         labels: (S,) their classes.
         start: (M,) weights without any label.
+        encoders: the last part are encoders trained on the images, which may be worth nothing or everything: their weight, and
+            that of all others together, are held less.
     """
-    change = torch.zeros(len(start) + 1, requires_grad=True)  # of the log of each weight, and of all
+    count = len(start)
+    moves = torch.cat([torch.eye(count), torch.ones(count, 1)], 1)  # (M, K) what each change does to the log of each weight
+    held = torch.tensor([SPREAD] * count + [SCALE])  # (K,)
+    if encoders:
+        moves = torch.cat([moves, 1 - moves[:, count - 1 : count]], 1)
+        held = torch.cat([held, torch.tensor([FREE])]).index_fill(0, torch.tensor([count - 1]), FREE)
+    change = torch.zeros(len(held), requires_grad=True)
     share = 1 / torch.bincount(labels)[labels].float()
     share = share / share.mean()
     optimizer = torch.optim.LBFGS([change], max_iter=30, line_search_fn="strong_wolfe")
 
     def weights() -> Tensor:
-        return start * (change[:-1] + change[-1]).exp()
+        return start * (moves @ change).exp()
 
     def loss() -> Tensor:
         optimizer.zero_grad()
         found = torch.einsum("m,mnc->nc", weights(), logs).log_softmax(1)
         value = -(share * found[torch.arange(len(labels)), labels]).sum()
-        value = value + SPREAD * change[:-1].square().sum() + SCALE * change[-1].square()
+        value = value + (held * change.square()).sum()
         value.backward()
         return value
 
@@ -177,6 +205,14 @@ def fit_weights(logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
     return weights().detach()
 
 
+def _start(problem: Problem) -> Tensor:
+    return start_weights(problem.support_labels, len(problem.classes), encoders=problem.encoded is not None)
+
+
+def _fitted(problem: Problem, logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+    return fit_weights(logs, labels, start, encoders=problem.encoded is not None)
+
+
 def _held_out(problem: Problem, prior: Tensor) -> Tensor:
     """(M, S', C) what the parts, for which all classes are alike, say of the labels that are held out."""
-    return even([problem.cross_fitted(part).held_out[problem.held] for part in PARTS], prior)
+    return even([problem.cross_fitted(part).held_out[problem.held] for part in parts_of(problem)], prior)

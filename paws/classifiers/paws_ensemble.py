@@ -63,14 +63,17 @@ class PawsEnsemble(Predictor):
         teachers = torch.stack([teacher(problem, fold, prior) for fold in left_out])
         heads, curves = train_heads(problem, labels, teachers, prior, settings, problem.tell)
         every = cls(len(problem.classes), heads, settings.temperature, problem.space.half_whitened(settings.width))
+        return every.judged(problem, asdict(settings) | {"heads": count}, curves)
+
+    def judged(self, problem: Problem, settings: dict[str, Any], curves: list[dict[str, Any]]) -> CrossFitted[Self]:
+        """With what the heads that were not shown a fold say of it."""
         held_out = torch.zeros(len(problem.support_labels), len(problem.classes))
         for fold in range(problem.fold_count):
-            rows, votes = problem.predict_fold(every.blind_to(fold, problem.fold_count), fold)
+            rows, votes = problem.predict_fold(self.blind_to(fold, problem.fold_count), fold)
             held_out[rows] = votes
         held, known = problem.held, problem.support_labels
-        calibration = fit_inverse_temperature(held_out[held], known[held], cls.deviation) if len(held) else 1.0
-        described = asdict(settings) | {"heads": count}
-        return CrossFitted(every, held_out, calibration, calibration, agreement(problem, every), described, curves)
+        calibration = fit_inverse_temperature(held_out[held], known[held], self.deviation) if len(held) else 1.0
+        return CrossFitted(self, held_out, calibration, calibration, agreement(problem, self), settings, curves)
 
     def blind_to(self, fold: int, count: int) -> Self:
         """The predictor of those heads that training did not show the labels of one of ``count`` folds."""
@@ -138,6 +141,7 @@ def teacher(problem: Problem, left_out: int | None, prior: Tensor) -> Tensor:
 def agreement(problem: Problem, predictor: Predictor) -> float:
     """Share of a sample of the images whose plain view and one augmented view get the same class."""
     chosen = torch.randperm(len(problem.labels), generator=generator(problem.seed, "agreement"))[:SAMPLE]
-    views = problem.projected[chosen][:, [0, min(1, problem.projected.shape[1] - 1)]].float()  # (n, 2, P)
-    plain, augmented = (predictor(views[:, v], problem.points, problem.support_labels)[0].argmax(1) for v in (0, 1))
+    views = problem.seen_by(predictor, chosen)[:, [0, min(1, problem.projected.shape[1] - 1)]].float()  # (n, 2, P)
+    support = problem.seen_by(predictor, problem.labelled).float().mean(1)
+    plain, augmented = (predictor(views[:, v], support, problem.support_labels)[0].argmax(1) for v in (0, 1))
     return float((plain == augmented).double().mean())

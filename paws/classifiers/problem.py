@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,10 +30,24 @@ SINGLE = 1.5  # labels a class, below which most classes have one
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """What E encoders, trained on the images, add to the features: embeddings of W numbers each, in the last columns.
+
+    Encoder i was not shown the labels of fold i modulo their number, nor was what taught it.
+    """
+
+    embeddings: Tensor  # (N, V, E * W) float16
+    count: int  # E
+    temperature: float  # of the vote that they were trained with
+    settings: dict[str, Any] = field(default_factory=dict)  # how they were trained, for the record
+    curves: list[dict[str, Any]] = field(default_factory=list)  # rows as in metrics.jsonl
+
+
+@dataclass(frozen=True)
 class Problem:
     """N images in V cached views of D features, S of them labelled with one of C classes; built by `problem_of`."""
 
-    views: Views  # (N, V, D)
+    views: Views  # (N, V, D), with what encoders add (N, V, D + E * W)
     labels: Tensor  # (N,) int64, -1 where unknown
     classes: tuple[str, ...]
     space: Space
@@ -44,6 +58,7 @@ class Problem:
     device: str = "cpu"  # ... and where
     tell: Callable[[float], None] = lambda share: None  # told the share of training that is done
     groups: Tensor | None = None  # (N,) the same number for copies of one image, which are held out together
+    encoded: Encoded | None = None
     _shared: dict[Any, Any] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -125,16 +140,39 @@ class Problem:
         """Let `cross_fitted` give what was fitted elsewhere."""
         self._shared[kind, "cross"] = found
 
+    def kept(self, kind: type[P]) -> CrossFitted[P] | None:
+        """What `cross_fitted` would give, where it is there."""
+        found: CrossFitted[P] | None = self._shared.get((kind, "cross"))
+        return found
+
     def on_pool(self, kind: type[Predictor], left_out: int | None = None) -> Tensor:
         """(N, C) log-probabilities of all images by a predictor that was not shown the fold ``left_out``; made once."""
         return self._once((kind, left_out, "pool"), lambda: kind.on_pool(self, left_out).clamp_min(FLOOR).log().log_softmax(1))
+
+    def seen_by(self, predictor: Predictor, images: Tensor | slice = slice(None)) -> Tensor:
+        """(n, V, ·) float16 of ``images`` (n,), or of all: components, what encoders add, or both, as the predictor reads."""
+        if self.encoded is None or predictor.reads == "components":
+            return self.projected[images]
+        if predictor.reads == "encoders":
+            return self.encoded.embeddings[images]
+        return torch.cat([self.projected[images], self.encoded.embeddings[images]], 2)
+
+    def map_for(self, predictor: Predictor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and scale (D,) and directions (·, D): standardised by them, features become what the predictor reads."""
+        space = self.space
+        if self.encoded is None:
+            return space.mean, space.scale, space.components
+        count, added = len(space.components), self.encoded.embeddings.shape[2]
+        rows = {"components": slice(count), "encoders": slice(count, None), "both": slice(None)}[predictor.reads]
+        directions = torch.block_diag(space.components, torch.eye(added))[rows].clone()
+        return torch.cat([space.mean, torch.zeros(added)]), torch.cat([space.scale, torch.ones(added)]), directions
 
     @torch.no_grad()
     def predict(self, predictor: Predictor, images: Tensor | None = None, left_out: int | None = None) -> Tensor:
         """(n, C) probabilities of ``images`` (n,), or of all, over their views, by the labels that are not left out."""
         shown = self.shown(left_out)
-        support, labels = self.points[shown], self.support_labels[shown]
-        views = self.projected if images is None else self.projected[images]
+        support, labels = self.seen_by(predictor, self.labelled[shown]).float().mean(1), self.support_labels[shown]
+        views = self.seen_by(predictor, slice(None) if images is None else images)
         return torch.cat([predictor.over_views(part.float(), support, labels)[0] for part in views.split(CHUNK)])
 
     def predict_fold(self, predictor: Predictor, left_out: int) -> tuple[Tensor, Tensor]:
@@ -147,6 +185,15 @@ class Problem:
             self._shared[key] = build()
         found: T = self._shared[key]
         return found
+
+
+def with_encoders(problem: Problem, views: Views, encoded: Encoded) -> Problem:
+    """The same problem with what encoders add to its features, in ``views`` (N, V, D + E * W).
+
+    What predictors have found in the features alone stays, and what combines them is to be found anew.
+    """
+    kept = {key: value for key, value in problem._shared.items() if not (isinstance(key, tuple) and key[0].combines)}
+    return replace(problem, views=views, encoded=encoded, _shared=kept)
 
 
 def problem_of(

@@ -46,6 +46,7 @@ def fit(
     overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
     workers: Workers = None,
     device: Device = "auto",
+    finetune: Annotated[bool, typer.Option("--finetune", hidden=True)] = False,
     list_backbones: Annotated[
         bool,
         typer.Option("--list-backbones", is_eager=True, callback=_list, help="show what is usable now and how fast"),
@@ -53,7 +54,7 @@ def fit(
     **options: Any,
 ) -> None:
     """Predict a folder of images from a few labels: embed, train, compare, choose, predict, save."""
-    chosen = fit_options(options, shown=flag)  # before torch is loaded
+    chosen = fit_options(options | ({"finetune": True} if finetune else {}), shown=flag)  # before torch is loaded
 
     from paws.fit.pipeline import fit_folder
     from paws.train.signals import Interrupted

@@ -32,6 +32,8 @@ def _path(value: Any) -> Any:
 
 PREFERRED = "combination"  # the name of the predictor in use unless another one is asked for
 PresetName = Literal["fast", "balanced", "best"]
+Training = Literal["light", "full"]
+FORMER = {"finetune": "train, light or full"}  # options that have another name now
 File = Annotated[str, BeforeValidator(_path)]  # kept as it was given
 
 
@@ -72,8 +74,13 @@ class FitOptions:
         int | None, Field(ge=1, description="training steps of the heads; 150 to 500 by the pool's size if absent")
     ] = None
     seed: Annotated[int, Field(description="from which all random draws follow")] = 0
-    finetune: Annotated[bool, Field(description="train the whole network on after the heads; best with a GPU")] = False
-    epochs: Annotated[int, Field(ge=1, description="of finetune: passes over the images")] = 10
+    train: Annotated[
+        Training | None,
+        Field(description="light or full: train encoders on the pixels, from norms and biases alone or from all weights on"),
+    ] = None
+    epochs: Annotated[
+        int | None, Field(ge=1, description="of train: passes over the images; as many as suit the folder if absent")
+    ] = None
     skip_broken: Annotated[bool, Field(description="leave unreadable images out instead of an error")] = False
 
 
@@ -95,6 +102,8 @@ def fit_options(values: Mapping[str, Any], shown: Callable[[str], str] = str) ->
 
 def _fault(fault: Mapping[str, Any], shown: Callable[[str], str]) -> str:
     name = str(fault["loc"][0])
+    if name in FORMER:
+        return f"{shown(name)} is no option any more; it is {shown(FORMER[name])}"
     if name not in OPTIONS:
         near = difflib.get_close_matches(name, OPTIONS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(OPTIONS)}"

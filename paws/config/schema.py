@@ -97,7 +97,7 @@ class Support(Section):
 class Model(Section):
     """The network: backbone, projection head, optional prediction head."""
 
-    name: str = Field("small_cnn", description="small_cnn, wide_resnet28w2, resnet50[w2|w4], or any timm model")
+    name: str = Field("small_cnn", description="small_cnn, plain_cnn, wide_resnet28w2, resnet50[w2|w4], or any timm model")
     output_dim: PositiveInt = Field(128, description="width of the projection head's output, which is compared")
     hidden_dim: PositiveInt | None = Field(None, description="width of the projection head; the backbone's when absent")
     prediction_head: bool = Field(False, description="a further head on the projection; targets are taken before it")
@@ -120,6 +120,7 @@ class Optim(Section):
     nesterov: bool = Field(False, description="Nesterov's form of the momentum, in LARS and SGD")
     weight_decay: NonNegative = Field(1e-6, description="of weights; biases and norms have none")
     trust_coefficient: Positive = Field(0.001, description="of LARS")
+    first_rate: Positive = Field(1.0, description="learning rate of the first layer, as a share of the last one's")
     groups: Literal["module", "suncet"] = Field("module", description="how norm parameters are found")
 
 

@@ -131,7 +131,7 @@ def _room(kinds: Kinds, count: int) -> list[Tensor]:
 
 def _finish(images: Tensor, view: View, draws: Generator) -> Tensor:
     if view.affine is not None:
-        images = geometry.affine_jitter(images, *view.affine, generator=draws)
+        images = geometry.affine_jitter(images, *view.affine, outside=view.outside, generator=draws)
     return view.colour(images, draws)
 
 

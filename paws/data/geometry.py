@@ -8,12 +8,15 @@ the device and nothing waits for it.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from paws.seeds import uniform
+
+Outside = Literal["zeros", "border"]
 
 
 def crop_boxes(
@@ -91,8 +94,11 @@ def center_crop_boxes(count: int, height: int, width: int, size: int, resize: in
     return torch.tensor([(height - side) // 2, (width - side) // 2, side, side]).expand(count, 4)
 
 
-def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Rotate clockwise by ``degrees`` (B,), enlarge by ``scale`` (B,), move by ``shift`` (B, 2) pixels x, y; zeros outside."""
+def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor, *, outside: Outside = "zeros") -> Tensor:
+    """Rotate clockwise by ``degrees`` (B,), enlarge by ``scale`` (B,), move by ``shift`` (B, 2) pixels x, y.
+
+    ``outside`` of the image is zero, or what is at its border.
+    """
     angle = degrees.to(torch.float64).deg2rad()
     cos, sin = angle.cos() / scale, angle.sin() / scale
     height, width = images.shape[2:]
@@ -102,12 +108,20 @@ def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Ten
         [cos, sin * aspect, -(cos * x + sin * aspect * y), -sin / aspect, cos, sin / aspect * x - cos * y], 1
     ).view(-1, 2, 3)
     grid = F.affine_grid(theta.to(images.device, images.dtype, non_blocking=True), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
-def affine_jitter(images: Tensor, degrees: float, shift: float, scale: tuple[float, float], *, generator: Generator) -> Tensor:
+def affine_jitter(
+    images: Tensor,
+    degrees: float,
+    shift: float,
+    scale: tuple[float, float],
+    *,
+    outside: Outside = "zeros",
+    generator: Generator,
+) -> Tensor:
     """Rotation in ±``degrees``, shift in ±``shift`` of the size, enlargement in ``scale``; no mirroring: digits stay digits."""
     count, (height, width) = len(images), images.shape[2:]
     moves = (torch.rand(count, 2, generator=generator) * 2 - 1) * shift * torch.tensor([width, height])
     turns = uniform(count, -degrees, degrees, generator)
-    return affine(images, turns, moves, uniform(count, *scale, generator))
+    return affine(images, turns, moves, uniform(count, *scale, generator), outside=outside)

@@ -22,7 +22,8 @@ class View:
     std: tuple[float, ...]
     scale: tuple[float, float] | None = None  # area range of the random crop; None: no crop
     flip: float = 0.0  # probability
-    affine: tuple[float, float, tuple[float, float]] | None = None  # degrees, shift, enlargement
+    affine: tuple[float, float, tuple[float, float]] | None = None  # degrees, shift, enlargement; after the crop
+    outside: geometry.Outside = "zeros"  # what an affine jitter moves in
     jitter: float = 0.0  # strength
     grayscale: float = 0.0  # probabilities from here on
     blur: float = 0.0
@@ -36,14 +37,15 @@ class View:
         return views[0] if len(views) == 1 else torch.cat(views)
 
     def geometry(self, images: Tensor, generator: Generator) -> Tensor:
-        """Crop, resize, flip or affine jitter: -> float (B, ch, size, size) in [0, 1]."""
+        """Crop, resize, flip and affine jitter: -> float (B, ch, size, size) in [0, 1]."""
         if self.scale is not None:
-            return geometry.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
-        boxes = geometry.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.size)
-        flip = torch.rand(len(images), generator=generator) < self.flip if self.flip else None
-        images = geometry.resized_crop(images, boxes, self.size, flip)
+            images = geometry.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
+        else:
+            boxes = geometry.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.size)
+            flip = torch.rand(len(images), generator=generator) < self.flip if self.flip else None
+            images = geometry.resized_crop(images, boxes, self.size, flip)
         if self.affine is not None:
-            images = geometry.affine_jitter(images, *self.affine, generator=generator)
+            images = geometry.affine_jitter(images, *self.affine, outside=self.outside, generator=generator)
         return images
 
     def colour(self, images: Tensor, generator: Generator) -> Tensor:

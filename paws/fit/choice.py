@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from paws import classifiers
+from paws.errors import InputError
 from paws.metrics import accuracy, wilson_interval
 
 
@@ -33,6 +34,11 @@ def predictor_named(model: str) -> str | None:
     """The name of the predictor that an option stands for; None for "auto".
 
     Raises:
-        InputError: there is no such predictor.
+        InputError: there is no such predictor, or none that stands alone.
     """
-    return None if model == "auto" else classifiers.predictor(model).name
+    if model == "auto":
+        return None
+    found = classifiers.predictor(model)
+    if found.name not in classifiers.table():
+        raise InputError(f"model {model!r} is part of the combination that --train makes; leave out --model")
+    return found.name

@@ -28,6 +28,10 @@ SAMPLE = 5000  # images of the pool whose confidence the threshold is read off
 Progress = Callable[[str, float], None]  # what is being done, and the share of all that is done
 
 
+def _silent(what: str, share: float) -> None:
+    """Nobody is told."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What `fit_features` found."""
@@ -74,20 +78,46 @@ def fit_features(
     Raises:
         InputError: fewer than two classes, a class without a label, an unknown model or prior.
     """
+    predictor_named(model)  # raises, before anything is computed
+    tell = progress or _silent
+    problem = feature_problem(
+        views, labels, classes, seed=seed, prior=prior, settings=settings, device=device, groups=groups, progress=tell
+    )
+    return fit_problem(problem, model=model, accuracy=accuracy, test=test, tell=tell)
+
+
+def feature_problem(
+    views: Views,
+    labels: Tensor,
+    classes: Sequence[str],
+    *,
+    settings: HeadSettings,
+    progress: Progress,
+    **how: Any,
+) -> Problem:
+    """What `fit_problem` fits to; arguments as in `fit_features`."""
+    progress("standardising features", 0.0)
+
+    def tell(share: float) -> None:
+        progress("training heads", 0.05 + 0.75 * share)
+
+    return problem_of(views, labels, classes, width=WIDTH, heads=settings, tell=tell, **how)
+
+
+def fit_problem(
+    problem: Problem,
+    *,
+    model: str = "auto",
+    accuracy: float = 0.95,
+    test: tuple[Tensor, Tensor] | None = None,
+    tell: Progress = _silent,
+) -> Fitted:
+    """The classifier of a problem, for which what was fitted before stays as it is; arguments as in `fit_features`."""
     requested = predictor_named(model)
-    tell = progress or (lambda what, share: None)
-    tell("standardising features", 0.0)
-    training: dict[str, Any] = {
-        "heads": settings,
-        "device": device,
-        "groups": groups,
-        "tell": lambda share: tell("training heads", 0.05 + 0.75 * share),
-    }
-    problem = problem_of(views, labels, classes, width=WIDTH, prior=prior, seed=seed, **training)
     fitted: dict[str, CrossFitted[Any]] = {}
-    order = sorted(classifiers.table().items(), key=lambda item: item[0] == PREFERRED)  # the combination of others comes last
-    for name, predictor in order:
-        fitted[name] = predictor.cross_fit(problem)
+    table = {name: each for name, each in classifiers.known().items() if each.suits(problem)}
+    for name, predictor in sorted(table.items(), key=lambda item: item[0] == PREFERRED):  # the combination of others comes last
+        fitted[name] = problem.kept(predictor) or predictor.cross_fit(problem)
         problem.keep(predictor, fitted[name])
     tell("comparing", 0.8)
     built = {name: classifier_of(problem, found) for name, found in fitted.items()}
@@ -107,23 +137,26 @@ def fit_features(
         "class_prior": frequencies(problem).tolist(),
         "weights": fitted[PREFERRED].settings["weights"],
     }
+    curves, encoded = ours.curves, problem.encoded
+    if encoded is not None:
+        described, curves = described | {"encoders": encoded.settings}, encoded.curves
     scores.sort(key=lambda row: -row.accuracy)
     return Fitted(
-        classifier, tuple(scores), chosen, held_out, ours.agreement, described, ours.curves, problem.fold, problem.judged, built
+        classifier, tuple(scores), chosen, held_out, ours.agreement, described, curves, problem.fold, problem.judged, built
     )
 
 
 def classifier_of(problem: Problem, found: CrossFitted[Any]) -> Classifier:
     """A predictor over all labels, calibrated."""
-    space, labels = problem.space, problem.support_labels
+    mean, scale, directions = problem.map_for(found.predictor)
     return Classifier(
         problem.classes,
         found.predictor,
-        space.mean,
-        space.scale,
+        mean,
+        scale,
         problem.support,
-        labels,
-        space.components,
+        problem.support_labels,
+        directions,
         calibration=found.calibration,
     )
 

@@ -1,6 +1,6 @@
 """From a folder of images and a few labels to predictions and a bundle, in steps of which each is done only if it must be.
 
-check -> embed -> fit (train the head, compare with baselines, choose) -> predict
+check -> embed -> fit (train the head, compare with baselines, choose) -> predict; --train: train and embed before the fit ends
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ import numpy as np
 import torch
 
 from paws.bundle.bundle import load_bundle, save_bundle
+from paws.classifiers.combination import Combination
 from paws.classifiers.heads import HeadSettings
-from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.prior import class_prior
+from paws.classifiers.problem import Problem, with_encoders
 from paws.config.options import DEFAULTS, FitOptions
 from paws.config.threads import default_workers
 from paws.data.check import Checked, check_folder, remember
 from paws.data.labels import Labels, label_files, name_of
 from paws.errors import InputError
-from paws.fit import record
+from paws.fit import encoders, record, training
 from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
-from paws.fit.fit import Fitted, fit_features
+from paws.fit.fit import Fitted, Progress, feature_problem, fit_problem
 from paws.fit.folder import check_target, clear
 from paws.fit.near_copies import near_copies
 from paws.fit.presets import backbone_of, plan
@@ -35,8 +36,9 @@ from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
 from paws.fit.run import FitRun, load_fit, read_former, titles
+from paws.fit.training import Folder, train_encoders
 from paws.models.embedding import Embedder
-from paws.models.frozen import Backbone, Frozen
+from paws.models.frozen import Backbone, join
 from paws.runs.folder import claim
 from paws.runs.keys import content_key
 from paws.runs.lock import run_lock
@@ -57,7 +59,7 @@ def fit_folder(
 
     Called again with the same ``run``, finished steps are taken from it; a step whose input changed is done anew, and a
     killed one goes on where it was. ``overwrite`` forgets them all. ``workers`` processes decode images; as the machine has
-    cores if None. With ``options.finetune`` the whole network is trained on, and the fit in ``run/finetuned`` is returned.
+    cores if None. With ``options.train`` encoders are trained on the pixels, and are one more part of what is fitted.
 
     Raises:
         InputError: anything wrong with the folder, the labels, the backbone or ``run``; all that is wrong with images and
@@ -66,8 +68,8 @@ def fit_folder(
     predictor_named(options.model)  # raises where there is no such method
     inputs = [*label_files(labels), *(Path(path) for path in (options.test, options.weights) if path is not None)]
     check_target(images, run, inputs, overwrite)
-    if options.finetune and options.model == "auto":
-        options = replace(options, model=PawsEnsemble.name)  # only PAWS's heads can train a network
+    if options.train and options.model != "auto":
+        raise InputError(f"--train makes one more part of the combination of methods: leave out --model {options.model}")
     workers = default_workers() if workers is None else workers
     progress = StepProgress(quiet=quiet)
     known = run / record.CHECKED
@@ -89,8 +91,6 @@ def fit_folder(
     planned = plan(options, checked.files.paths, device=device, former=preset)
     options = planned.options
     frozen = backbone_of(options).with_values(checked.values)
-    if options.finetune and len(frozen.parts) > 1:
-        raise InputError("--finetune trains one network: give one, with --backbone NAME")
     progress.log("plan", f"{_told(frozen)}, 1 + {options.views} views of each image: {planned.why}")
     with run_lock(run):
         claim(run, "fit")
@@ -99,20 +99,26 @@ def fit_folder(
         files_of_run.put_in_place(run)
         remember(known, checked)
         work = _Work(images, labels, checked, options, progress, device, workers)
-        features = work.embed(run, frozen, options.views or 0)
         key = work.key(frozen)
         former = read_former(run)
         if former is not None and former.key == key and _intact(run, former):
+            features = work.embed(run, load_bundle(run / record.BUNDLE).frozen, options.views or 0)
             progress.log("fit", f"unchanged ({titles()[former.chosen]})")
         else:
+            features = work.embed(run, frozen, options.views or 0)
             with progress.step("fit") as advance:
-                views, known_labels, how = work.problem(features)
-                fitted = fit_features(views, known_labels, checked.files.classes, progress=_percent(advance), **how)
+                problem = work.problem(features, tell := _percent(advance))
+                if not options.train:
+                    fitted = fit_problem(problem, tell=tell, **work.reported(features))
+                else:
+                    problem.cross_fitted(Combination)
+            if options.train:
+                frozen, features, problem = work.train(run, frozen, problem)
+                with progress.step("fit") as advance:
+                    fitted = fit_problem(problem, tell=_percent(advance), **work.reported(features))
             found = work.save(run, frozen, features, fitted, key)
             progress.log("fit", f"{titles()[found.chosen]}: {record.verdict(found, titles())}")
         work.predict(run, features)
-        if options.finetune:
-            run = work.finetune(run, frozen.parts[0], features)
     progress.log("seconds", progress.summary())
     return load_fit(run)
 
@@ -129,40 +135,20 @@ class _Work:
     device: str
     workers: int
 
-    def finetune(self, run: Path, frozen: Frozen, features: np.memmap) -> Path:
-        """Train the whole network on and make a fit of it, unless it is done; returns its folder."""
-        from paws.fit import finetune
-
-        folder, epochs = run / finetune.FOLDER, self.options.epochs
-        key = content_key(self.key(frozen), epochs, finetune.VERSION)
-        former = read_former(folder)
-        if former is not None and former.key == key and _intact(folder, former) and files_of_run.has_predictions(folder):
-            self.progress.log("finetune", "unchanged")
-            return folder
-        before = load_bundle(run / record.BUNDLE).classifier
-        pool = (self.checked.test < 0).nonzero().flatten()
-        with self.progress.timed("finetune"):
-            tuned, vote, curves = finetune.finetune(
-                folder,
-                self.checked.files,
-                pool,
-                frozen,
-                before,
-                epochs=epochs,
-                key=key,
-                mirror=self.options.mirror,
-                seed=self.options.seed,
-                device=self.device,
-                workers=self.workers,
-                quiet=self.progress.quiet,
-            )
-        self.progress.log("finetune", f"{epochs} epochs of {len(pool)} images; {self.progress.seconds['finetune']:.0f} s")
-        after = self.embed(folder, tuned, 0)
-        files, test = self.checked.files, self.checked.test
-        fitted = finetune.judged(vote, before, features, after, files.labels, test, curves=curves)
-        self.save(folder, tuned, after, fitted, key, finetuned=True)
-        self.predict(folder, after)
-        return folder
+    def train(self, run: Path, frozen: Backbone, problem: Problem) -> tuple[Backbone, np.memmap, Problem]:
+        """Train encoders; the backbone, the features and the problem with them."""
+        rows = (self.checked.test < 0).nonzero().flatten()
+        paths, options = self.checked.files.paths, self.options
+        assert options.train is not None
+        images = Folder([paths[row] for row in rows.tolist()], options.train, options.epochs, options.mirror, self.workers)
+        encoders, encoded = train_encoders(
+            run / training.FOLDER, self.trained_key(frozen), problem, images, frozen, self.progress
+        )
+        whole = join([frozen, encoders])
+        features = self.embed(run, whole, options.views or 0)
+        views = features[rows.numpy()] if len(rows) < len(features) else features
+        embeddings = torch.from_numpy(np.array(views[..., frozen.feature_dim :]))
+        return whole, features, with_encoders(problem, views, replace(encoded, embeddings=embeddings))
 
     def embed(self, run: Path, frozen: Backbone, views: int) -> np.memmap:
         """The features (N, 1 + views, D); those that are there are kept."""
@@ -188,26 +174,28 @@ class _Work:
         self.progress.log("embed", f"{len(missing)} images{there}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
         return features
 
-    def problem(self, features: np.ndarray) -> tuple[Any, torch.Tensor, dict[str, Any]]:
-        """Views, labels and further arguments of `fit_features`: all images but those with test labels, only reported on."""
+    def problem(self, features: np.ndarray, tell: Progress) -> Problem:
+        """What is to be fitted: all images but those with test labels, which are only reported on."""
         options, labels, held = self.options, self.checked.files.labels, self.checked.test >= 0
         views: Any = features
-        groups, tested = self.checked.groups, None
+        groups = self.checked.groups
         if bool(held.any()):
-            tested = self._tested(features)
             views, labels, groups = features[~held.numpy()], labels[~held], groups[~held]
-        chosen = {name: getattr(options, name) for name in ("seed", "model", "prior", "accuracy")}
+        how: dict[str, Any] = {"prior": options.prior, "seed": options.seed, "device": self.device, "groups": groups}
         settings = HeadSettings(steps=options.steps)
-        return views, labels, {**chosen, "test": tested, "settings": settings, "device": self.device, "groups": groups}
+        return feature_problem(views, labels, self.checked.files.classes, settings=settings, progress=tell, **how)
+
+    def reported(self, features: np.ndarray) -> dict[str, Any]:
+        """Further arguments of `fit_problem`."""
+        tested = self._tested(features) if bool((self.checked.test >= 0).any()) else None
+        return {"model": self.options.model, "accuracy": self.options.accuracy, "test": tested}
 
     def _tested(self, features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (T, V, D) of the images with test labels, and these (T,)."""
         held = self.checked.test >= 0
         return torch.from_numpy(np.array(features[held.numpy()])).float(), self.checked.test[held]
 
-    def save(
-        self, run: Path, frozen: Backbone, features: np.ndarray, fitted: Fitted, key: str, *, finetuned: bool = False
-    ) -> FitRecord:
+    def save(self, run: Path, frozen: Backbone, features: np.ndarray, fitted: Fitted, key: str) -> FitRecord:
         """Write the bundle, the tables of training and, last, the record."""
         for name in (record.RECORD, record.PREDICTIONS):  # from here on the run is unfinished
             (run / name).unlink(missing_ok=True)
@@ -222,7 +210,7 @@ class _Work:
             "near_copies": near_copies(self.checked.files, self.checked.test, features, self.checked.groups),
             "seconds": dict(self.progress.seconds),
         }
-        found = record_of(fitted, self.checked.files, self._tested(features), about, finetuned=finetuned)
+        found = record_of(fitted, self.checked.files, self._tested(features), about)
         write_labels(run, self.checked.files, self.checked.groups, fitted)
         names = [self.checked.files.names[row] for row in (self.checked.files.labels >= 0).nonzero().flatten().tolist()]
         save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
@@ -250,9 +238,13 @@ class _Work:
         seen = [list(files.names), self.checked.contents]
         given = [files.labels, files.classes, self.checked.test]
         known = {"preset", "backbone", "weights", "image_size", "test"}  # by their content
-        later = {"finetune", "epochs"}
-        chosen = {name: value for name, value in asdict(self.options).items() if name not in known | later}
-        return content_key(seen, given, chosen, frozen.config())
+        trained = {"train", "epochs"} if self.options.train is None else set()
+        chosen = {name: value for name, value in asdict(self.options).items() if name not in known | trained}
+        return content_key(seen, given, chosen, frozen.config(), *(() if trained else (encoders.VERSION,)))
+
+    def trained_key(self, frozen: Backbone) -> str:
+        """Names everything that the training of encoders depends on."""
+        return content_key(self.key(frozen), self.device)
 
 
 def _percent(advance: Advance) -> Callable[[str, float], None]:

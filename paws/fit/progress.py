@@ -50,14 +50,18 @@ class StepProgress:
                     self.log(name, f"{what + ': ' if what else ''}{done:.0f} of {total}{unit}{left}")
 
             yield advance
-        self.seconds[name] = round(time.monotonic() - start, 2)
+        self._took(name, start)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Time a step that shows its own bar."""
         start = time.monotonic()
         yield
-        self.seconds[name] = round(time.monotonic() - start, 2)
+        self._took(name, start)
+
+    def _took(self, name: str, start: float) -> None:
+        """Add to the seconds of a step, which may come twice."""
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - start, 2)
 
     def log(self, name: str, text: str) -> None:
         """Print one line about a step."""

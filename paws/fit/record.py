@@ -35,10 +35,11 @@ OWN = (
     "metrics.jsonl",
     "metrics.csv",
     "report.html",
-    "finetuned",
+    "training",
+    "finetuned",  # of former versions
 )
 SHOWN = 5  # of what a note counts
-VERSION: Literal[2] = 2  # of fit.json; 1 had no version and no provenance
+VERSION: Literal[3] = 3  # of fit.json; 2 knew a network trained on all labels; 1 had no version and no provenance
 
 SHOWN = 12  # classes named in a sentence
 
@@ -113,14 +114,13 @@ class NearCopy(_Part):
 class FitRecord(_Part):
     """The whole of fit.json. Its schema is described in docs/reference.md."""
 
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     key: str | None  # names everything the fit depends on; None once labels were changed by hand
     images: str  # folder
     labels: str | None  # file of labels; None where sub-folders are the classes
     settings: dict[str, Any]  # the options of paws fit
     backbone: dict[str, Any]
     head: dict[str, Any]  # how the heads were trained
-    finetuned: bool = False  # the whole network was trained on, with all labels
     classes: tuple[str, ...]
     counts: dict[str, int]  # labelled images of each class
     image_count: int
@@ -165,8 +165,6 @@ def accuracy_sentence(record: FitRecord) -> str:
 def verdict(record: FitRecord, titles: dict[str, str]) -> str:
     """Why the method in use is used, in one sentence; ``titles`` by method."""
     title = titles[record.chosen]
-    if record.finetuned:
-        return f"{title}, and the whole network trained on with all labels."
     if record.labels_changed:
         return f"{title} was chosen before labels were changed."
     if record.settings.get("model", "auto") != "auto":
@@ -206,8 +204,8 @@ def notes(record: FitRecord) -> list[str]:
             f"{count} of {len(record.classes)} classes ({names}{more}) have no label that can be held out: the accuracy does "
             "not tell of them, no method was preferred by it, and no prediction is kept as sure."
         )
-    if record.finetuned:
-        found.append("The whole network was trained with all labels, so nothing but test labels can show how good it is.")
+    if encoders := record.head.get("encoders"):
+        found.append(f"{encoders['count']} encoders were trained on the pixels: {encoders['why']}.")
     if record.labels_changed:
         found.append(f"{record.labels_changed} labels were changed since training. Measured before: {_outdated(record)}.")
     if record.unreadable:

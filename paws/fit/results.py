@@ -13,50 +13,43 @@ from paws.bundle.table import DIGITS
 from paws.classifiers.paws_ensemble import SAMPLE
 from paws.data.folder import FileSet
 from paws.fit.choice import Score as Compared
-from paws.fit.evidence import calibration, can_be_left_out, share
+from paws.fit.evidence import calibration, share
 from paws.fit.fit import Fitted
-from paws.fit.record import Figure, FitRecord, Provenance, Score
+from paws.fit.record import Figure, FitRecord, Score
 from paws.fit.run import write_files, write_held_out
 
 
-def record_of(
-    fitted: Fitted, files: FileSet, test: tuple[Tensor, Tensor], about: dict[str, Any], *, finetuned: bool = False
-) -> FitRecord:
+def record_of(fitted: Fitted, files: FileSet, test: tuple[Tensor, Tensor], about: dict[str, Any]) -> FitRecord:
     """The record of a fit of ``files``.
 
     Args:
         test: features (T, V, D) of the images with test labels, and these (T,).
         about: the fields of the record that are known before anything is fitted.
-        finetuned: training has seen every label, so held-out probabilities are none.
     """
     labels = files.labels[files.labels >= 0]
-    seen: Provenance = "seen_in_training" if finetuned else "cross_validated"
     known = fitted.fold >= 0
-    if finetuned:  # measured on all labels, or on none where a class has a single one
-        known = can_be_left_out(labels).all().expand(len(labels))
     held_out, count = fitted.held_out[known], int(known.sum())
-    two_views = about["settings"]["views"] > 0 and not finetuned
+    two_views = about["settings"]["views"] > 0
     agreement = {"value": fitted.agreement, "provenance": "seen_in_training", "count": min(SAMPLE, len(files) - len(test[1]))}
     tested = fitted.classifier.votes(test[0]).probabilities
     return FitRecord(
         **about,
         head=fitted.settings,
-        finetuned=finetuned,
         classes=files.classes,
         image_count=len(files),
         label_count=len(labels),
-        scores=tuple(_score(row, count, seen, len(test[1])) for row in fitted.scores),
+        scores=tuple(_score(row, count, len(test[1])) for row in fitted.scores),
         chosen=fitted.chosen,
         frequencies=_by_class(files.classes, fitted.settings.get("class_prior", ())),
         weights=fitted.settings.get("weights", {}),
-        never_judged=() if finetuned else _never_judged(files.classes, labels, fitted.fold),
+        never_judged=_never_judged(files.classes, labels, fitted.fold),
         view_agreement=Figure(**agreement if two_views else {}, images="all"),
         threshold=Figure(
             value=round(float(fitted.classifier.threshold), DIGITS),
-            provenance="none" if finetuned or not count else "cross_validated",
-            count=0 if finetuned else count,
+            provenance="none" if not count else "cross_validated",
+            count=count,
         ),
-        calibration=calibration(held_out, labels[known], seen),
+        calibration=calibration(held_out, labels[known], "cross_validated"),
         test_calibration=calibration(tested, test[1], "cross_validated", "test"),
         versions={name: version(name) for name in ("paws-ssl", "torch", "timm", "onnxruntime", "scikit-learn")},
     )
@@ -72,10 +65,10 @@ def _never_judged(classes: Sequence[str], labels: Tensor, fold: Tensor) -> tuple
     return tuple(name for c, name in enumerate(classes) if c not in judged)
 
 
-def _score(row: Compared, count: int, provenance: Provenance, tested: int) -> Score:
+def _score(row: Compared, count: int, tested: int) -> Score:
     return Score(
         method=row.method,
-        accuracy=share(round(row.accuracy * count) if count else 0, count, provenance),
+        accuracy=share(round(row.accuracy * count) if count else 0, count, "cross_validated"),
         test=share(0 if row.test is None else round(row.test * tested), tested, "cross_validated", "test"),
     )
 

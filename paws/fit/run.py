@@ -20,7 +20,7 @@ from torch import Tensor
 
 from paws.bundle.bundle import Bundle, load_bundle
 from paws.bundle.table import FIT_COLUMNS, Prediction, read_table, write_rows
-from paws.classifiers import table
+from paws.classifiers import known
 from paws.data.images import read_image
 from paws.data.labels import read_labels
 from paws.data.texts import from_json
@@ -154,7 +154,7 @@ def _share(value: float | None) -> str:
 
 def titles() -> dict[str, str]:
     """What pages and tables call each method, by its name."""
-    return {name: each.title for name, each in table().items()}
+    return {name: each.title for name, each in known().items()}
 
 
 def load_fit(folder: str | Path) -> FitRun:

@@ -50,8 +50,6 @@ def held_out(run: FitRun, classifier: Classifier, files: Sequence[str]) -> HeldO
     groups = run.groups[[row_of[file] for file in files]]
     measured = can_be_left_out(labels, groups)
     x = classifier.points(classifier.support)  # (S, P)
-    if run.record.finetuned:
-        return HeldOut(classifier.leave_one_out(), measured, "seen_in_training")
     shown = [(group, fold) for group, fold in zip(run.groups.tolist(), run.folds, strict=True) if fold is not None]
     fold_of, count = dict(sorted(shown, key=lambda row: -row[1])), 1 + max((fold for _, fold in shown), default=-1)  # -1 wins
     fold = torch.tensor([fold_of.get(group, NEW) for group in groups.tolist()])

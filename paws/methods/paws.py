@@ -13,7 +13,7 @@ from paws.config.schema import Config, NonNegative, Positive, Recipe
 from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import gather, mean, rank
-from paws.losses import nt_xent, paws_loss
+from paws.losses import nt_xent, paws_loss, suncet
 from paws.methods.base import Method
 from paws.methods.build import large_view, multi_crop, source_of
 
@@ -26,6 +26,7 @@ class PawsSettings(Recipe):
     sharpening: Annotated[float, Field(gt=0, le=1)] = Field(0.25, description="temperature that sharpens the targets")
     me_max: NonNegative = Field(1.0, description="weight of mean-entropy maximisation; 0 turns it off")
     sharpening_warmup: NonNegative = Field(0.0, description="epochs in which sharpening goes from 1 to its value")
+    suncet: NonNegative = Field(0.0, description="weight of SuNCEt on the support; the paper's method, 0, is without it")
     nt_xent: NonNegative = Field(0.0, description="weight of NT-Xent on the two large views; 0, the paper's method, without it")
     nt_xent_temperature: Positive = Field(0.1, description="by which NT-Xent's cosines are divided")
     nt_xent_alone: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="first share of steps with NT-Xent alone")
@@ -77,12 +78,29 @@ class Paws(Method):
             target_vote=self.target_vote,
             mean_over_ranks=mean,
         )
-        loss = cross_entropy + self.settings.me_max * me_max
+        loss, metrics = cross_entropy + self.settings.me_max * me_max, {"cross_entropy": cross_entropy, "me_max": me_max}
+        if self.settings.suncet:
+            metrics["suncet"] = self.suncet(z[:supports])
+            loss = loss + self.settings.suncet * metrics["suncet"]
         return self.with_nt_xent(
             loss,
-            {"cross_entropy": cross_entropy, "me_max": me_max},
+            metrics,
             z[supports : supports + 2 * len(batch.indices)],
             batch.step,
+        )
+
+    def suncet(self, z: Tensor) -> Tensor:
+        """SuNCEt's loss of support views z (V*S, D) among those of all ranks (arXiv 2006.10803, eq. 1); beyond the paper."""
+        source, keys = self.source, gather(z)
+        labels = source.labels.to(z.device)  # (W*V*S,)
+        return suncet(
+            z,
+            labels,
+            source.num_classes,
+            self.settings.temperature,
+            smoothing=source.smoothing,
+            keys=keys,
+            offset=rank() * len(z),
         )
 
     def sharpening(self, step: int) -> float:

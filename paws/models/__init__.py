@@ -14,6 +14,7 @@ from paws.errors import InputError
 from paws.models import heads
 from paws.models.encoder import Encoder, embed
 from paws.models.heads import ProjectionClassifier, linear_classifier, prediction_head, projection_head
+from paws.models.plain_cnn import PlainCNN
 from paws.models.resnet import resnet50, resnet50w2, resnet50w4, resnet101, resnet152, resnet200
 from paws.models.small_cnn import SmallCNN
 from paws.models.wide_resnet import wide_resnet28w2
@@ -35,6 +36,7 @@ __all__ = [
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "small_cnn": SmallCNN,
+    "plain_cnn": PlainCNN,
     "wide_resnet28w2": wide_resnet28w2,
     "resnet50": resnet50,
     "resnet50w2": resnet50w2,

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from paws.errors import InputError
+from paws.models.layers import layer_means
 from paws.runs.keys import content_key
 
 State = Mapping[str, Tensor]
 Network = nn.Module | Callable[[Tensor], Tensor]  # float32 images (B, 3, size, size) -> features (B, D)
 LARGEST_SIZE = 2048  # pixels of a side that a network is given
 FROM_PYTHON = "python"  # as the source of a network that only the program that gave it can build
+TRAINED = "trained"  # ... of networks that a fit has trained on its images, side by side in one backbone
 
 
 class PixelBackbone(nn.Module):
@@ -43,21 +45,7 @@ class PixelBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, D) of images (B, 3, H, W), uint8 or float in [0, 255]."""
-        x = images.to(self.scale.dtype) * self.scale + self.shift
-        if not self.layers:
-            return self.backbone(x)
-        found: list[Tensor] = []
-
-        def keep(module: nn.Module, args: Any, output: Tensor) -> None:
-            found.append(output.mean((2, 3)))
-
-        handles = [self.backbone.get_submodule(name).register_forward_hook(keep) for name in self.layers]
-        try:
-            self.backbone(x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return torch.cat(found, 1)
+        return layer_means(self.backbone, images.to(self.scale.dtype) * self.scale + self.shift, self.layers)
 
 
 @dataclass(frozen=True)
@@ -87,6 +75,7 @@ class Frozen:
     weights: Callable[[], State]  # reads them
     network: Callable[[], nn.Module] | None = None  # builds it, where it is none of timm's
     source: str = "timm"
+    count: int = 1  # of networks side by side, where a fit has trained them
     values: tuple[int, int] | None = None  # what is black and white in images of more than 8 bits; None: each image's own bits
     layers: tuple[str, ...] = ()  # of which the features are the means over positions, in the order of the network
 
@@ -127,23 +116,34 @@ class Frozen:
         state = dict(self.weights())
         try:
             if self.network is None and not isinstance(self.weights, Held):
-                check_fit(self.name, state)
-            backbone = self.network() if self.network is not None else timm_network(self.name)
+                check_fit(self._built, state)
+            backbone = self._built()
             backbone.load_state_dict(state)
         except RuntimeError as error:
             raise InputError(f"the weights do not fit the backbone {self.name}: {error}") from None
+        layers = () if self.source == TRAINED else self.layers  # which of these are part of each encoder
         modules = dict(backbone.named_modules())
-        if unknown := [name for name in self.layers if name not in modules]:
+        if unknown := [name for name in layers if name not in modules]:
             raise InputError(f"the backbone {self.name} has no layers {', '.join(map(repr, unknown))}")
         if damaged := [name for name, value in backbone.state_dict().items() if not bool(value.isfinite().all())]:
             raise InputError(f"the weights of the backbone {self.name} are not finite: {', '.join(damaged[:3])}")
-        return PixelBackbone(backbone, self.mean, self.std, self.layers).eval().requires_grad_(False)
+        return PixelBackbone(backbone, self.mean, self.std, layers).eval().requires_grad_(False)
+
+    def _built(self) -> nn.Module:
+        if self.network is not None:
+            return self.network()
+        if self.source == TRAINED:
+            from paws.models.encoders import encoders_of  # only here, as it imports all networks
+
+            return encoders_of(self.name, self.count, self.feature_dim, self.layers)
+        return timm_network(self.name)
 
     def config(self) -> dict[str, Any]:
         """JSON-able: everything but the weights."""
         about = {name: getattr(self, name) for name in ("name", "size", "interpolation", "feature_dim", "digest", "source")}
         about |= {"mean": list(self.mean), "std": list(self.std)}
         about |= {"values": list(self.values)} if self.values else {}
+        about |= {"count": self.count} if self.source == TRAINED else {}
         return about | ({"layers": list(self.layers)} if self.layers else {})
 
     def with_values(self, values: tuple[int, int] | None) -> Frozen:
@@ -151,7 +151,7 @@ class Frozen:
         return replace(self, values=values)
 
     def with_weights(self, state: State) -> Frozen:
-        """The same network with other weights, e.g. after fine-tuning."""
+        """The same network with other weights."""
         kept = {name: value.detach().cpu().clone() for name, value in state.items()}
         return replace(self, weights=Held(kept))
 
@@ -259,6 +259,7 @@ def _part(config: Mapping[str, Any], weights: Callable[[], State], networks: Map
             weights,
             None if given is None else partial(as_module, given),
             str(config.get("source", "timm")),
+            int(config.get("count", 1)),
             (int(config["values"][0]), int(config["values"][1])) if config.get("values") else None,
             tuple(map(str, config.get("layers", ()))),
         )
@@ -287,14 +288,14 @@ def timm_network(name: str) -> nn.Module:
     return timm_backbone(name.removeprefix("timm:"))
 
 
-def check_fit(name: str, state: State) -> None:
-    """Raise RuntimeError where the timm model ``name`` has other tensors than ``state``, before memory is taken for its own.
+def check_fit(build: Callable[[], nn.Module], state: State) -> None:
+    """Raise RuntimeError where the network has other tensors than ``state``, before memory is taken for its own.
 
     Some models of timm before 1.0.27 cannot be built without memory: of these nothing is checked.
     """
     try:
         with torch.device("meta"):
-            network = timm_network(name)
+            network = build()
     except RuntimeError:  # numbers are read while it is built
         return
     network.load_state_dict(state, assign=True)

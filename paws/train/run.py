@@ -246,7 +246,7 @@ class Run:
         means, broken = self.means.read()
         if distributed.any_rank(bool(broken)):
             last = self.checkpoints.latest_path() if self.checkpoints is not None else None
-            raise diverged(broken, self.means.count, self.step, self.optimizer.param_groups[0]["lr"], last)
+            raise diverged(broken, self.means.count, self.step, self.optimizer.param_groups[-1]["lr"], last)
         return means
 
     def _epochs(self) -> int:
@@ -262,7 +262,7 @@ class Run:
         row = {
             "step": self.step,
             "epoch": self._epochs(),
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.optimizer.param_groups[-1]["lr"],
             **{name: round(value, 8) for name, value in means.items()},
             "images_per_second": round(images * distributed.world_size() / max(1e-9, now - self._last_log), 1),
         }

@@ -27,7 +27,7 @@ SLOW = (
     "step",
     "views",
 )
-LONG = ("finetune", "gpu")  # no short form, or no device here
+LONG = ("gpu", "train")  # no short form, or no device here
 NEEDED = ("__init__", "fashion", "features", "fixmatch", "fixmatch", "letters", "side_by_side")  # what benchmarks share
 
 

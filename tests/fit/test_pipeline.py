@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from paws.bundle.table import FIT_COLUMNS
 from paws.errors import InputError
+from paws.fit import training
 from paws.fit.feature_file import ROW
 from paws.fit.run import load_fit
 from tests.commands import Command
@@ -159,28 +161,78 @@ def test_the_table_is_read_by_any_csv_reader(fitted_run: Path) -> None:
     assert {len(row) for row in rows} == {len(FIT_COLUMNS)}
 
 
-def test_the_whole_network_is_trained_on(command: Command, copied: Path, tiny_weights: Path) -> None:
-    call(command, copied, tiny_weights, "--finetune", "--epochs", "2")
-    before, after = load_fit(copied / "run"), load_fit(copied / "run/finetuned")
-    assert after.files == before.files
-    assert after.bundle.frozen.digest != before.bundle.frozen.digest
-    changed = [
-        name
-        for name, value in after.bundle.frozen.weights().items()
-        if not np.array_equal(value.numpy(), before.bundle.frozen.weights()[name].numpy())
-    ]
-    assert set(changed) == {name for name, _ in before.bundle.frozen.model.backbone.named_parameters()}
-    assert len(after.predictions) == 36
-    sure = [[float(row["probability"]) for row in fit.predictions] for fit in (before, after)]
-    assert np.mean(sure[0]) == pytest.approx(np.mean(sure[1]), abs=0.01)
-    abstained = [sum(row["abstain"] == "yes" for row in fit.predictions) for fit in (before, after)]
-    assert abstained[0] == abstained[1]
+@pytest.mark.parametrize("train", ["light", "full"])
+def test_encoders_are_trained_and_are_one_more_part(
+    command: Command, copied: Path, tiny_weights: Path, train: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SLACK", -100.0)  # the small network never tells enough
+    before = load_fit(copied / "run")
+    start, every, digest = before.bundle.frozen.weights(), before.bundle.frozen.model.backbone, before.bundle.frozen.digest
+    features = np.array(before.features)
+    out = call(command, copied, tiny_weights, "--train", train, "--epochs", "2")
+    after = load_fit(copied / "run")
+    assert "4 encoders of " in out and "train    unchanged" not in out
+    known, trained = after.bundle.frozen.parts
+    assert known.digest == digest
+    assert (trained.count, trained.feature_dim) == (4, 4 * 64)
+    assert np.array_equal(after.features[..., : -4 * 64], features)
+    moved = trained.weights()
+    changed = {name for name, value in start.items() if not torch.equal(value, moved[f"encoders.0.backbone.{name}"])}
+    assert changed == {name for name, value in every.named_parameters() if train == "full" or value.ndim < 2}
+    assert set(after.record.weights) == {*before.record.weights, "encoders"}
+    scores = {row.method: row.accuracy for row in after.record.scores}
+    assert scores["encoders"].provenance == "cross_validated" and scores["encoders"].count == 12
+    former = {row.method: row for row in before.record.scores if row.method != "combination"}
+    assert {row.method: row for row in after.record.scores if row.method in former} == former, "these have seen no encoder"
     names = [after.root / name for name in after.files[:5]]
-    assert [p.label for p in after.bundle.predict(names)] == [row["label"] for row in after.predictions[:5]]
-    steps = [json.loads(line)["step"] for line in (copied / "run/finetuned/metrics.jsonl").read_text().splitlines()]
+    plain = after.bundle.predict_features(after.files[:5], torch.from_numpy(np.array(after.features[:5, 0])).float())
+    assert [(p.label, round(p.probability, 3)) for p in after.bundle.predict(names)] == [
+        (p.label, round(p.probability, 3)) for p in plain
+    ]
+    steps = [json.loads(line)["step"] for line in (copied / "run/metrics.jsonl").read_text().splitlines()]
     assert steps[-1] == 2  # 36 images are one batch
-    assert "finetune unchanged" in call(command, copied, tiny_weights, "--finetune", "--epochs", "2")
-    assert "not from logistic regression" in call(command, copied, tiny_weights, "--finetune", "--model", "logistic", code=2)
+    assert call(command, copied, tiny_weights, "--train", train, "--epochs", "2").count("unchanged") == 3
+    call(command, copied, tiny_weights)
+    assert load_fit(copied / "run").record == before.record.model_copy(
+        update={"seconds": load_fit(copied / "run").record.seconds}
+    )
+
+
+def test_where_features_hold_nothing_networks_begin_with_random_weights(
+    command: Command, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "AGREED", 1.1)
+    monkeypatch.setattr(training, "SLACK", 100.0)
+    for labelled, told in ((1, "no label can be held out"), (4, "of 3 labels held out the features tell")):
+        write_patterns(tmp_path / str(labelled), per_class=12, labelled=labelled)
+        out = call(command, tmp_path / str(labelled), tiny_weights, "--train", "light", "--epochs", "1")
+        assert told in " ".join(out.split())
+        fit = load_fit(tmp_path / str(labelled) / "run")
+        assert fit.bundle.frozen.parts[1].name == "plain_cnn" and fit.record.head["encoders"]["scratch"]
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path)
+    command = ["images", "--labels", "labels.csv", *options(tiny_weights, "--train", "full", "--epochs", "25"), "-o"]
+    killed = paws("fit", *command, "killed", cwd=tmp_path)
+    wait_until(lambda: list(tmp_path.glob("killed/training/*/encoder-1/metrics.jsonl")), "the second encoder is trained")
+    killed.process.kill()
+    killed.wait()
+    assert not (tmp_path / "killed/fit.json").exists()
+    for run in ("killed", "whole"):
+        started = paws("fit", *command, run, cwd=tmp_path)
+        assert started.wait() == 0, started.output()
+    assert (tmp_path / "killed/predictions.csv").read_bytes() == (tmp_path / "whole/predictions.csv").read_bytes()
+    assert np.array_equal(load_fit(tmp_path / "killed").features, load_fit(tmp_path / "whole").features)
+    assert not list(tmp_path.rglob("pixels.u8"))
+
+
+def test_train_refuses_what_it_cannot_do(command: Command, copied: Path, tiny_weights: Path) -> None:
+    said = call(command, copied, tiny_weights, "--train", "light", "--model", "logistic", code=2)
+    assert "leave out --model logistic" in said
+    assert "it is --train, light or full" in call(command, copied, tiny_weights, "--finetune", code=2)
+    assert "'light' or 'full'" in call(command, copied, tiny_weights, "--train", "all", code=2)
+    assert "part of the combination that --train makes" in call(command, copied, tiny_weights, "--model", "encoders", code=2)
 
 
 def test_the_short_form_of_a_fit_and_of_a_bundle(fitted_run: Path) -> None:

@@ -61,7 +61,7 @@ def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 7}, r"fit\.json: is of format 7, and this version of paws reads 2; run the same paws fit again"),
+        ({"version": 7}, r"fit\.json: is of format 7, and this version of paws reads 3; run the same paws fit again"),
         ({"version": None}, "is of format None"),
         ({"chosen": 3}, r"damaged \(chosen: "),
         ({"scores": [{"method": "paws", "accuracy": {"value": 2}}]}, r"damaged \(scores\.0\.accuracy\.value: "),

@@ -24,8 +24,7 @@ def test_the_programs_own_handler_is_called(tmp_path: Path, tiny_weights: Path) 
         called.append(number)
 
     def kill() -> None:
-        rows = run / "finetuned" / "run" / "metrics.jsonl"
-        wait_until(lambda: rows.exists() and rows.stat().st_size, "the first steps")
+        wait_until(lambda: any(path.stat().st_size for path in run.rglob("encoder-0/metrics.jsonl")), "the first steps")
         os.kill(os.getpid(), signal.SIGTERM)
 
     former = signal.signal(signal.SIGTERM, own)
@@ -42,7 +41,7 @@ def test_the_programs_own_handler_is_called(tmp_path: Path, tiny_weights: Path) 
                 image_size=32,
                 views=1,
                 steps=5,
-                finetune=True,
+                train="full",
                 epochs=500,
                 workers=0,
                 device="cpu",
@@ -50,7 +49,7 @@ def test_the_programs_own_handler_is_called(tmp_path: Path, tiny_weights: Path) 
             )
         assert called == [signal.SIGTERM]
         assert signal.getsignal(signal.SIGTERM) is own
-        assert list((run / "finetuned").rglob("step-*.pt"))
+        assert list((run / "training").rglob("step-*.pt"))
     finally:
         killer.join()
         signal.signal(signal.SIGTERM, former)

@@ -25,9 +25,9 @@ def tested(fitted: Path, weights: Path, folder: Path) -> Path:
     return _fit(weights, folder, test=str(folder / "test.csv"))
 
 
-def finetuned(fitted: Path, weights: Path, folder: Path) -> Path:
-    """The whole network trained on."""
-    return _fit(weights, folder, finetune=True, epochs=1)
+def trained(fitted: Path, weights: Path, folder: Path) -> Path:
+    """Encoders trained on the pixels."""
+    return _fit(weights, folder, train="light", epochs=1)
 
 
 def single(fitted: Path, weights: Path, folder: Path) -> Path:
@@ -51,7 +51,7 @@ def renamed(fitted: Path, weights: Path, folder: Path) -> Path:
 
 
 KINDS: dict[str, Callable[[Path, Path, Path], Path]] = {
-    make.__name__: make for make in (plain, tested, finetuned, single, relabelled, removed, renamed)
+    make.__name__: make for make in (plain, tested, trained, single, relabelled, removed, renamed)
 }
 
 

@@ -111,7 +111,7 @@ def test_the_page_of_each_kind_shows_the_figures_of_its_record(kind: tuple[str, 
 PROVENANCES = {  # of accuracy, and of the threshold
     "plain": ("cross_validated", "cross_validated"),
     "tested": ("cross_validated", "cross_validated"),
-    "finetuned": ("seen_in_training", "none"),
+    "trained": ("cross_validated", "cross_validated"),
     "single": ("none", "none"),
     "relabelled": ("cross_validated", "before_relabelling"),
     "removed": ("cross_validated", "before_relabelling"),
@@ -129,17 +129,6 @@ def test_provenance_of_each_kind(kind: tuple[str, Path], tmp_path: Path) -> None
     assert others <= {"before_relabelling" if record.labels_changed else accuracy}
     page = write_report(run, tmp_path / "page.html").read_text(encoding="utf-8")
     assert ("by models that did not see their labels" in page) == (accuracy == "cross_validated")
-
-
-def test_a_finetuned_network_claims_nothing_that_its_training_has_seen(
-    fitted_run: Path, tiny_weights: Path, tmp_path: Path
-) -> None:
-    run = KINDS["finetuned"](fitted_run, tiny_weights, tmp_path)
-    record, page = load_fit(run).record, write_report(run).read_text(encoding="utf-8")
-    assert record.view_agreement.value is None
-    assert "another view" not in page
-    assert "12 labelled images, which training has seen" in page
-    assert {row["provenance"] for row in table(run / "held_out.csv")} == {"seen_in_training"}
 
 
 def test_test_labels_are_what_is_reported_on(fitted_run: Path, tiny_weights: Path, tmp_path: Path) -> None:

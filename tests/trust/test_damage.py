@@ -193,7 +193,7 @@ def test_a_backbone_that_is_not_finite_is_told(fitted_run: Path, tmp_path: Path)
         paws.load(folder).predict([np.zeros((20, 20, 3), np.uint8)])
 
 
-TEXTS = ["", "{", "[]", "null", "7", '{"version": 2}', "\x00\xff"]
+TEXTS = ["", "{", "[]", "null", "7", '{"version": 3}', "\x00\xff"]
 FILES = ("fit.json", "files.json", "predictions.csv", "held_out.csv", "bundle/bundle.json", "features/views.json")
 
 
