@@ -174,3 +174,13 @@ def test_unknown_names_are_named():
         parameter_groups(model, 0.0, rule="name")
     with pytest.raises(InputError, match=r"'adam'.*lars, sgd, adamw"):
         build_optimizer("adam", parameter_groups(model, 0.0), lr=0.1)
+
+
+def test_rates_rise_geometrically_from_the_first_layer_to_the_last() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 1))
+    groups = parameter_groups(model, 0.1, first_rate=0.01)
+    optimizer = build_optimizer("adamw", groups, lr=1.0)
+    set_lr(optimizer, 2.0)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert rates == pytest.approx([2 * 0.01 ** (1 - i / 5) for i in range(6)])
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0, 0, 0, 0.1, 0]
