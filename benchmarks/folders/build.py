@@ -25,11 +25,10 @@ PIXELS = 10_000_000  # larger pictures, of which a drawing in vectors can be a p
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder of the suite: its pictures, the pixels at which they are embedded, and whether choices were made on it."""
+    """One folder of the suite: its pictures, whether choices were made on it, and whether its pictures may be mirrored."""
 
     pictures: Callable[[], Iterable[Picture]]
     tuning: bool
-    size: int = 128
     mirror: bool = True
 
 
@@ -38,7 +37,7 @@ FOLDERS = {
     "clipart-topics": Folder(found.clipart_topics, tuning=True),
     "emoji-things": Folder(found.emoji_things, tuning=True),
     "sprites": Folder(found.sprites, tuning=True),
-    "digits": Folder(found.digits, tuning=False, size=64, mirror=False),
+    "digits": Folder(found.digits, tuning=False, mirror=False),
     "clipart-living": Folder(found.clipart_living, tuning=False),
     "pictograms": Folder(found.pictograms, tuning=False),
     "icons": Folder(found.icons, tuning=False),

@@ -12,11 +12,10 @@ from benchmarks.fashion import fashion_features
 from benchmarks.folders.build import FOLDERS, Folder, build
 from benchmarks.folders.sources import benchmarks_folder
 from benchmarks.letters import letter_features
+from paws.config.options import FitOptions
 from paws.fit.embed import FeatureStore
+from paws.fit.presets import backbone_of, plan
 from paws.models.feature_cache import content_of
-from paws.models.sources import LITE, frozen_backbone
-
-VIEWS = 5  # random ones beside the plain view
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +65,18 @@ def clean(data: Suite) -> Suite:
     return replace(data, views=data.views[known.numpy()], labels=data.labels[known])
 
 
-def from_files(name: str, folder: Folder, largest: int | None = None, views: int = VIEWS) -> Suite:
-    """A folder of files; it is written and embedded unless that is done. ``largest``: fewer pictures, for a quick run."""
+def from_files(name: str, folder: Folder, largest: int | None = None, views: int | None = None) -> Suite:
+    """A folder of files; it is written and embedded, as `paws fit` comes, unless that is done.
+
+    ``largest``: fewer pictures, for a quick run. ``views``: random ones, as many as the preset has if None.
+    """
     root = benchmarks_folder() / "folders" / (name if largest is None else f"{name}-{largest}")
     root.parent.mkdir(parents=True, exist_ok=True)
     files = build(folder.pictures, root, **({} if largest is None else {"largest": largest}))
-    frozen = frozen_backbone(LITE, image_size=folder.size)
+    options = plan(FitOptions(preset="balanced", views=views, mirror=folder.mirror), files.paths).options
     contents = [content_of(path) for path in files.paths]
-    kept = root.with_name(f"{root.name}-features" if views == VIEWS else f"{root.name}-features-{views}")
-    store = FeatureStore(kept, files, contents, frozen, views, mirror=folder.mirror)
+    kept = root.with_name(f"{root.name}-features" if views is None else f"{root.name}-features-{views}")
+    store = FeatureStore(kept, files, contents, backbone_of(options), options.views or 0, mirror=folder.mirror)
     return Suite(np.asarray(store.fill()), files.labels, files.classes, folder.tuning)
 
 

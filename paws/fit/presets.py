@@ -23,6 +23,7 @@ from paws.models.sources import LITE, PACKAGES, available, frozen_backbones
 LOOKED_AT = 50  # images whose size is read
 SMALLEST = 64  # pixels that a backbone is given
 ENLARGED = 2  # times that a small image is, at most
+MOST_VIEWS = 5  # random ones
 SOON = 600.0  # seconds that a preset may take which nobody asked for
 SPEED = 12e9  # multiplications and additions a second of a core, to choose a preset by; the estimate is measured
 
@@ -33,7 +34,7 @@ class Preset:
 
     backbones: tuple[tuple[str, ...], ...]  # the first of them of which all are on this machine
     image_size: int  # pixels, less for a folder of small images
-    views: int
+    views: int  # random ones at that size; more of smaller views, which take less
     operations: float  # multiplications and additions of a view at 224 pixels, in 10^9
 
 
@@ -72,7 +73,7 @@ def plan(options: FitOptions, pictures: Sequence[Picture], *, device: str = "cpu
     size = options.image_size
     if size is None and options.backbone is None:
         size = min(preset.image_size, fitting_size(pictures))
-    views = preset.views if options.views is None else options.views
+    views = views_of(preset, size or preset.image_size) if options.views is None else options.views
     how = (
         "asked for" if options.preset else "chosen for this folder and machine; --preset fast, balanced or best says otherwise"
     )
@@ -106,6 +107,11 @@ def smaller(name: str | None, size: int, views: int) -> list[tuple[PresetName, f
     work = PRESETS[name].operations * size**2 * (1 + views)
     shares = [(other, p.operations * min(p.image_size, size) ** 2 * (1 + p.views) / work) for other, p in PRESETS.items()]
     return [(other, share) for other, share in shares if share < 0.7]
+
+
+def views_of(preset: Preset, size: int) -> int:
+    """Random views of ``size`` pixels: as many as take the work of the preset's own at its size, at most `MOST_VIEWS`."""
+    return max(preset.views, min(MOST_VIEWS, int((1 + preset.views) * (preset.image_size / size) ** 2) - 1))
 
 
 def _work(preset: Preset) -> float:

@@ -10,7 +10,7 @@ import pytest
 
 from paws.config.options import FitOptions, PresetName
 from paws.errors import InputError
-from paws.fit.presets import PRESETS, chosen, fitting_size, plan, smaller
+from paws.fit.presets import PRESETS, chosen, fitting_size, plan, smaller, views_of
 from paws.fit.progress import in_words
 from paws.models.sources import LITE, available
 from tests.commands import Command
@@ -25,6 +25,11 @@ def test_every_preset_works_without_a_download(name: PresetName) -> None:
     assert found.backbone and all(map(available, found.backbone.split(",")))
     assert found.image_size == min(PRESETS[name].image_size, 224)
     assert found.views == PRESETS[name].views
+
+
+@pytest.mark.parametrize(("size", "views"), [(160, 2), (192, 2), (128, 3), (96, 5), (64, 5)])
+def test_smaller_views_are_more(size: int, views: int) -> None:
+    assert views_of(PRESETS["balanced"], size) == views
 
 
 def test_what_is_given_stays() -> None:
@@ -66,6 +71,6 @@ def test_a_fit_without_a_word_says_what_it_uses(command: Command, tmp_path: Path
     images = write_patterns(tmp_path, per_class=4, labelled=2)
     where = [images, "--labels", tmp_path / "labels.csv", "-o", tmp_path / "run", "--steps", 5]
     out = command("fit", *where)
-    assert f"{LITE} at 64 pixels, 1 + 2 views of each image: the backbone of the preset balanced" in out
+    assert f"{LITE} at 64 pixels, 1 + 5 views of each image: the backbone of the preset balanced" in out
     again = command("fit", *where[:4], tmp_path / "other", "--steps", 6)
     assert "embed    0 images, 12 were there" in again, "features are shared by runs"
