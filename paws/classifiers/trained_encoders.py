@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from paws.classifiers.base import CrossFitted
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import Problem
-
-MOST = 16  # encoders side by side
+from paws.models.encoders import MOST
 
 
 class Columns(nn.Module):
