@@ -275,7 +275,7 @@ class Tab:
 
 def test_a_phone_in_light_and_dark(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
     write_patterns(tmp_path, classes=("dots", "rows"))
-    with served(tmp_path, tiny_weights, "--classes", "dots,rows,a class with a rather long name <b>&amp;") as server:
+    with served(tmp_path, tiny_weights, "--classes", "dots,rows,7,a class with a rather long name <b>&amp;") as server:
         for dark in (False, True):
             opened(browser, server, 360, 780, dark=dark)
             label(browser)
@@ -287,6 +287,8 @@ def test_a_phone_in_light_and_dark(browser: Any, tmp_path: Path, tiny_weights: P
                     assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 50
             go(browser, "label")
         assert "a class with a rather long name <b>&amp;" in classes(browser)
+        keys = "return [...document.querySelectorAll('#classes kbd')].map((each) => each.textContent)"
+        assert browser.execute_script(keys) == ["1", "2", "7", "3"], "a class of one sign has it as its key"
         nameless = browser.execute_script(
             "return [...document.querySelectorAll('button, a, select, input, img')].filter((each) => each.offsetParent"
             " && !(each.getAttribute('aria-label') || each.alt || each.textContent.trim() || each.labels?.length)).length"

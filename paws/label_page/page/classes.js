@@ -6,8 +6,21 @@ const KEYS = [..."123456789", ..."abcdefhijklmopqrstvwyz"]; // g, n, u and x mea
 
 const drawn = new WeakMap();
 
-export const keyOf = (index) => KEYS[index] ?? "";
-export const classOfKey = (key) => store.state.classes[KEYS.indexOf(key.toLowerCase())]?.name;
+let keys = { of: null };
+
+/** Name of a class -> its key: a name of one sign is its own, the others get those that are left, in their order. */
+function keysOfClasses() {
+  if (keys.of === store.state.classes) return keys.found;
+  const names = store.state.classes.map(({ name }) => name);
+  const own = new Set(names.map((name) => name.toLowerCase()).filter((name) => name === "0" || KEYS.includes(name)));
+  const left = KEYS.filter((key) => !own.has(key)).values();
+  const taken = new Set();
+  const keyFor = (name) => { const low = name.toLowerCase(); if (!own.has(low) || taken.has(low)) return left.next().value ?? ""; taken.add(low); return low; };
+  keys = { of: store.state.classes, found: new Map(names.map((name) => [name, keyFor(name)])) };
+  return keys.found;
+}
+
+export const classOfKey = (key) => [...keysOfClasses()].find(([, each]) => each === key.toLowerCase())?.[0];
 
 /** Show the classes as buttons; ``likely`` are [name, probability] pairs that may be shown with them. */
 export function showClasses(node, likely, choose) {
@@ -16,11 +29,11 @@ export function showClasses(node, likely, choose) {
   drawn.set(node, content);
   const guess = new Map(likely);
   const best = likely.length ? likely[0][0] : null;
-  node.replaceChildren(...store.state.classes.map(({ name, count }, i) => {
-    const p = guess.get(name);
-    const button = make("button", { type: "button", class: name === best ? "class likely" : "class", title: name, "aria-keyshortcuts": keyOf(i) || null },
+  node.replaceChildren(...store.state.classes.map(({ name, count }) => {
+    const p = guess.get(name), key = keysOfClasses().get(name);
+    const button = make("button", { type: "button", class: name === best ? "class likely" : "class", title: name, "aria-keyshortcuts": key || null },
       make("span", { class: "fill", v: p ?? 0 }),
-      keyOf(i) ? make("kbd", { "aria-hidden": "true" }, keyOf(i).toUpperCase()) : null,
+      key ? make("kbd", { "aria-hidden": "true" }, key.toUpperCase()) : null,
       make("span", { class: "what" }, name), make("span", { class: "n" }, p === undefined ? String(count) : percent(p), make("span", { class: "unseen" }, p === undefined ? " labelled" : " by the guess")));
     button.addEventListener("click", () => choose(name));
     return button;
@@ -38,7 +51,7 @@ export function editClasses() {
       button.disabled = !written() || written() === name;
       button.textContent = names.includes(written()) && written() !== name ? "Merge" : "Rename";
     });
-    const form = make("form", { class: "name" }, field, make("span", { class: "n" }, String(count)), button);
+    const form = make("form", { class: "rename" }, field, make("span", { class: "n" }, String(count)), button);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const to = written();

@@ -199,7 +199,7 @@ export function key(event) {
   else if (event.key === "ArrowLeft") move(-1);
   else if (event.key === "ArrowRight") move(1);
   else if (event.key.length === 1 && classOfKey(event.key)) give("label", classOfKey(event.key));
-  else if (event.key.length === 1 && /\p{L}/u.test(event.key)) typed.start(event.key);
+  else if (event.key.length === 1 && /[\p{L}\p{N}]/u.test(event.key)) typed.start(event.key);
   else return false;
   return true;
 }
