@@ -148,6 +148,15 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
 
+    def predict_set(self, X: Any) -> np.ndarray:
+        """(M, C) bool: the classes, as in ``classes_``, that hold the true one with the probability ``accuracy``.
+
+        All of them where too few labels were held out to promise less (`paws.classifiers.conformal`).
+        """
+        probabilities = self.predict_proba(X)
+        most = probabilities == probabilities.max(1, keepdims=True)
+        return np.asarray((probabilities >= float(self.classifier_.set_threshold)) | most)
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities (M, C) in the order of ``classes_``; rows sum to 1."""
         return self._votes(X)[0].numpy()

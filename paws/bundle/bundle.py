@@ -105,6 +105,7 @@ class Bundle:
         votes = self.classifier.votes(features, k=NEAREST)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
         threshold = round(float(self.classifier.threshold), DIGITS)
+        none = None if self.classifier.none_class is None else self.classes.index(self.classifier.none_class)
         columns = (top.values, top.indices, votes.novelty, votes.neighbours, votes.weights)
         return [
             Prediction(
@@ -114,13 +115,25 @@ class Bundle:
                 second=self.classes[second],
                 second_probability=q,
                 abstain=round(p, DIGITS) < threshold,
+                classes=self._set(every),
+                none=None if none is None else float(every[none]),
                 novelty=max(0.0, novelty),
                 nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
             )
-            for name, (p, q), (first, second), novelty, rows, weights in zip(
-                names, *(column.tolist() for column in columns), strict=True
+            for name, every, (p, q), (first, second), novelty, rows, weights in zip(
+                names, votes.probabilities, *(column.tolist() for column in columns), strict=True
             )
         ]
+
+    def _set(self, probabilities: Tensor) -> tuple[str, ...]:
+        """The classes of probabilities (C,) that hold the true one with the accuracy asked for, the most probable first."""
+        least = round(float(self.classifier.set_threshold), DIGITS)
+        if not least:
+            return ()
+        chosen = [
+            row for row in probabilities.argsort(descending=True).tolist() if round(float(probabilities[row]), DIGITS) >= least
+        ]
+        return tuple(self.classes[row] for row in chosen or [int(probabilities.argmax())])
 
 
 def save_bundle(

@@ -131,6 +131,8 @@ def description(bundle: Bundle) -> dict[str, str]:
         "support_labels": [classifier.classes[y] for y in labels],
         "method": classifier.predictor.title,
         "threshold": float(classifier.threshold),
+        "set_threshold": float(classifier.set_threshold),
+        "none_class": classifier.none_class,
         "backbone": frozen.config(),
         "classifier": classifier.config(),
         "preprocessing": "uint8 RGB (batch, height, width, 3) of any size: upright, on white if transparent, grey of more "

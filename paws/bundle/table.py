@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEAREST = 3
+SEPARATOR = "; "  # of the classes of a set
 DIGITS = 4  # of a probability, as it is written and compared with the threshold
 COLUMNS = (
     "file",
@@ -24,6 +25,8 @@ COLUMNS = (
     "second",
     "second_probability",
     "abstain",
+    "set",
+    "none",
     "unfamiliar",
     *(f"{name}_{k}" for k in range(1, NEAREST + 1) for name in ("nearest", "weight")),
 )
@@ -41,6 +44,8 @@ class Prediction:
     second: str = ""
     second_probability: float = 0.0
     abstain: bool = True  # the probability is below what reaches the accuracy that was asked for
+    classes: tuple[str, ...] = ()  # which hold the true one with the accuracy that was asked for; none where that is not known
+    none: float | None = None  # probability that it belongs to no class, where the labels show images of no class
     novelty: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image; the column ``unfamiliar``
     nearest: tuple[tuple[str, float], ...] = ()  # labelled images and their share of the vote, the largest first
     error: str = ""
@@ -56,6 +61,8 @@ class Prediction:
             "second": self.second,
             "second_probability": f"{self.second_probability:.{DIGITS}f}",
             "abstain": "yes" if self.abstain else "no",
+            "set": SEPARATOR.join(self.classes),
+            "none": "" if self.none is None else f"{self.none:.{DIGITS}f}",
             "unfamiliar": f"{self.novelty:.4f}",
         }
         for k, (file, weight) in enumerate(self.nearest[:NEAREST], 1):
@@ -69,7 +76,12 @@ class Prediction:
         nearest = [{"file": file, "weight": round(weight, 6)} for file, weight in self.nearest]
         about: dict[str, Any] = {"file": self.file, "label": self.label, "probability": round(self.probability, 6)}
         about |= {"second": self.second, "second_probability": round(self.second_probability, 6)}
-        about |= {"abstain": self.abstain, "unfamiliar": round(self.novelty, 6), "nearest": nearest}
+        about |= {
+            "abstain": self.abstain,
+            "set": list(self.classes),
+            "none": self.none if self.none is None else round(self.none, 6),
+        }
+        about |= {"unfamiliar": round(self.novelty, 6), "nearest": nearest}
         return json.dumps(about)
 
 

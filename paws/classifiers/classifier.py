@@ -34,7 +34,8 @@ class Classifier(nn.Module):
     """Frozen features (N, D) -> Votes, by any predictor. Everything is a buffer or parameter, so ``state_dict()`` is the whole
     model.
 
-    Probabilities below ``threshold`` are those it should abstain from.
+    Probabilities below ``threshold`` are those it should abstain from. Classes of at least ``set_threshold`` are the set that
+    holds the true one; 0 where nothing is known of it. ``none_class`` is the class of images that belong to no other.
     """
 
     mean: Tensor
@@ -44,6 +45,7 @@ class Classifier(nn.Module):
     components: Tensor | None
     calibration: Tensor
     threshold: Tensor
+    set_threshold: Tensor
 
     def __init__(
         self,
@@ -57,9 +59,12 @@ class Classifier(nn.Module):
         *,
         calibration: float = 1.0,
         threshold: float = 0.0,
+        set_threshold: float = 0.0,
+        none_class: str | None = None,
     ) -> None:
         super().__init__()
         self.classes, self.predictor = tuple(classes), predictor
+        self.none_class = none_class if none_class in self.classes else None
         self.register_buffer("mean", mean.float())  # (D,) of the pool
         self.register_buffer("scale", scale.float())  # (D,)
         self.register_buffer("components", components)  # (P, D) of the standardised features; None: these as they are
@@ -67,6 +72,7 @@ class Classifier(nn.Module):
         self.register_buffer("support_labels", support_labels)  # (S,) int64
         self.register_buffer("calibration", torch.tensor(calibration))  # p -> p ** calibration, normalised
         self.register_buffer("threshold", torch.tensor(threshold))
+        self.register_buffer("set_threshold", torch.tensor(set_threshold))
         self.eval().requires_grad_(False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,6 +149,8 @@ class Classifier(nn.Module):
             self.components,
             calibration=float(self.calibration),
             threshold=float(self.threshold),
+            set_threshold=float(self.set_threshold),
+            none_class=self.none_class,
         )
 
     def config(self) -> dict[str, Any]:
@@ -151,6 +159,7 @@ class Classifier(nn.Module):
             "classes": list(self.classes),
             "support": list(self.support.shape),
             "components": None if self.components is None else len(self.components),
+            "none_class": self.none_class,
             "predictor": {"name": self.predictor.name, **self.predictor.config()},
         }
 
@@ -167,6 +176,7 @@ class Classifier(nn.Module):
             torch.zeros(size, dim),
             torch.zeros(size, dtype=torch.int64),
             torch.zeros(width, dim) if width else None,
+            none_class=config.get("none_class"),
         )
 
     @classmethod
@@ -186,6 +196,7 @@ class Classifier(nn.Module):
         if counts != {len(made.classes)}:
             raise ValueError(f"{len(made.classes)} classes, of which its parts know {sorted(counts)}")
         own = made.state_dict()
+        state = {"set_threshold": torch.zeros(()), **state}  # which earlier bundles do not have
         copies = {name: value.to(own[name].dtype if name in own else value.dtype, copy=True) for name, value in state.items()}
         made.load_state_dict(copies, assign=True)
         return made

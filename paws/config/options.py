@@ -70,6 +70,12 @@ class FitOptions:
         BeforeValidator(_prior),
         Field(description="class frequencies: estimate, uniform, labels (as among the labels), or one number a class"),
     ] = "estimate"
+    none_class: Annotated[
+        str | None,
+        Field(
+            description="the label of images that belong to no other class; predictions then tell of each how likely that is"
+        ),
+    ] = None
     steps: Annotated[
         int | None, Field(ge=1, description="training steps of the heads; 150 to 500 by the pool's size if absent")
     ] = None

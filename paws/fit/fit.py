@@ -13,12 +13,14 @@ from paws import classifiers
 from paws.classifiers.base import CrossFitted
 from paws.classifiers.calibration import calibrated, confident_threshold
 from paws.classifiers.classifier import Classifier
+from paws.classifiers.conformal import set_threshold
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import Problem, problem_of
 from paws.classifiers.space import Views
 from paws.config.options import PREFERRED
+from paws.errors import InputError
 from paws.fit.choice import Score, predictor_named, score
 from paws.metrics import accuracy as accuracy_of
 
@@ -58,6 +60,7 @@ def fit_features(
     prior: str | Sequence[float] | None = None,
     accuracy: float = 0.95,
     test: tuple[Tensor, Tensor] | None = None,
+    none_class: str | None = None,
     settings: HeadSettings = HeadSettings(),
     device: str = "cpu",
     groups: Tensor | None = None,
@@ -72,18 +75,19 @@ def fit_features(
         accuracy: what predictions above the classifier's threshold should reach.
         settings: of the heads that PAWS trains; what is left at its default may be suited to the labels and views.
         test: features (T, D), or in V views (T, V, D), and labels (T,) to report on; nothing is chosen by them.
+        none_class: the class of images that belong to no other.
         groups: (N,) the same number for copies of one image: none of them judges what has seen another.
         progress: called with what is being done and the share of all that is done.
 
     Raises:
-        InputError: fewer than two classes, a class without a label, an unknown model or prior.
+        InputError: fewer than two classes, a class without a label, an unknown model, prior or ``none_class``.
     """
     predictor_named(model)  # raises, before anything is computed
     tell = progress or _silent
     problem = feature_problem(
         views, labels, classes, seed=seed, prior=prior, settings=settings, device=device, groups=groups, progress=tell
     )
-    return fit_problem(problem, model=model, accuracy=accuracy, test=test, tell=tell)
+    return fit_problem(problem, model=model, accuracy=accuracy, test=test, none_class=none_class, tell=tell)
 
 
 def feature_problem(
@@ -110,10 +114,12 @@ def fit_problem(
     model: str = "auto",
     accuracy: float = 0.95,
     test: tuple[Tensor, Tensor] | None = None,
+    none_class: str | None = None,
     tell: Progress = _silent,
 ) -> Fitted:
     """The classifier of a problem, for which what was fitted before stays as it is; arguments as in `fit_features`."""
     requested = predictor_named(model)
+    check_none_class(none_class, problem.classes)
     fitted: dict[str, CrossFitted[Any]] = {}
     table = {name: each for name, each in classifiers.known().items() if each.suits(problem)}
     for name, predictor in sorted(table.items(), key=lambda item: item[0] == PREFERRED):  # the combination of others comes last
@@ -130,6 +136,9 @@ def fit_problem(
     unseen = problem.fold < 0
     held_out[unseen] = classifier.leave_one_out()[unseen]
     classifier.threshold.fill_(_threshold(problem, classifier, accuracy))
+    if problem.judged:
+        classifier.set_threshold.fill_(set_threshold(held_out[held], known[held], frequencies(problem), accuracy))
+    classifier.none_class = none_class
     tell("done", 1.0)
     described = ours.settings | {
         "components": WIDTH,
@@ -144,6 +153,12 @@ def fit_problem(
     return Fitted(
         classifier, tuple(scores), chosen, held_out, ours.agreement, described, curves, problem.fold, problem.judged, built
     )
+
+
+def check_none_class(name: str | None, classes: Sequence[str]) -> None:
+    """Raises InputError where the class of images that belong to no other is none of ``classes``."""
+    if name is not None and name not in classes:
+        raise InputError(f"--none-class {name!r}: no image has this label; the labels are {', '.join(classes)}")
 
 
 def classifier_of(problem: Problem, found: CrossFitted[Any]) -> Classifier:

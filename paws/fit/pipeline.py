@@ -28,7 +28,7 @@ from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
-from paws.fit.fit import Fitted, Progress, feature_problem, fit_problem
+from paws.fit.fit import Fitted, Progress, check_none_class, feature_problem, fit_problem
 from paws.fit.folder import check_target, clear
 from paws.fit.near_copies import near_copies
 from paws.fit.presets import backbone_of, plan
@@ -85,6 +85,7 @@ def fit_folder(
         )
     for line in (checked.summary(), *checked.notes()):
         progress.log("check", line)
+    check_none_class(options.none_class, checked.files.classes)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
     former = None if overwrite else read_former(run)
     preset = None if former is None else former.settings.get("preset")
@@ -188,7 +189,12 @@ class _Work:
     def reported(self, features: np.ndarray) -> dict[str, Any]:
         """Further arguments of `fit_problem`."""
         tested = self._tested(features) if bool((self.checked.test >= 0).any()) else None
-        return {"model": self.options.model, "accuracy": self.options.accuracy, "test": tested}
+        return {
+            "model": self.options.model,
+            "accuracy": self.options.accuracy,
+            "none_class": self.options.none_class,
+            "test": tested,
+        }
 
     def _tested(self, features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (T, V, D) of the images with test labels, and these (T,)."""
