@@ -41,12 +41,10 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=10)
     parser.add_argument("--source", type=Path, help="folder of its IDX files; Debian's if absent")
     parser.add_argument("--run", type=Path, default=Path("runs/own-images"))
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="a timm model")
-    parser.add_argument("--image-size", default="64")
     options, more = parser.parse_known_args()  # what it does not know goes to paws fit
     make_folder(options.source, options.run, options.images, options.per_class)
     command = ["fit", str(options.run / "images"), "--labels", str(options.run / "labels.csv"), "-o", str(options.run / "fit")]
-    command += ["--backbone", options.backbone, "--image-size", options.image_size, *more]
+    command += more
     print(f"$ paws {shlex.join(command)}", flush=True)
     raise SystemExit(subprocess.run([sys.executable, "-m", "paws", *command], check=False).returncode)
 
