@@ -49,6 +49,11 @@ def test_one_class_only(command: Command, folder: Path, tiny_weights: Path) -> N
     refused(command, folder, tiny_weights, "only the class 'dots'")
 
 
+def test_a_class_of_no_class_that_nobody_has(command: Command, folder: Path, tiny_weights: Path) -> None:
+    more = ("--none-class", "other")
+    refused(command, folder, tiny_weights, "--none-class 'other': no image has this label", "dots, rows", more=more)
+
+
 def test_an_empty_folder_and_none(command: Command, folder: Path, tiny_weights: Path) -> None:
     shutil.rmtree(folder / "images")
     refused(command, folder, tiny_weights, "not a folder of images")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from paws.bundle.bundle import load_bundle
 from paws.bundle.table import FIT_COLUMNS
 from paws.errors import InputError
 from paws.fit import training
@@ -105,6 +106,29 @@ def test_labels_to_test_on_are_reported(command: Command, copied: Path, tiny_wei
     assert all(row.test.value in (0, 1 / 3, 2 / 3, 1) and row.test.count == 3 for row in fit.record.scores)
     assert fit.record.chosen == "paws"
     assert len(fit.predictions) == 36
+
+
+def test_what_belongs_to_no_class_and_the_set_that_holds_the_right_one(
+    command: Command, tmp_path: Path, tiny_weights: Path
+) -> None:
+    write_patterns(tmp_path, per_class=12, labelled=7)
+    call(command, tmp_path, tiny_weights, "--none-class", "slope", "--accuracy", "0.8", "--views", "1")
+    fit = load_fit(tmp_path / "run")
+    votes = fit.bundle.classifier.votes(torch.from_numpy(np.array(fit.features)).float())
+    least = float(fit.bundle.classifier.set_threshold)
+    assert 0 < least < 1
+    for row, p in zip(fit.predictions, votes.probabilities, strict=True):
+        assert float(row["none"]) == pytest.approx(float(p[2]), abs=1e-3)
+        members = row["set"].split("; ")
+        assert members[0] == row["label"], "the most probable first"
+        assert len(members) == max(1, int((p >= least).sum()))
+    again = load_bundle(tmp_path / "run/bundle").predict([fit.root / fit.files[0]])[0]
+    assert again.none is not None and again.classes and json.loads(again.json())["set"] == list(again.classes)
+    sorted_into = tmp_path / "sorted"
+    command("sort", tmp_path / "run", "--into", sorted_into)
+    unlabelled = [row for row in fit.predictions if not row["given"]]
+    moved = len(list((sorted_into / "_none").rglob("*.png"))) if (sorted_into / "_none").is_dir() else 0
+    assert moved == sum(float(row["none"]) > 0.5 for row in unlabelled) > 0
 
 
 def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights: Path) -> None:
