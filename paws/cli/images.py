@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paws.cli.options import flag, takes_options
-from paws.config.options import fit_options
+from paws.cli.options import FitVerb, flag, takes_options
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command()(fit)
+    app.command(cls=FitVerb)(fit)
     app.command()(predict)
 
 
@@ -54,6 +53,8 @@ def fit(
     **options: Any,
 ) -> None:
     """Predict a folder of images from a few labels: embed, train, compare, choose, predict, save."""
+    from paws.config.options import fit_options
+
     chosen = fit_options(options | ({"finetune": True} if finetune else {}), shown=flag)  # before torch is loaded
 
     from paws.fit.pipeline import fit_folder

@@ -79,6 +79,9 @@ def labels(
     """Correct, add and remove labels without training again, or list the doubtful ones."""
     if suspicious == (csv is not None or bool(remove)):
         raise InputError("give either new labels, by --csv FILE or --remove IMAGE, or --suspicious")
+    for given in (source, csv):
+        if given is not None and not given.exists():  # before torch is loaded
+            raise InputError(f"{given}: cannot be read (no such file or folder)")
     _refuse(output)
     bundle, run = _open(source)
     if suspicious:

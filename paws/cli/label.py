@@ -15,10 +15,10 @@ import typer
 
 from paws.cli.images import Device, device_of
 from paws.cli.options import flag
-from paws.config.options import OPTIONS, FitOptions, fit_options
 from paws.errors import InputError
 
 if TYPE_CHECKING:
+    from paws.config.options import FitOptions
     from paws.label_page.bench import Bench
 
 
@@ -92,6 +92,7 @@ def label(
 
 def _options(run: Path, given: dict[str, object]) -> FitOptions:
     """Those of the fit in ``run``, where there is one, else the defaults without random views; ``given`` ones first."""
+    from paws.config.options import OPTIONS, fit_options
     from paws.fit.run import read_former
 
     former = read_former(run)

@@ -1,4 +1,4 @@
-"""Command-line options made of `paws.config.options.FitOptions`."""
+"""Command-line options made of `paws.config.options.FitOptions`, once a verb that has them is called."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-
-from paws.config.options import DEFAULTS, OPTIONS, option_help
+from typer.core import TyperCommand
 
 PLAIN = (bool, int, float, str)  # what typer reads; all else is read as text
+
+
+class FitVerb(TyperCommand):
+    """A verb with ``**options``, of which its call and its own help make an option for each field of FitOptions.
+
+    The list of all verbs does without them, and so without what describes and checks them.
+    """
+
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """The context of a call, as click asks for it."""
+        alone = typer.Typer(add_completion=False)
+        alone.command()(_with_options(inspect.unwrap(self.callback)))  # type: ignore[arg-type]
+        whole: Any = typer.main.get_command(alone)
+        self.params, self.callback = whole.params, whole.callback
+        return super().make_context(*arguments, **extra)
 
 
 def flag(name: str) -> str:
@@ -19,20 +33,39 @@ def flag(name: str) -> str:
 
 
 def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb with ``**options`` an option for each field of FitOptions, as typer reads it from the signature."""
+    """A verb with ``**options`` for `FitVerb`: typer reads the parameters before them from its signature."""
+    return _read_as(verb, [])
+
+
+def _with_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb, of which typer reads the fields of FitOptions too."""
+    from paws.config.options import DEFAULTS, OPTIONS
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return _read_as(
+        verb,
+        [inspect.Parameter(name, kind, default=getattr(DEFAULTS, name), annotation=_annotation(name)) for name in OPTIONS],
+    )
+
+
+def _read_as(verb: Callable[..., None], added: list[inspect.Parameter]) -> Callable[..., None]:
+    """The verb with ``added`` in place of its ``**options``."""
+
+    def read(*arguments: Any, **options: Any) -> None:
+        verb(*arguments, **options)
+
     signature, hints = inspect.signature(verb), get_type_hints(verb, include_extras=True)
     own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(DEFAULTS, name), annotation=_annotation(name))
-        for name in OPTIONS
-    ]
-    verb.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    verb.__annotations__ = {p.name: p.annotation for p in [*own, *added]} | {"return": None}
-    return verb
+    read.__name__, read.__doc__, read.__wrapped__ = verb.__name__, verb.__doc__, verb  # type: ignore[attr-defined]
+    read.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    read.__annotations__ = {p.name: p.annotation for p in [*own, *added]} | {"return": None}
+    return read
 
 
 def _annotation(name: str) -> Any:
     """The type that typer shows, with the option's help; a switch that is off has no ``--no-`` form."""
+    from paws.config.options import DEFAULTS, OPTIONS, option_help
+
     declared: Any = OPTIONS[name].annotation
     kinds = [kind for kind in (declared, *get_args(declared)) if kind in PLAIN] or [str]
     switch = (flag(name),) if kinds[0] is bool and not getattr(DEFAULTS, name) else ()

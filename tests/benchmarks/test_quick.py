@@ -18,6 +18,7 @@ SLOW = (
     "crowded",
     "digits",
     "embed",
+    "first_fit",
     "folders",
     "label_efficiency",
     "labelling",
@@ -27,7 +28,7 @@ SLOW = (
     "step",
     "views",
 )
-LONG = ("gpu", "train")  # no short form, or no device here
+LONG = ("gpu", "label_page", "train")  # no short form, or no device here
 NEEDED = ("__init__", "fashion", "features", "fixmatch", "fixmatch", "letters", "side_by_side")  # what benchmarks share
 
 

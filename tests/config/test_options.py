@@ -28,7 +28,8 @@ def test_every_option_has_help_and_a_default_within_its_bounds() -> None:
 
 def test_the_verb_has_every_option_with_its_default_and_help() -> None:
     group: Any = typer.main.get_command(app)
-    shown = {parameter.name: parameter for parameter in group.commands["fit"].params}
+    context = group.commands["fit"].make_context("fit", [], resilient_parsing=True)
+    shown = {parameter.name: parameter for parameter in context.command.params}
     for name in OPTIONS:
         assert shown[name].default == getattr(DEFAULTS, name)
         assert shown[name].help == option_help(name)
