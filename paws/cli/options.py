@@ -33,33 +33,30 @@ def flag(name: str) -> str:
 
 
 def takes_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb with ``**options`` for `FitVerb`: typer reads the parameters before them from its signature."""
-    return _read_as(verb, [])
+    """Let typer read the parameters of a verb without its ``**options``, which `FitVerb` adds."""
+    signature, hints = inspect.signature(verb), get_type_hints(verb, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return _read_as(verb, signature.replace(parameters=own))
 
 
 def _with_options(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb, of which typer reads the fields of FitOptions too."""
     from paws.config.options import DEFAULTS, OPTIONS
 
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return _read_as(
-        verb,
-        [inspect.Parameter(name, kind, default=getattr(DEFAULTS, name), annotation=_annotation(name)) for name in OPTIONS],
-    )
+    def whole(**given: Any) -> None:
+        verb(**given)
+
+    kind, signature = inspect.Parameter.KEYWORD_ONLY, inspect.signature(verb)
+    added = [inspect.Parameter(name, kind, default=getattr(DEFAULTS, name), annotation=_annotation(name)) for name in OPTIONS]
+    whole.__name__, whole.__doc__ = verb.__name__, verb.__doc__
+    return _read_as(whole, signature.replace(parameters=[*signature.parameters.values(), *added]))
 
 
-def _read_as(verb: Callable[..., None], added: list[inspect.Parameter]) -> Callable[..., None]:
-    """The verb with ``added`` in place of its ``**options``."""
-
-    def read(*arguments: Any, **options: Any) -> None:
-        verb(*arguments, **options)
-
-    signature, hints = inspect.signature(verb), get_type_hints(verb, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    read.__name__, read.__doc__, read.__wrapped__ = verb.__name__, verb.__doc__, verb  # type: ignore[attr-defined]
-    read.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    read.__annotations__ = {p.name: p.annotation for p in [*own, *added]} | {"return": None}
-    return read
+def _read_as(verb: Callable[..., None], signature: inspect.Signature) -> Callable[..., None]:
+    """The verb, which typer sees with this signature."""
+    verb.__signature__ = signature  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": None}
+    return verb
 
 
 def _annotation(name: str) -> Any:
