@@ -5,34 +5,21 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
-from paws.classifiers.base import Predictor
 from paws.classifiers.frequencies import frequencies
-from paws.classifiers.graph import Graph, mean_of_nearest, nearest
-from paws.classifiers.poisson import probabilities, solution, source
+from paws.classifiers.graph import Graph
+from paws.classifiers.poisson import Poisson, probabilities, solution, source
 from paws.classifiers.problem import Problem
-from paws.classifiers.space import mean_of_views
 
 STEPS, TURNS = 20, 20  # of heat flow between two decisions (half as many as in the paper: as good here), and decisions at most
 SETTLED = 1e-3  # share of images that change class in a turn, below which it ends
 ROUNDS, RATE, CLOSE = 30, 0.3, 1e-3  # of the search for class weights, its step, and how near shares must come
 
 
-class PoissonMbo(Predictor):
+class PoissonMbo(Poisson):
     """Heat flow from the labels and a decision that gives each class its share of the images, in turns."""
 
     name, title = "poisson_mbo", "Poisson MBO"
-    bank: Tensor
-    distributions: Tensor
-
-    def __init__(self, num_classes: int, bank: Tensor, distributions: Tensor, k: int) -> None:
-        super().__init__(num_classes)
-        self.k = k
-        self.register_buffer("bank", bank)  # (M, P), of length 1
-        self.register_buffer("distributions", distributions)  # (M, C)
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
@@ -40,20 +27,6 @@ class PoissonMbo(Predictor):
         sources = source(problem.visible_labels(left_out)[graph.images], count)
         scores = flow(graph.affinities, graph.roots, sources, frequencies(problem).double().numpy())
         return cls(count, graph.bank, probabilities(scores), graph.k)
-
-    def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        return mean_of_nearest(self.distributions, *nearest(normalize(x, dim=1), self.bank, self.k)), None
-
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        return self(mean_of_views(views), support, labels, own)
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "bank": list(self.bank.shape), "k": self.k}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        (rows, width), count = config["bank"], config["num_classes"]
-        return cls(count, torch.zeros(rows, width), torch.zeros(rows, count), config["k"])
 
 
 def flow(affinities: Any, roots: np.ndarray, sources: np.ndarray, prior: np.ndarray) -> np.ndarray:
