@@ -82,7 +82,7 @@ def write_folder(root: Path, pictures: int) -> dict[str, str]:
     for name, rows in labelled.items():
         lines = ["file,label", *(f"{i:05d}.png,{data.classes[truth[i]]}" for i in rows)]
         (root / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {f"{i:05d}.png": data.classes[truth[i]] for i in (~known).nonzero().flatten().tolist()}
+    return {f"{i:05d}.png": data.classes[truth[i]] for i in range(pictures) if i not in labelled["more.csv"]}
 
 
 def unpack(commit: str, folder: Path) -> None:

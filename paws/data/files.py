@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional
 from paws.data import colour, geometry
 from paws.data.images import ImageFile
 from paws.data.levels import Range
-from paws.data.views import CHUNK, EvalView, MultiCrop, View
+from paws.data.views import EvalView, MultiCrop, View, chunks
 from paws.seeds import generator
 
 Key = tuple[int, ...]
@@ -72,8 +72,8 @@ class FileBank:
             group = crops[len(views) : len(views) + count]
             if group:
                 pixels = torch.cat([part.to(self.device, non_blocking=True) for part in group])  # (count * B, 3, s, s)
-                chunks = pixels.split(CHUNK) if self.device.type == "cpu" else [pixels]
-                finished = torch.cat([_finish(chunk.float().div_(255), view, draws) for chunk in chunks])
+                parts = chunks(pixels, view.size)
+                finished = torch.cat([_finish(part.float().div_(255), view, draws) for part in parts])
                 views += finished.split(len(group[0]))
         return views
 

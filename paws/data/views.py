@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,14 @@ from torchvision.transforms.v2 import functional
 
 from paws.data import colour, geometry
 
-CHUNK = 512  # images worked on together on a CPU: their views stay in its cache
+CHUNK, CHUNK_SIDE = 512, 32  # images worked on together on a CPU, and of how many pixels: their views stay in its cache
+
+
+def chunks(images: Tensor, size: int) -> Sequence[Tensor]:
+    """The parts of a batch (B, ...) of which views of ``size`` pixels are made one after the other; one part off the CPU."""
+    if images.device.type != "cpu":
+        return [images]
+    return images.split(min(CHUNK, max(1, CHUNK * CHUNK_SIDE**2 // size**2)))
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,7 @@ class View:
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Images uint8 or float in [0, 1] (B, ch, H, W) -> normalised views (B, ch, size, size)."""
-        chunks = images.split(CHUNK) if images.device.type == "cpu" else [images]
-        views = [self.colour(self.geometry(chunk, generator), generator) for chunk in chunks]
+        views = [self.colour(self.geometry(chunk, generator), generator) for chunk in chunks(images, self.size)]
         return views[0] if len(views) == 1 else torch.cat(views)
 
     def geometry(self, images: Tensor, generator: Generator) -> Tensor:

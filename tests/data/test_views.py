@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from paws.data import colour
-from paws.data.views import CHUNK, EvalView, MultiCrop, View, basic_view, eval_view, train_view
+from paws.data.views import CHUNK, EvalView, MultiCrop, View, basic_view, chunks, eval_view, train_view
 from paws.seeds import generator
 
 GREY = ((0.0,), (1.0,))
@@ -85,6 +85,14 @@ def test_views_of_many_images_keep_their_order():
     torch.testing.assert_close(first, images.float() / 255)
     assert torch.equal(first, second)
     torch.testing.assert_close(small, tv.resize(images.float() / 255, [2, 2], antialias=True))
+
+
+@pytest.mark.parametrize(("size", "most"), [(18, CHUNK), (32, CHUNK), (96, 56), (224, 10), (2000, 1)])
+def test_the_larger_the_views_the_fewer_are_made_together(size, most):
+    images = torch.arange(2 * most + 1)
+    parts = chunks(images, size)
+    assert [len(part) for part in parts] == [most, most, 1]
+    assert torch.equal(torch.cat(list(parts)), images)
 
 
 @pytest.mark.parametrize("preset", ["imagenet", "cifar", "grey", "digits"])
