@@ -168,9 +168,9 @@ def _recipe(value: Any) -> Recipe:
     if not isinstance(value, dict):
         raise PydanticCustomError("recipe", "must be a mapping with a name")
     name = value.get("name", DEFAULT_RECIPE)
-    if name not in Recipe.known:
+    if not isinstance(name, str) or name not in Recipe.known:
         known = ", ".join(map(repr, sorted(Recipe.known))) or "none: import paws.methods first"
-        raise PydanticCustomError("recipe", "name '{name}' is not one of {known}", {"name": name, "known": known})
+        raise PydanticCustomError("recipe", "name '{name}' is not one of {known}", {"name": str(name), "known": known})
     return Recipe.known[name].model_validate(value)
 
 

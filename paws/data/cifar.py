@@ -1,41 +1,83 @@
 """The python batches of CIFAR-10 and CIFAR-100 (https://www.cs.toronto.edu/~kriz/cifar.html), read without code.
 
-The batches are pickles, and a pickle may name any function to be called; here only what rebuilds a numpy array.
+The batches are pickles, and a pickle may name any function to be called; here only what rebuilds a numpy array. numpy's own
+functions for that trust what they are given, and a damaged pickle ends the process in them: stand-ins take note of shape, type
+and bytes instead, and make the array of these when they fit.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct
 
 from paws.errors import InputError
 
+ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray")  # modules that rebuild an array
+NUMBERS = re.compile(r"b1|[iu][1248]|f[248]")  # the types of numbers that an array may have
 
-def _latin1(text: str, encoding: str) -> bytes:
+
+class _Dtype:
+    """What a pickle says of the type of an array's numbers: its name, then its byte order."""
+
+    __slots__ = ("name", "order")
+
+    def __init__(self, name: Any, *flags: Any) -> None:
+        self.name: Any = name
+        self.order: Any = "|"
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1]
+
+    def real(self) -> np.dtype[Any]:
+        """The type; raises ValueError where it is none of numbers."""
+        if not isinstance(self.name, str) or not NUMBERS.fullmatch(self.name) or self.order not in ("|", "<", ">", "="):
+            raise ValueError(f"an array of {self.name!r}")
+        return np.dtype(self.name).newbyteorder(self.order)
+
+
+class _Array:
+    """An array that a pickle rebuilds: nothing until its state comes."""
+
+    __slots__ = ("content",)
+    content: np.ndarray
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, by_columns, data = state
+        data = data.encode("latin1") if isinstance(data, str) else bytes(data) if isinstance(data, bytearray) else data
+        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("an array of another form")
+        kind = dtype.real()
+        if math.prod(shape) * kind.itemsize != len(data):
+            raise ValueError(f"an array of shape {shape} in {len(data)} bytes")
+        self.content = np.frombuffer(data, kind).reshape(shape, order="F" if by_columns else "C")
+
+
+class _ArrayUnpickler(pickle._Unpickler):  # in Python: that in C takes memory for what is claimed
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        """Something new at each call, so that nothing that is done to it lasts."""
+        if module in ARRAYS and name == "_reconstruct":
+            return lambda *arguments: _Array()
+        if (module, name) == ("numpy", "ndarray"):
+            return lambda: None  # only named, as the kind of array
+        if (module, name) == ("numpy", "dtype"):
+            return lambda *arguments: _Dtype(*arguments)
+        if (module, name) == ("_codecs", "encode"):
+            return lambda text, encoding: _latin1(text, encoding)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which has no place in a data file")
+
+
+def _latin1(text: Any, encoding: Any) -> bytes:
     """How Python 3 writes bytes into an old pickle: as a call of _codecs.encode, here with that one encoding only."""
-    if encoding != "latin1":
+    if encoding != "latin1" or not isinstance(text, str):
         raise pickle.UnpicklingError(f"it encodes text as {encoding}")
     return text.encode("latin1")
-
-
-ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _latin1,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which has no place in a data file")
-        return ADMITTED[module, name]
 
 
 def read_pickle(path: str | Path) -> dict[str, Any]:
@@ -45,15 +87,22 @@ def read_pickle(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
+        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: holds a {type(content).__name__} where a dictionary is expected")
+        return {_text(key): value.content if isinstance(value, _Array) else value for key, value in content.items()}
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # bytes that are no pickle make the unpickler raise almost anything
         raise InputError(f"{path}: broken or unsafe pickle, refused ({error or type(error).__name__})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__} where a dictionary is expected")
-    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | bytes):  # what is nested may be endless as text
+        raise ValueError(f"a {type(value).__name__} where a text is expected")
+    return value if isinstance(value, str) else value.decode("latin1")
 
 
 def read_batch(path: Path, label_key: str, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,10 +113,12 @@ def read_batch(path: Path, label_key: str, num_classes: int) -> tuple[np.ndarray
     images = batch["data"]
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != 3072:
         raise InputError(f"{path}: data is not a uint8 array of shape (N, 3072)")
-    try:
-        labels = np.array(batch[label_key], dtype=np.int64)
-    except (ValueError, TypeError, OverflowError):
-        raise InputError(f"{path}: {label_key} is not a list of integers") from None
+    labels = batch[label_key]
+    if isinstance(labels, list) and all(type(label) is int and abs(label) < 2**31 for label in labels):
+        labels = np.array(labels, dtype=np.int64)
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        raise InputError(f"{path}: {label_key} is not a list of integers")
+    labels = labels.astype(np.int64)
     if labels.shape != (len(images),) or len(labels) == 0:
         raise InputError(f"{path}: {len(images)} images but {label_key} of shape {labels.shape}")
     if labels.min() < 0 or labels.max() >= num_classes:
@@ -78,6 +129,6 @@ def read_batch(path: Path, label_key: str, num_classes: int) -> tuple[np.ndarray
 def read_class_names(path: Path, key: str, num_classes: int) -> tuple[str, ...]:
     """The class names in a meta file of the python version."""
     names = read_pickle(path).get(key)
-    if not isinstance(names, list) or len(names) != num_classes:
+    if not isinstance(names, list) or len(names) != num_classes or not all(isinstance(name, str | bytes) for name in names):
         raise InputError(f"{path}: {key} is not a list of {num_classes} names")
-    return tuple(name.decode("latin1") if isinstance(name, bytes) else str(name) for name in names)
+    return tuple(map(_text, names))

@@ -7,6 +7,7 @@ import difflib
 import io
 import json
 import os
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -64,8 +65,10 @@ def label_rows(labels: Labels) -> list[LabelRow]:
 
 
 def label_files(labels: Labels | None) -> list[Path]:
-    """The files among what labels are read from."""
-    given = [] if labels is None else [labels] if isinstance(labels, str | Path) else labels
+    """The files among what labels are read from. Raises InputError where that is no labels at all."""
+    given: Any = () if labels is None else (labels,) if isinstance(labels, str | Path) else labels
+    if not isinstance(given, Sequence) or not all(isinstance(item, str | Path | LabelRow) for item in given):
+        raise InputError(f"labels: expected a file of labels, a list of them or a pandas DataFrame, not {reprlib.repr(labels)}")
     return [Path(item) for item in given if not isinstance(item, LabelRow)]
 
 
@@ -81,17 +84,25 @@ def name_of(labels: Labels | None) -> str | None:
 def frame_rows(frame: Any) -> list[LabelRow]:
     """The rows of a pandas DataFrame with the columns of a label file; what is missing is no label.
 
+    Numbers among which one is missing are floats to pandas: whole ones are written as such.
+
     Raises:
-        InputError: no such columns.
+        InputError: no such columns, or a label without a file.
     """
     file, label = _columns([str(name).strip().lower() for name in frame.columns], "the table")
-    values = zip(frame.iloc[:, file], frame.iloc[:, label], frame.iloc[:, label].isna(), strict=True)
-    rows = [
-        LabelRow(os.fspath(name), composed(str(value).strip()), i)
-        for i, (name, value, gone) in enumerate(values, 1)
-        if not gone
-    ]
-    return [row for row in rows if row.label]
+    known = frame.iloc[:, label].notna().to_numpy()
+    values = frame.iloc[known, label]
+    whole = values.dtype.kind == "f" and bool((values % 1 == 0).all())
+    rows, problems = [], []
+    for i, name, value in zip(known.nonzero()[0].tolist(), frame.iloc[known, file], values, strict=True):
+        text = composed(str(int(value) if whole else value).strip())
+        if text and isinstance(name, str | os.PathLike) and str(name).strip():
+            rows.append(LabelRow(os.fspath(name), text, i + 1))
+        elif text:
+            problems.append(f"line {i + 1}: no file")
+    if problems:
+        raise InputError(listed("the table: each row needs a file and a label", problems))
+    return rows
 
 
 def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow]:

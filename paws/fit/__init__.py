@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from paws.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +57,9 @@ class _Callable(ModuleType):
         from paws.config.options import fit_options
 
         chosen = fit_options(options)  # before torch is loaded
+        for name, path in (("images", images), ("run", run)):
+            if not isinstance(path, str | os.PathLike):
+                raise InputError(f"{name} {path!r}: expected a path")
 
         from paws.data.labels import frame_rows
         from paws.fit.pipeline import fit_folder

@@ -187,7 +187,8 @@ def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor
         raise InputError(f"{folder}: holds no finished fit (no {FILES}); run paws fit") from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read ({error!r}); run the same paws fit again") from None
-    whole = {len(names), len(labels), len(folds), len(groups)} == {record.image_count} and all(map(_is_inside, names))
+    flat = labels.ndim == groups.ndim == 1 and all(fold is None or isinstance(fold, int) for fold in folds)
+    whole = flat and {len(names), len(labels), len(folds), len(groups)} == {record.image_count} and all(map(_is_inside, names))
     if not whole or not bool(((labels >= -1) & (labels < len(record.classes))).all()):
         raise InputError(f"{path}: does not fit {RECORD}; run the same paws fit again")
     return names, labels, folds, groups

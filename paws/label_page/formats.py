@@ -58,8 +58,8 @@ def by_folder(path: Path, images: Path, names: Sequence[str]) -> tuple[dict[str,
         name = file if own else known.find(rest)
         if name is None:
             unknown.append(f"{file}: no picture of {images} has this name, or several have")
-        else:
-            found[name] = label
+        elif found.setdefault(name, label) != label:
+            unknown.append(f"{file}: lies in the folder {found[name]} too")
     return found, unknown
 
 
@@ -83,8 +83,8 @@ def from_label_studio(tasks: Any, names: Sequence[str]) -> tuple[dict[str, str],
         name = known.find(path)
         if name is None and label is not None:
             problems.append(f"task {number}: {path} is no picture of the folder, or several have this name")
-        elif name is not None and label is not None:
-            found[name] = label
+        elif name is not None and label is not None and found.setdefault(name, label) != label:
+            problems.append(f"task {number}: {name} is {label!r}, but {found[name]!r} in an earlier task")
     return found, problems
 
 
@@ -158,14 +158,20 @@ def _choice(task: dict[str, Any]) -> str | None:
         found = next((task[key] for key in ("label", "choice") if key in task), None)
         found = found.get("choices") if isinstance(found, dict) else found
         found = next(iter(found), None) if isinstance(found, list) else found
-        return None if found is None else str(found)
+        return None if found is None else _text(found)
     for annotation in reversed(task.get("annotations") or task.get("completions") or []):
         if annotation.get("was_cancelled"):
             continue
         for result in annotation["result"]:
             if result.get("type") == "choices" and result["value"]["choices"]:
-                return str(result["value"]["choices"][0])
+                return _text(result["value"]["choices"][0])
     return None
+
+
+def _text(choice: Any) -> str:
+    if not isinstance(choice, str | int | float):
+        raise TypeError(choice)
+    return str(choice)
 
 
 def _path(where: str) -> str:

@@ -75,6 +75,9 @@ class Session:
     """The pictures ``files`` (N names) with their labels, as the journal has them. Not safe for threads: the caller locks.
 
     ``revision`` is the number of entries, so two pages that show the same revision show the same.
+
+    Raises:
+        InputError: the journal holds something else.
     """
 
     def __init__(self, files: Sequence[str], journal: Journal) -> None:
@@ -87,7 +90,9 @@ class Session:
         self.missing: set[str] = set()  # files of the journal that are not in the folder any more
         self._done: list[Undo] = []
         self._ids: set[str] = set()
-        for entry in journal.entries:
+        for number, entry in enumerate(journal.entries, 1):
+            if not _is_entry(entry):
+                raise InputError(f"{journal.path}: line {number} is no action; take it out, or restore the file")
             self._apply(entry)
 
     @property
@@ -208,6 +213,19 @@ class Session:
     def _meet(self, name: str) -> None:
         if name not in self.classes:
             self.classes = [*self.classes, name]
+
+
+def _is_entry(entry: Entry) -> bool:
+    """Whether what stands in a journal is an entry as described above."""
+    deed, marks = entry.get("do"), entry.get("marks")
+    if deed == "mark":
+        whole = isinstance(marks, list) and all(isinstance(mark, list) and len(mark) == 3 for mark in marks)
+        return whole and all(
+            isinstance(file, str) and kind in KINDS and isinstance(name, str) == (kind in ("label", "not"))
+            for file, kind, name in marks or ()
+        )
+    needed = {"class": ["class"], "rename": ["class", "to"], "undo": []}
+    return deed in ("class", "rename", "undo") and all(isinstance(entry.get(key), str) for key in needed[deed])
 
 
 def class_name(name: Any) -> str:

@@ -69,6 +69,10 @@ def load(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: the checkpoint cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused, it holds code and not only tensors and plain values") from error
+    except InputError:
+        raise
+    except Exception as error:  # unpickling raises almost anything on what save has not written
+        raise InputError(f"{path}: no checkpoint of paws: {error!r}") from error
     if not isinstance(state, dict):
         raise InputError(f"{path}: expected a checkpoint's dict of states, found {type(state).__name__}")
     return state

@@ -74,10 +74,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         if "unsupported global" in str(error).lower():
             raise InputError(f"{path}: refused, it holds code and not only tensors and plain values") from error
         raise InputError(f"{path}: not a checkpoint of torch, or a damaged one") from error
-    except (RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: the checkpoint is truncated or damaged") from error
     except OSError as error:
         raise InputError(f"{path}: the checkpoint cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # unpickling raises almost anything on damaged data
+        raise InputError(f"{path}: the checkpoint is truncated or damaged") from error
     encoder = state.get("encoder") if isinstance(state, dict) else None
     if not isinstance(encoder, dict) or not encoder:
         found = ", ".join(map(str, list(state)[:8])) if isinstance(state, dict) else type(state).__name__

@@ -37,6 +37,7 @@ READ = {
     "logging": "folder pretrain_path write_tag",
     "ropaws": "use_ropaws prior_tau prior_pow label_ratio",
 }
+MOST = 1e6  # no number in such a config is as large
 KNOWN = {*MEANINGLESS, *(f"{section}.{key}" for section, keys in READ.items() for key in keys.split())}
 
 
@@ -118,7 +119,7 @@ class _Old:
 
     def number(self, key: str) -> float:
         value = self(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST < value < MOST:
             raise InputError(f"{key}: expected a number (given: {value!r})")
         return value
 
@@ -131,10 +132,11 @@ def convert_config(values: dict[str, Any], recipe: str | None = None) -> tuple[d
     Raises:
         InputError: an unknown, missing or impossible key or value, or an unknown recipe.
     """
+    old = _Old(values)
     name = RECIPES.get(recipe, recipe) if recipe else recipe_of(values)
     if name not in RECIPES.values():
         raise InputError(f"recipe {recipe!r} is not one of {', '.join([*RECIPES, *RECIPES.values()])}")
-    old, notes = _Old(values), [f"recipe: {name}"]
+    notes = [f"recipe: {name}"]
     data, folder = _data(old, name, notes), Path(str(old("logging.folder")))
     suffix = {"finetune": "-fine-tune", "snn_finetune": "-fine-tune-SNN"}.get(name, "")
     resnet = str(old("meta.model_name")).replace("resnet151", "resnet152")
@@ -234,7 +236,7 @@ def _support(old: _Old, name: str) -> dict[str, Any]:
 def _optim(old: _Old, name: str, notes: list[str]) -> dict[str, Any]:
     lr = old.number("optimization.lr")
     optim: dict[str, Any] = {
-        "epochs": old("optimization.epochs"),
+        "epochs": old.number("optimization.epochs"),
         "lr": lr,
         "weight_decay": old.number("optimization.weight_decay"),
     }

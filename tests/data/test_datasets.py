@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from paws.data.cifar import read_batch
 from paws.data.datasets import DATASETS, DEBIAN_FASHION_MNIST, has_test, load_dataset
 from paws.data.folder import FileSet
 from paws.data.idx import read_idx
@@ -114,6 +115,28 @@ def test_cifar_wrong_contents_are_named(tmp_path, batch, message):
     (folder / "test_batch").write_bytes(pickle.dumps(batch))
     with pytest.raises(InputError, match="test_batch: .*" + re.escape(message)):
         load_dataset("cifar10", tmp_path, "test")
+
+
+def test_cifar_numbers_that_numpy_would_not_survive(tmp_path):
+    """The state of a type of numbers, one item short, makes numpy write beyond its memory when it unpickles it."""
+    whole = pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1, 2]}, protocol=2)
+    short = whole.replace(b"NNNJ", b"NNJ").replace(b"NNJ", b"NJ")
+    assert len(short) < len(whole)
+    (tmp_path / "batch").write_bytes(short)
+    images, labels = read_batch(tmp_path / "batch", "labels", 10)
+    assert not images.any() and labels.tolist() == [1, 2]
+    assert np.dtype(np.uint8).itemsize == 1
+
+
+@pytest.mark.parametrize("key", ["data", "labels"])
+def test_cifar_lists_in_lists_take_no_memory(key, tmp_path):
+    endless: list = [1]
+    for _ in range(60):
+        endless = [endless, endless]
+    batch = {"data": IMAGES[:2], "labels": [1, 2], key: endless}
+    (tmp_path / "batch").write_bytes(pickle.dumps(batch, protocol=2))
+    with pytest.raises(InputError, match="batch: "):
+        read_batch(tmp_path / "batch", "labels", 10)
 
 
 def test_cifar_cut_files_are_named(cifar):

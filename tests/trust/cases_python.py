@@ -112,6 +112,11 @@ IDX = {  # bytes, what is said
     b"\x00\x00\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff": "more than 4294967296",
     b"\x1f\x8b\x08\x00": "not an IDX file",
 }
+NO_PATH: dict[str, Callable[[Path], Any]] = {
+    "images 7": lambda folder: paws.fit(7, folder / "l.csv", folder / "run"),  # type: ignore[arg-type]
+    "images None": lambda folder: paws.fit(None, folder / "l.csv", folder / "run"),  # type: ignore[arg-type]
+    "run None": lambda folder: paws.fit(folder / "im", folder / "l.csv", None),  # type: ignore[arg-type]
+}
 NOWHERE: dict[str, Callable[[Path], Any]] = {
     "paws.load": lambda folder: paws.load("nowhere"),
     "paws.fit": lambda folder: paws.fit("nowhere", None, "run"),
@@ -138,6 +143,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "mirror": ("perhaps", "mirror perhaps: "),
 }
 CASES = [
+    *(Case(f"paws.fit with {what}", call, inputs.named(), 2, (f"{what}: expected a path",)) for what, call in NO_PATH.items()),
     *(Case(f"{name} of what is not there", call, code=2, says=("nowhere",)) for name, call in NOWHERE.items()),
     *(
         Case(f"paws.fit({name}={value!r})", fit(**{name: value}), inputs.named(), 2, (says,))

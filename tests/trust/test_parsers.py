@@ -6,24 +6,18 @@ A few examples in every run; ``make fuzz`` spends ten minutes on many.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import pickle
-import shutil
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.strategies import DataObject, SearchStrategy
 
 import paws.methods  # noqa: F401  their settings are part of a card
-from paws.bundle.bundle import ABOUT, TENSORS, _checksum, load_bundle
 from paws.config.cards import load_config
 from paws.config.schema import Config
 from paws.data.cifar import read_batch, read_pickle
@@ -32,44 +26,15 @@ from paws.data.labels import read_labels
 from paws.data.splits import read_split
 from paws.data.texts import read_text
 from paws.errors import InputError
-from paws.fit.record import read_record
-from paws.labels.relabel import relabel_bundle
-from paws.models import runtime
-
-MANY = int(os.environ.get("PAWS_FUZZ", "0"))  # examples of each parser
-some = settings(
-    max_examples=MANY or 25,
-    deadline=None,
-    database=None,
-    derandomize=not MANY,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-ENDS = ("\n", "\r\n", "\r")
-words = st.text(st.characters(codec="utf-8"), max_size=12)
-cells = words | st.sampled_from(["file", "label", "a.png", '"', '""', ",", ";", "\t", "-1", "nan", "../x", "\ufeff", "\0"])
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | words,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
-    max_leaves=8,
-)
+from paws.label_page.formats import read_any
+from paws.suncet.configs import load_card
+from tests.suncet.configs import OLD, old
+from tests.trust.strategies import ENDS, cells, changed, damaged, json_values, numbers, some, words
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "input"
-
-
-def changed(data: bytes) -> SearchStrategy[bytes]:
-    """``data`` with some bytes replaced, cut out or doubled."""
-    edits = st.tuples(st.integers(0, max(0, len(data) - 1)), st.binary(max_size=4), st.integers(0, 4))
-
-    def apply(made: list[tuple[int, bytes, int]]) -> bytes:
-        content = bytearray(data)
-        for place, new, length in made:
-            content[place : place + length] = new
-        return bytes(content)
-
-    return st.lists(edits, min_size=1, max_size=5).map(apply)
 
 
 # --- labels, splits, texts -------------------------------------------------------------------------------------------
@@ -114,6 +79,26 @@ def test_labels_in_json_lines(path: Path, values: list[object]) -> None:
     except InputError:
         return
     assert all(row.file.strip() and row.label for row in rows)
+
+
+choices = st.fixed_dictionaries({"type": st.just("choices") | words, "value": st.fixed_dictionaries({"choices": json_values})})
+annotations = st.lists(st.fixed_dictionaries({"result": st.lists(choices, max_size=2) | json_values}) | json_values, max_size=2)
+tasks = st.fixed_dictionaries(
+    {"data": st.fixed_dictionaries({"image": st.sampled_from(["a.png", "/x/a.png", "?d=a.png", "b/a.png"]) | json_values})},
+    optional={"annotations": annotations | json_values, "file": json_values},
+)
+
+
+@some
+@given(value=st.lists(tasks | json_values, max_size=3) | json_values | st.integers(1, 3000).map(lambda depth: "[" * depth))
+def test_tasks_of_label_studio(path: Path, value: object) -> None:
+    file = path.with_suffix(".json")
+    nested = isinstance(value, str) and value.startswith("[[")
+    file.write_text(str(value) if nested else json.dumps(value), encoding="utf-8")
+    with contextlib.suppress(InputError):
+        found = read_any(file, path.parent, ("a.png", "b.png"))
+        assert found and set(found) <= {"a.png", "b.png"}
+        assert all(label == label.strip() != "" for label in found.values())
 
 
 @some
@@ -171,6 +156,14 @@ def test_cards(path: Path, values: dict[str, object]) -> None:
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     with contextlib.suppress(InputError):
         assert isinstance(load_config(path, ()), Config)
+
+
+@some
+@given(name=st.sampled_from(sorted(OLD)), place=st.integers(0, 45), new=card_values | numbers)
+def test_configs_of_the_published_code(path: Path, name: str, place: int, new: object) -> None:
+    path.write_text(yaml.safe_dump(damaged(old(name), place, new), allow_unicode=True), encoding="utf-8")
+    with contextlib.suppress(InputError):
+        assert isinstance(load_card(path)[0], Config)
 
 
 @some
@@ -236,93 +229,3 @@ def test_cifar_batches(path: Path, labels: object, data: object) -> None:
         return
     assert images.shape == (len(found), 3, 32, 32)
     assert 0 <= found.min() <= found.max() < 10
-
-
-# --- bundles and records ---------------------------------------------------------------------------------------------
-
-
-def damaged(value: object, place: int, new: object) -> object:
-    """A copy of JSON in which the value at ``place`` of all values, counted in depth, is ``new`` or, if None, missing."""
-    left = [place]
-
-    def walk(inner: object) -> object:
-        left[0] -= 1
-        if left[0] == -1:
-            return new
-        if isinstance(inner, dict):
-            return {
-                key: found
-                for key, found in ((key, walk(item)) for key, item in inner.items())
-                if left[0] >= 0 or found is not None
-            }
-        return [walk(item) for item in inner] if isinstance(inner, list) else inner
-
-    return walk(value)
-
-
-numbers = st.sampled_from([-1, 0, 1, 2, 3, 1000, 2**31, 2**40, 2**70, 0.5, -0.5, 1e-300, 1e300])
-
-
-@pytest.fixture
-def bundle(fitted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of a bundle, whose network runs as it is, as exporting it takes seconds."""
-    monkeypatch.setattr(runtime, "_onnx", runtime._eager)
-    shutil.copytree(fitted_run / "bundle", tmp_path / "bundle", dirs_exist_ok=True)
-    return tmp_path / "bundle"
-
-
-def predicts_or_is_refused(folder: Path) -> None:
-    """A bundle with right checksums gives probabilities, also after a label is added, or is an InputError."""
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    if isinstance(about.get("files"), dict):
-        about["files"] |= {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in TENSORS}
-    about.pop("checksum", None)
-    about["checksum"] = _checksum(about)
-    (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-    picture = np.arange(1200, dtype=np.uint8).reshape(20, 20, 3)
-    with contextlib.suppress(InputError):
-        found = load_bundle(folder)
-        predictions = found.predict([picture, picture[:10]])
-        done = relabel_bundle(found, {found.support_files[0]: found.classes[-1]}, Path())
-        predictions += replace(found, classifier=done.classifier).predict_features(["x"], found.features([picture]))
-        for prediction in predictions:
-            assert 0 <= prediction.second_probability <= prediction.probability <= 1
-            assert 0 <= prediction.novelty <= 2.001
-            json.loads(prediction.json(), parse_constant=pytest.fail)
-
-
-@some
-@given(place=st.integers(0, 90), new=json_values | numbers)
-def test_descriptions_of_bundles(fitted_run: Path, bundle: Path, place: int, new: object) -> None:
-    about = json.loads((fitted_run / "bundle" / ABOUT).read_text(encoding="utf-8"))
-    changed = damaged(about, place, new)
-    if isinstance(changed, dict):
-        (bundle / ABOUT).write_text(json.dumps(changed), encoding="utf-8")
-        predicts_or_is_refused(bundle)
-
-
-@some
-@given(data=st.data(), name=st.sampled_from(TENSORS), within=st.sampled_from([1500, 10**9]))
-def test_tensors_of_bundles(fitted_run: Path, bundle: Path, data: DataObject, name: str, within: int) -> None:
-    for other in (ABOUT, *TENSORS):
-        shutil.copy(fitted_run / "bundle" / other, bundle / other)
-    whole = (bundle / name).read_bytes()
-    (bundle / name).write_bytes(data.draw(changed(whole[:within])) + whole[within:])
-    predicts_or_is_refused(bundle)
-
-
-@some
-@given(data=st.binary(max_size=60) | st.integers(1, 10**5).map(lambda depth: b"[" * depth))
-def test_descriptions_of_any_bytes(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / ABOUT).write_bytes(data)
-    with pytest.raises(InputError):
-        load_bundle(tmp_path)
-
-
-@some
-@given(place=st.integers(0, 200), new=json_values | numbers)
-def test_records_of_fits(fitted_run: Path, tmp_path: Path, place: int, new: object) -> None:
-    record = json.loads((fitted_run / "fit.json").read_text())
-    (tmp_path / "fit.json").write_text(json.dumps(damaged(record, place, new)))
-    with contextlib.suppress(InputError):
-        read_record(tmp_path)
