@@ -108,8 +108,10 @@ def suggest(
 ) -> None:
     """Choose the images to label next: typical and diverse ones, and those that a fit is unsure of."""
     from paws.labels import suggest as module
+    from paws.runs.files import check_target
 
-    _refuse(output)
+    if output is not None:
+        check_target(output, new=True)  # before the work
     if (source / "fit.json").is_file():
         if backbone or weights or image_size:
             raise InputError(f"{source} is a fit with embedded images: leave out --backbone, --weights and --image-size")
@@ -131,9 +133,10 @@ def export(
 ) -> None:
     """Write a bundle as one file for other programs."""
     from paws.bundle import export as module
+    from paws.runs.files import check_target
 
     found = module.format_of(output, form)
-    _refuse(output)
+    check_target(output, new=True)  # before the work
     module.export(_open(source)[0], output)
     say(f"{output}: {found}, {output.stat().st_size / 1e6:.1f} MB")
 

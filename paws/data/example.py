@@ -46,7 +46,7 @@ def write_example(folder: Path, per_class: int = 5, seed: int = 0) -> Example:
     order = np.random.default_rng(seed).permutation(len(labels))
     found: dict[str, list[tuple[str, str]]] = {"labels.csv": [], "test.csv": []}
     counts = [0] * 10
-    with new_folder(folder) as new:
+    with new_folder(folder, flush=False) as new:  # it can be made again
         (new / "photos").mkdir()
         for number, row in enumerate(order.tolist()):
             name, digit = f"{number:04d}.png", int(labels[row])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paws.errors import InputError
-from paws.runs.files import writing
+from paws.runs.files import check_target, writing
 
 MADE_BY = '<meta name="generator" content="paws report">'  # at the head of every page
 
@@ -24,8 +24,10 @@ def write_report(run: Path, output: Path | None = None) -> Path:
         from paws.report.training_run import training_contents as contents_of
     else:
         raise InputError(f"{run}: holds no run (neither fit.json nor config.yaml); give the folder of paws fit or paws train")
-    page = render(contents_of(run))
     path = run / "report.html" if output is None else output
-    with writing(path, text=True, ours=b"" if output is None else MADE_BY.encode()) as file:
+    ours = b"" if output is None else MADE_BY.encode()
+    check_target(path, ours=ours)  # before the work
+    page = render(contents_of(run))
+    with writing(path, text=True, ours=ours) as file:
         file.write(page)
     return path
