@@ -42,7 +42,7 @@ def fit(
         list[Path] | None,
         typer.Option(help="CSV or .jsonl with file and label, may be repeated; without it sub-folders are the classes"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="forget the finished steps of the run")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="forget the finished steps of the run")] = False,
     workers: Workers = None,
     device: Device = "auto",
     finetune: Annotated[bool, typer.Option("--finetune", hidden=True)] = False,

@@ -29,10 +29,12 @@ def register(app: typer.Typer) -> None:
 def train(
     config: Annotated[Path, typer.Argument(help="a YAML card, e.g. configs/digits.yaml")],
     overrides: Overrides = None,
-    resume: Annotated[bool, typer.Option(help="go on with the run in run_dir")] = False,
-    overwrite: Annotated[bool, typer.Option(help="replace the run in run_dir")] = False,
-    resume_with_changes: Annotated[bool, typer.Option(help="go on although keys of the config changed")] = False,
-    compare: Annotated[bool, typer.Option(help="also measure baselines on the same labels")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in run_dir")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run in run_dir")] = False,
+    resume_with_changes: Annotated[
+        bool, typer.Option("--resume-with-changes", help="go on although keys of the config changed")
+    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="also measure baselines on the same labels")] = False,
     devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
 ) -> None:
     """Train a recipe: pre-training or fine-tuning, as the config says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -38,6 +39,15 @@ def test_every_verb_shows_an_example_with_options_that_it_has(verb: str) -> None
     params = found.make_context(verb, [], resilient_parsing=True).command.params
     known = {option for parameter in params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= known
+
+
+@pytest.mark.parametrize("verb", GROUP.commands)
+def test_the_help_of_a_verb_fits_80_columns_and_cuts_no_name_short(verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "paws", verb, "--help"], env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True
+    )
+    assert verb in done.stdout and "…" not in done.stdout, done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
 def test_the_version(command: Command) -> None:
