@@ -1,19 +1,21 @@
 """Features that were computed on this machine: one store for all runs and verbs, addressed by content, backbone and view.
 
 Each backbone has one SQLite file in ``$PAWS_CACHE/features`` (~/.cache/paws/features). A row is one view of one picture: the
-digest of the file's bytes, the number of the view, its features in half precision. All files together take at most
+digest of the file's bytes, the number of the view, a checksum, features in half precision. All files together take at most
 ``$PAWS_FEATURES_GB`` (5): the backbone that was used longest ago goes first, and where one alone is too large, nothing is added
-to it. 0 switches the store off. The folder may be removed at any time.
+to it. 0 switches the store off. The folder may be removed at any time: what is missing or damaged is computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from paws.models.runtime import cache_folder
 from paws.runs.keys import content_key
 
 PATIENCE = 60.0  # seconds to wait for another process that writes
+SEAL = 8  # bytes of a row's checksum
 ASKED = 500  # pictures in one query
 TABLE = (
     "CREATE TABLE IF NOT EXISTS features (content TEXT, view INTEGER, numbers BLOB, PRIMARY KEY (content, view)) WITHOUT ROWID"
@@ -48,7 +51,9 @@ class FeatureCache:
         try:
             self.limit = float(os.environ.get("PAWS_FEATURES_GB") or 5) * 1e9
         except ValueError:
-            raise InputError(f"PAWS_FEATURES_GB={os.environ['PAWS_FEATURES_GB']}: is no number") from None
+            self.limit = math.nan
+        if not self.limit >= 0:
+            raise InputError(f"PAWS_FEATURES_GB={os.environ['PAWS_FEATURES_GB']}: is no number from 0 on")
         if self.limit:
             try:
                 self._make()
@@ -61,7 +66,7 @@ class FeatureCache:
             return set()
         marks = ",".join("?" * len(views))
         found: set[str] = set()
-        with closing(self._open()) as store:
+        with self._sound(), closing(self._open()) as store:
             for start in range(0, len(contents), ASKED):
                 some = contents[start : start + ASKED]
                 query = f"SELECT content FROM features WHERE content IN ({','.join('?' * len(some))}) AND view IN ({marks})"
@@ -72,16 +77,17 @@ class FeatureCache:
         return found
 
     def read(self, contents: Sequence[str], views: Sequence[int]) -> dict[str, Tensor]:
-        """Features (V, D) float32 of the pictures that are `known`."""
+        """Features (V, D) float32 of the pictures that are `known` and undamaged."""
         if not contents:
             return {}
         blobs: dict[str, dict[int, bytes]] = {}
-        with closing(self._open()) as store:
+        with self._sound(), closing(self._open()) as store:
             for start in range(0, len(contents), ASKED):
                 some = contents[start : start + ASKED]
                 query = f"SELECT content, view, numbers FROM features WHERE content IN ({','.join('?' * len(some))})"
                 for content, view, numbers in store.execute(query, some):
-                    blobs.setdefault(content, {})[view] = numbers
+                    if (row := self._unsealed(numbers)) is not None:
+                        blobs.setdefault(content, {})[view] = row
         whole = {content: rows for content, rows in blobs.items() if all(view in rows for view in views)}
         return {content: _features([rows[view] for view in views]) for content, rows in whole.items()}
 
@@ -91,13 +97,28 @@ class FeatureCache:
             return
         half = features.to(torch.float16)
         rows = [
-            (content, view, numbers.numpy().tobytes())
+            (content, view, _sealed(numbers.numpy().tobytes()))
             for content, of_views in zip(contents, half, strict=True)
             for view, numbers in zip(views, of_views, strict=True)
             if content and bool(numbers.isfinite().all())
         ]
-        with closing(self._open()) as store, store:
+        with self._sound(), closing(self._open()) as store, store:
             store.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """What fails in the block is not kept, as on a full disk; a damaged file goes."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            pass
+        except sqlite3.DatabaseError:
+            self.file.unlink(missing_ok=True)
+
+    def _unsealed(self, row: Any) -> bytes | None:
+        """The numbers in a row; None where it is damaged."""
+        whole = isinstance(row, bytes) and len(row) == SEAL + 2 * self.width and _sealed(row[SEAL:]) == row
+        return row[SEAL:] if whole else None
 
     def _make(self) -> None:
         """The file with its table; one that is damaged is made anew."""
@@ -132,6 +153,10 @@ class FeatureCache:
                 path.unlink()
                 total -= sizes[path].st_size
         return total > self.limit
+
+
+def _sealed(numbers: bytes) -> bytes:
+    return hashlib.blake2b(numbers, digest_size=SEAL).digest() + numbers
 
 
 def content_of(path: str | Path) -> str:

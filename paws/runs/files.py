@@ -83,14 +83,15 @@ def writing(path: Path, *, text: bool = False, new: bool = False, ours: bytes = 
 def new_folder(path: Path, *, replace: bool = False, flush: bool = True) -> Iterator[Path]:
     """An empty folder to fill, which becomes ``path`` when the block ends; ``replace``: in place of the one that is there.
 
-    If the block raises, the former folder stays as it was. A kill between the two renames leaves none. Without ``flush``
-    a power cut may cost contents, which is for copies that can be made again.
+    If the block raises, the former folder stays as it was. A kill between the two renames leaves none until the next call that
+    writes beside it, which gives the former one its name again. Without ``flush`` a power cut may cost contents, which is for
+    copies that can be made again.
 
     Raises:
         InputError: it cannot be written, or without ``replace`` the name is taken.
     """
     path = Path(path)
-    temporary, former = (path.parent / temporary_name() for _ in range(2))
+    temporary, former = path.parent / temporary_name(), path.parent / temporary_name(former=path.name)
     if not replace and os.path.lexists(path):
         raise InputError(f"{path}: exists already; remove it or choose another name")
     try:

@@ -14,14 +14,19 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-TEMPORARY = re.compile(r"\.paws-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-(?P<start>\d+)-[0-9a-f]{16}\.tmp")
+TEMPORARY = re.compile(
+    r"\.paws-(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-(?P<start>\d+)-[0-9a-f]{16}(\.of\.(?P<former>.+))?\.tmp", re.DOTALL
+)
 ABANDONED = 7 * 24 * 3600  # seconds after which what another machine left in a shared folder is removed
 
 
-def temporary_name() -> str:
-    """A name for what is being written, as `sweep` knows it: this machine, this process, and 64 random bits."""
-    process = os.getpid()
-    return f".paws-{_machine()}-{process}-{_start_of(process) or 0}-{secrets.token_hex(8)}.tmp"
+def temporary_name(former: str = "") -> str:
+    """A name for what is being written, as `sweep` knows it: this machine, this process, and 64 random bits.
+
+    ``former``: the name of what is put aside under this one, and gets its name back where nothing has taken its place.
+    """
+    process, of = os.getpid(), f".of.{former}" if former else ""
+    return f".paws-{_machine()}-{process}-{_start_of(process) or 0}-{secrets.token_hex(8)}{of}.tmp"
 
 
 def remove(path: Path) -> None:
@@ -36,7 +41,10 @@ def remove(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that have ended left half-written in ``folder``; looked for once by each process."""
+    """Remove what processes that have ended left half-written in ``folder``, and give what they had put aside its name again.
+
+    Looked for once by each process.
+    """
     _sweep(os.path.abspath(folder), os.getpid())
 
 
@@ -46,7 +54,11 @@ def _sweep(folder: str, process: int) -> None:
         for entry in entries:
             if (match := TEMPORARY.fullmatch(entry.name)) and _is_left(match, entry):
                 with suppress(OSError):
-                    remove(Path(entry.path))
+                    former = match["former"] and os.path.join(folder, match["former"])
+                    if former and not os.path.lexists(former):
+                        os.rename(entry.path, former)
+                    else:
+                        remove(Path(entry.path))
 
 
 def _is_left(match: re.Match[str], entry: os.DirEntry[str]) -> bool:

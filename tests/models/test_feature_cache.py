@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,9 +96,10 @@ def test_the_store_is_bounded_and_can_be_switched_off(
     shutil.rmtree(cache)
     assert Embedder(tiny).features(pictures[:1]).shape == (1, 1, tiny.feature_dim)
     assert not cache.exists()
-    monkeypatch.setenv("PAWS_FEATURES_GB", "much")
-    with pytest.raises(InputError, match="PAWS_FEATURES_GB=much"):
-        Embedder(tiny).features(pictures[:1])
+    for wrong in ("much", "-1", "nan"):
+        monkeypatch.setenv("PAWS_FEATURES_GB", wrong)
+        with pytest.raises(InputError, match=f"PAWS_FEATURES_GB={wrong}"):
+            Embedder(tiny).features(pictures[:1])
 
 
 def test_a_damaged_store_is_made_anew(tiny: Frozen, pictures: list[Path], passes: list[int], cache: Path) -> None:
@@ -104,3 +108,40 @@ def test_a_damaged_store_is_made_anew(tiny: Frozen, pictures: list[Path], passes
     file.write_bytes(b"no store" * 1000)
     assert torch.equal(Embedder(tiny).features(pictures[:1]), features)
     assert sum(passes) == 2
+
+
+@pytest.mark.parametrize("blob", [b"", b"short", None, 7, "text", b"x" * 1000])
+def test_a_damaged_row_is_made_anew(blob: object, tiny: Frozen, pictures: list[Path], passes: list[int], cache: Path) -> None:
+    features = Embedder(tiny).features(pictures[:2])
+    (file,) = cache.glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as store, store:
+        (row,) = store.execute("SELECT numbers FROM features").fetchall()[:1]
+        other = bytes(row[0][:-1]) + bytes([row[0][-1] ^ 1]) if blob == b"x" * 1000 else blob  # one bit
+        store.execute("UPDATE features SET numbers = ? WHERE numbers = ?", (other, row[0]))
+    for _ in range(2):
+        assert torch.equal(Embedder(tiny).features(pictures[:2]), features)
+    assert sum(passes) == 3
+
+
+def test_a_store_that_is_damaged_inside_is_made_anew(
+    tiny: Frozen, pictures: list[Path], passes: list[int], cache: Path
+) -> None:
+    features = Embedder(tiny).features(pictures, 3)
+    (file,) = cache.glob("*.sqlite")
+    data = file.read_bytes()
+    assert len(data) > 3 * 4096
+    file.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    for _ in range(2):
+        assert torch.equal(Embedder(tiny).features(pictures, 3), features)
+    assert sum(passes) == 40
+
+
+def test_a_full_disk_costs_the_store_and_nothing_else(tiny: Frozen, pictures: list[Path], cache: Path) -> None:
+    features = Embedder(tiny).features(pictures[:1])
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, former[1]))
+    try:
+        found = Embedder(tiny).features(pictures, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert torch.equal(found[0, 0], features[0, 0]) and torch.equal(found, Embedder(tiny).features(pictures, 3))

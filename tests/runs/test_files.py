@@ -171,6 +171,31 @@ def test_what_a_killed_process_left_goes_at_the_next_call_and_nothing_else(tmp_p
     assert names(tmp_path) == sorted([ours, other_machine, strange, "table"])
 
 
+REPLACER = """
+import os, sys
+from pathlib import Path
+from paws.runs.files import new_folder
+number, rename = iter(range(int(sys.argv[2]))), os.rename
+os.rename = lambda *paths: os._exit(9) if next(number, None) is None else rename(*paths)
+with new_folder(Path(sys.argv[1]) / "bundle", replace=True) as new:
+    (new / "x").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(("renamed", "there", "after"), [(0, "old", "old"), (1, None, "old"), (2, "new", "new")])
+def test_a_folder_whose_replacement_was_killed_has_its_name_again(
+    renamed: int, there: str | None, after: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "x").write_text("old")
+    ended = subprocess.run([sys.executable, "-c", REPLACER, tmp_path, str(renamed)]).returncode
+    assert ended == (0 if renamed == 2 else 9)
+    assert (there is None) == (not (tmp_path / "bundle").exists())
+    write_text(tmp_path / "other", "of the next call")
+    assert (tmp_path / "bundle" / "x").read_text() == after
+    assert names(tmp_path) == ["bundle", "other"]
+
+
 def test_what_another_machine_left_goes_after_a_week(tmp_path: Path) -> None:
     old = tmp_path / f".paws-00000000-1-1-{'0' * 16}.tmp"
     old.write_text("")

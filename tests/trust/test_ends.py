@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -14,12 +15,17 @@ from pathlib import Path
 import pytest
 
 from paws.bundle.bundle import load_bundle
+from paws.cli import main
 from paws.fit import run as files_of_run
 from paws.fit.run import load_fit
 from paws.labels import relabel
+from paws.runs import temporary
 from paws.runs.temporary import TEMPORARY
 from tests.commands import Command
+from tests.conftest import write_patterns
 from tests.digits_runs import finish, paws, wait_until
+from tests.ranks import context
+from tests.trust.case import FIT
 
 
 def left_over(folder: Path) -> list[Path]:
@@ -44,6 +50,43 @@ def test_what_a_kill_leaves_is_gone_after_the_same_command(fitted_run: Path, tmp
     process.wait()
     assert left_over(tmp_path)
     finish(paws(*arguments, cwd=tmp_path))
+    assert not left_over(tmp_path)
+
+
+def killed_at_rename(arguments: list[str], cwd: Path, number: int) -> None:
+    """The command line, whose process ends without a word instead of the rename ``number`` of a folder of bundles."""
+    left, rename = iter(range(number)), os.rename
+
+    def until_killed(source: str | Path, target: str | Path) -> None:
+        if "bundle" in (Path(source).name, Path(target).name) and next(left, None) is None:
+            os._exit(9)
+        rename(source, target)
+
+    os.rename = until_killed  # type: ignore[assignment]
+    os.chdir(cwd)
+    sys.argv = ["paws", *arguments]
+    main()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_fit_killed_while_it_replaces_its_bundle_is_mended_by_the_same_command(
+    number: int, command: Command, fitted_run: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_patterns(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["fit", "images", "--labels", "labels.csv", "-o", "run", *(part.format(weights=tiny_weights) for part in FIT)]
+    command(*arguments, "--device", "cpu")
+    rows = Path("labels.csv").read_text(encoding="utf-8").splitlines()
+    Path("labels.csv").write_text("\n".join(rows[:-1]) + "\n", encoding="utf-8")
+    process = context.Process(target=killed_at_rename, args=([*arguments, "--device", "cpu"], tmp_path, number))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    assert (tmp_path / "run" / "bundle").exists() == (number == 0)
+    temporary._sweep.cache_clear()  # as in another process
+    command(*arguments, "--device", "cpu")
+    assert load_fit(tmp_path / "run").record.label_count == len(rows) - 2
+    assert len(load_bundle(tmp_path / "run" / "bundle").support_files) == len(rows) - 2
     assert not left_over(tmp_path)
 
 
@@ -149,30 +192,38 @@ def test_a_full_disk_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def run_with(stdout: int | None, *arguments: str | Path) -> tuple[int, str]:
-    """Exit code and error output of a command whose standard output is a file, or closed."""
-    command = [sys.executable, "-m", "paws", *map(str, arguments)]
-    if stdout is None:
-        command = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
-    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-    return done.returncode, done.stderr
+def test_closed_standard_output_is_an_error() -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "paws", "schema"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stderr) == (1, "error: standard output is closed\n")
+
+
+def into(output: str, arguments: list[str], err: Path) -> None:
+    """The command line with a full disk, or a pipe that nobody reads, as its standard output."""
+    if output == "full":
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, descriptor = os.pipe()
+        os.close(read)
+    os.dup2(descriptor, 1)
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False))  # that of the process was made for another file
+    os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT), 2)
+    sys.argv = ["paws", *arguments]
+    main()
 
 
 @pytest.mark.parametrize("arguments", [("schema",), ("explain", "RUN", "IMAGE", "--json"), ("explain", "RUN", "IMAGE")])
-def test_closed_and_full_standard_output_is_an_error(arguments: tuple[str, ...], fitted_run: Path) -> None:
+@pytest.mark.parametrize(("output", "says"), [("full", "No space left on device"), ("pipe", "Broken pipe")])
+def test_standard_output_that_takes_nothing_is_an_error(
+    output: str, says: str, arguments: tuple[str, ...], fitted_run: Path, tmp_path: Path
+) -> None:
     words = {"RUN": fitted_run, "IMAGE": next((fitted_run.parent / "images").glob("*.png"))}
-    given = [words.get(word, word) for word in arguments]
-    if given == ["schema"]:  # told before the verb is looked at
-        code, err = run_with(None, *given)
-        assert (code, err) == (1, "error: standard output is closed\n")
-    with open("/dev/full", "w") as full:
-        code, err = run_with(full.fileno(), *given)
-    assert code == 1 and "standard output cannot be written (No space left on device)" in err and "Traceback" not in err
-    read, write = os.pipe()
-    os.close(read)
-    code, err = run_with(write, *given)
-    os.close(write)
-    assert code == 1 and "standard output cannot be written (Broken pipe)" in err and "Traceback" not in err
+    given = [str(words.get(word, word)) for word in arguments]
+    process = context.Process(target=into, args=(output, given, tmp_path / "err"))
+    process.start()
+    process.join()
+    err = (tmp_path / "err").read_text()
+    assert process.exitcode == 1 and f"standard output cannot be written ({says})" in err and "Traceback" not in err
 
 
 def test_json_is_alone_on_standard_output(command: Command, fitted_run: Path) -> None:
