@@ -54,7 +54,6 @@ def writing(path: Path, *, text: bool = False, new: bool = False, ours: bytes = 
     """
     path = Path(path)
     check_target(path, new=new, ours=ours)
-    sweep(path.parent)
     temporary = path.parent / temporary_name()
     raw: _Writer | None = None
     file: IO[Any] | None = None
@@ -132,7 +131,11 @@ def link(path: Path, target: str) -> None:
 
 
 def check_target(path: Path, *, new: bool = False, ours: bytes = b"") -> None:
-    """Raise InputError where a file may not be written to ``path``: only a plain file is ever replaced. See `writing`."""
+    """Raise InputError where a file may not be written to ``path``: only a plain file is ever replaced. See `writing`.
+
+    What killed processes left beside it goes.
+    """
+    sweep(path.parent)
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
