@@ -24,7 +24,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from paws.bundle import format_2
-from paws.bundle.table import DIGITS, NEAREST, Prediction, to_frame
+from paws.bundle.table import DIGITS, NEAREST, Prediction, is_below, to_frame
 from paws.classifiers.classifier import Classifier
 from paws.data.texts import from_json
 from paws.errors import InputError
@@ -104,7 +104,7 @@ class Bundle:
         """Predictions of images whose features (N, D) are there already."""
         votes = self.classifier.votes(features, k=NEAREST)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
-        threshold = round(float(self.classifier.threshold), DIGITS)
+        threshold = float(self.classifier.threshold)
         none = None if self.classifier.none_class is None else self.classes.index(self.classifier.none_class)
         columns = (top.values, top.indices, votes.novelty, votes.neighbours, votes.weights)
         return [
@@ -114,7 +114,7 @@ class Bundle:
                 probability=p,
                 second=self.classes[second],
                 second_probability=q,
-                abstain=round(p, DIGITS) < threshold,
+                abstain=is_below(p, threshold),
                 classes=self._set(every),
                 none=None if none is None else float(every[none]),
                 novelty=max(0.0, novelty),

@@ -85,6 +85,11 @@ class Prediction:
         return json.dumps(about)
 
 
+def is_below(probability: float, threshold: float) -> bool:
+    """Whether a classifier with this threshold abstains from an image, by the digits that are written."""
+    return round(probability, DIGITS) < round(threshold, DIGITS)
+
+
 def write_rows(file: TextIO, rows: Iterable[dict[str, str]], columns: Sequence[str], *, header: bool = True) -> None:
     """Append CSV rows; columns that a row lacks are empty, others are left out."""
     writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore", lineterminator="\n")

@@ -10,6 +10,7 @@ from torch import Tensor
 FLOOR = 1e-6
 DEVIATION = 0.1  # of the logarithm of the inverse temperature of a vote above its floor, before any label tells
 MARGIN = 0.4  # of a threshold by confidence
+NEVER = 1.001  # a threshold that no probability reaches: nothing is sure
 
 
 def calibrated(probabilities: Tensor, inverse_temperature: float | Tensor) -> Tensor:
@@ -44,10 +45,10 @@ def inverse_temperature_for(probabilities: Tensor, confidence: float) -> float:
 def confident_threshold(pool: Tensor, accuracy: float) -> float:
     """The smallest probability at and above which the mean confidence of the pool (N,) reaches ``accuracy`` and a margin.
 
-    The margin is a share ``MARGIN`` of what is missing to 1: confidence that is right on average is not right everywhere. 1
-    where no probability will do.
+    The margin is a share ``MARGIN`` of what is missing to 1: confidence that is right on average is not right everywhere.
+    ``NEVER`` where no probability will do.
     """
     pool = pool.sort(descending=True).values.double()
     believed = pool.cumsum(0) / torch.arange(1, len(pool) + 1)  # (N,) mean confidence at and above each
     enough = int((believed >= accuracy + MARGIN * (1 - accuracy)).sum())
-    return float(pool[enough - 1]) if enough else 1.0
+    return float(pool[enough - 1]) if enough else NEVER

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paws import classifiers
 from paws.classifiers.base import CrossFitted
-from paws.classifiers.calibration import calibrated, confident_threshold
+from paws.classifiers.calibration import NEVER, calibrated, confident_threshold
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.conformal import set_threshold
 from paws.classifiers.frequencies import frequencies
@@ -185,7 +185,7 @@ def _on_test(classifier: Classifier, test: tuple[Tensor, Tensor] | None) -> floa
 def _threshold(problem: Problem, classifier: Classifier, accuracy: float) -> float:
     """Nothing is kept where a class has no label that could be held out: nothing shows how sure predictions may be."""
     if not problem.judged:
-        return 1.0
+        return NEVER
     chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
     pool = calibrated(problem.predict(classifier.predictor, chosen), classifier.calibration).amax(1)
     return confident_threshold(pool, accuracy)

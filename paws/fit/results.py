@@ -45,7 +45,7 @@ def record_of(fitted: Fitted, files: FileSet, test: tuple[Tensor, Tensor], about
         never_judged=_never_judged(files.classes, labels, fitted.fold),
         view_agreement=Figure(**agreement if two_views else {}, images="all"),
         threshold=Figure(
-            value=round(float(fitted.classifier.threshold), DIGITS),
+            value=min(1.0, round(float(fitted.classifier.threshold), DIGITS)),
             provenance="none" if not count else "cross_validated",
             count=count,
         ),

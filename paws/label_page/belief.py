@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paws.classifiers.calibration import confident_threshold
+from paws.classifiers.calibration import NEVER, confident_threshold
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
 
@@ -24,7 +24,7 @@ class Belief:
     classes: tuple[str, ...]
     probabilities: Tensor  # (N, C) calibrated
     ready: Tensor  # (N,) bool: embedded, so that anything can be said
-    threshold: float = 1.0  # probability from which on it is sure enough
+    threshold: float = NEVER  # probability from which on it is sure enough
     held_out: dict[int, tuple[str, float]] | None = None  # row of a labelled picture -> class and probability without its label
 
     def guesses(self) -> dict[int, tuple[str, float]]:
@@ -72,7 +72,7 @@ def believe(
             found[row] /= found[row].sum().clamp_min(1e-9)
     counts = votes.counts
     judged = len(counts) > 1 and bool((counts[counts > 0] > 1).all())  # as in a fit, nothing is sure before
-    threshold = confident_threshold(found[votes.ready].amax(1), accuracy) if judged else 1.0
+    threshold = confident_threshold(found[votes.ready].amax(1), accuracy) if judged else NEVER
     return Belief(revision, classes, found, votes.ready.clone(), threshold, told)
 
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
+from paws.bundle.table import is_below
 from paws.classifiers.classifier import Classifier
 from paws.data.texts import one_line
 from paws.errors import InputError
@@ -68,7 +69,7 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
         classifier.predictor.votes,
         names[best],
         float(probabilities[best]),
-        bool(probabilities[best] < classifier.threshold),
+        is_below(float(probabilities[best]), float(classifier.threshold)),
         float(novelty),
         {names[i]: float(probabilities[i]) for i in order},
         {names[i]: float(vote[i]) for i in order},

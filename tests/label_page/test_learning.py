@@ -125,7 +125,7 @@ def test_what_was_learned_from_all_labels_is_believed_alone() -> None:
     later = believe(votes, trained, 2, ("a", "b", "c"), pictures, 0.85)
     assert later.probabilities[12, 0] == 0 and not torch.allclose(later.probabilities, said)
     single = [replace(picture, label=None) if row > 2 else picture for row, picture in enumerate(pictures)]
-    assert believe(votes, None, 3, ("a", "b", "c"), single, 0.5).threshold == 1.0, "no label could be held out"
+    assert believe(votes, None, 3, ("a", "b", "c"), single, 0.5).threshold > 1, "no label could be held out"
 
 
 def test_copies_are_found() -> None:
