@@ -41,11 +41,11 @@ test-slurm: $(READY)
 	tests/slurm/cluster install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
 
-# Installs Chromium where there is none: as root.
+# Installs Chromium where there is none: as root. Two thousand pictures labelled in the page are among the slow tests.
 test-browser: $(READY)
 	command -v chromium > /dev/null && command -v chromedriver > /dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 	$(BIN)/python -m pip install --quiet --editable '.[dev,browser]'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

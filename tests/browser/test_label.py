@@ -34,6 +34,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def opened(browser: Any, server: Served, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
     screen(browser, width, height, dark=dark)
+    browser.get("about:blank")  # the page of a server that has ended asks on, and complains
     browser.get_log("browser")
     browser.get(server.address)
     wait_for(lambda: shown(browser), "the first picture")
