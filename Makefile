@@ -31,7 +31,7 @@ trust: $(READY)
 # Ten minutes of random files for the parsers; a case that is found belongs into the table.
 fuzz: $(READY)
 	end=$$(($$(date +%s) + 600)); while [ $$(date +%s) -lt $$end ]; do \
-	    PAWS_FUZZ=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trust/test_parsers*.py || exit 1; done
+	    PAWS_FUZZ=500 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trust/test_parsers*.py || exit 1; done
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
