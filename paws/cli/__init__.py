@@ -96,13 +96,8 @@ def main() -> None:
         if error.errno not in WRITING or error.filename is not None:
             raise
         _output_failed(error)
-    except SystemExit as end:
+    except SystemExit:
         _flush(printed)
-        if end.code in (None, 0) and "TORCHELASTIC_RUN_ID" in os.environ:
-            # A rank that has left its process group is done. Threads of the group may still be ending, and a process that
-            # tears them down on its way out is aborted, which the launcher takes for a failure of the whole run.
-            sys.stderr.flush()
-            os._exit(0)
         raise
 
 

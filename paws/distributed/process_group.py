@@ -106,6 +106,10 @@ def init(device: str | torch.device = "cpu", *, timeout: float = 600.0) -> Itera
     try:
         yield device
         dist.all_reduce(torch.zeros(1))  # the store lives in rank 0: no rank may leave while another still works
+        # A worker thread of gloo that gives a tensor of Python back while the interpreter ends aborts the process, and
+        # destroying the group does not end the threads where DDP still refers to it. A barrier has no tensor, and while
+        # it waits the threads finish what came before.
+        dist.barrier()
     except BaseException as error:
         _say_goodbye(store, where, error, min(5.0, timeout))
     finally:
