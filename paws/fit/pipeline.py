@@ -31,7 +31,7 @@ from paws.fit.estimate import announce
 from paws.fit.fit import Fitted, Progress, check_none_class, feature_problem, fit_problem
 from paws.fit.folder import check_target, clear
 from paws.fit.near_copies import near_copies
-from paws.fit.presets import backbone_of, plan
+from paws.fit.presets import backbone_of, check_trainable, plan
 from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
@@ -68,8 +68,10 @@ def fit_folder(
     predictor_named(options.model)  # raises where there is no such method
     inputs = [*label_files(labels), *(Path(path) for path in (options.test, options.weights) if path is not None)]
     check_target(images, run, inputs, overwrite)
-    if options.train and options.model != "auto":
-        raise InputError(f"--train makes one more part of the combination of methods: leave out --model {options.model}")
+    former = None if overwrite else read_former(run)
+    preset = None if former is None else former.settings.get("preset")
+    if options.train:
+        check_trainable(options, device=device, former=preset)
     workers = default_workers() if workers is None else workers
     progress = StepProgress(quiet=quiet)
     known = run / record.CHECKED
@@ -87,8 +89,6 @@ def fit_folder(
         progress.log("check", line)
     check_none_class(options.none_class, checked.files.classes)
     class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
-    former = None if overwrite else read_former(run)
-    preset = None if former is None else former.settings.get("preset")
     planned = plan(options, checked.files.paths, device=device, former=preset)
     options = planned.options
     frozen = backbone_of(options).with_values(checked.values)

@@ -87,6 +87,19 @@ def plan(options: FitOptions, pictures: Sequence[Picture], *, device: str = "cpu
     return Plan(replace(options, preset=name, backbone=backbone, image_size=size, views=views), why)
 
 
+def check_trainable(options: FitOptions, *, device: str, former: str | None) -> None:
+    """That --train has one network to go on from, and a combination to be a part of: told before a picture is read.
+
+    Raises:
+        InputError: several backbones, or a single method.
+    """
+    if options.model != "auto":
+        raise InputError(f"--train makes one more part of the combination of methods: leave out --model {options.model}")
+    names = plan(options, (), device=device, former=former).options.backbone or LITE
+    if "," in names:
+        raise InputError(f"--train goes on from one network, not from several ({names}): give one, with --backbone NAME")
+
+
 def backbone_of(options: FitOptions) -> Backbone:
     """The backbone that options name, one or several."""
     names = [name.strip() for name in (options.backbone or LITE).split(",")]

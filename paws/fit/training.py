@@ -52,7 +52,7 @@ def train_encoders(
     ``folder`` holds checkpoints: called again with the same ``key`` it goes on from the last one.
 
     Raises:
-        InputError: several backbones, of which none is to be trained on, or no room for the pixels.
+        InputError: no room for the pixels.
         paws.train.signals.Interrupted: a signal came; the state is saved.
     """
     _prepare(folder, key)
@@ -60,8 +60,6 @@ def train_encoders(
     trial = _Trainer(folder / "scratch", problem, images, found["scratch"], progress)
     scratch, why = _from_scratch(problem, trial)
     progress.log("train", why)
-    if not scratch and len(frozen.parts) > 1:
-        raise InputError("--train goes on from one network: give one, with --backbone NAME")
     chosen = trial if scratch else _Trainer(folder / images.train, problem, images, found[images.train], progress)
     networks, curves = chosen.all()
     begin, steps = chosen.begin, curves[-1]["step"] if curves else 0

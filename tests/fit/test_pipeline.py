@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from paws.bundle.bundle import load_bundle
 from paws.bundle.table import FIT_COLUMNS
 from paws.errors import InputError
-from paws.fit import training
+from paws.fit import presets, training
 from paws.fit.feature_file import ROW
 from paws.fit.run import load_fit
+from paws.models.sources import LITE
 from tests.commands import Command
 from tests.conftest import TINY, draw, write_patterns
 from tests.digits_runs import paws, wait_until
@@ -251,9 +253,18 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Pat
     assert not list(tmp_path.rglob("pixels.u8"))
 
 
-def test_train_refuses_what_it_cannot_do(command: Command, copied: Path, tiny_weights: Path) -> None:
+def test_train_refuses_what_it_cannot_do(
+    command: Command, copied: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = replace(presets.PRESETS["best"], backbones=((LITE, LITE),))
+    monkeypatch.setitem(presets.PRESETS, "best", best)
     said = call(command, copied, tiny_weights, "--train", "light", "--model", "logistic", code=2)
     assert "leave out --model logistic" in said
+    for several in (["--backbone", f"{TINY},{LITE}"], ["--preset", "best"]):
+        where = [copied / "not there", "--labels", copied / "labels.csv", "-o", copied / "other", "--train", "light"]
+        said = " ".join(command("fit", *where, *several, code=2).split())
+        assert "--train goes on from one network, not from several" in said and "give one, with --backbone NAME" in said
+        assert not (copied / "other").exists()
     assert "it is --train, light or full" in call(command, copied, tiny_weights, "--finetune", code=2)
     assert "'light' or 'full'" in call(command, copied, tiny_weights, "--train", "all", code=2)
     assert "part of the combination that --train makes" in call(command, copied, tiny_weights, "--model", "encoders", code=2)
