@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
 
     def kneighbors(self, X: Any, n_neighbors: int = 3) -> tuple[np.ndarray, np.ndarray]:
         """What the vote of each row or image came from: weights (M, k) in [0, 1], and rows (M, k) of the X that was fitted."""
-        if n_neighbors < 1:
+        if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
             raise InputError(f"n_neighbors {n_neighbors}: must be at least 1")
         top = self._votes(X)[1].topk(min(n_neighbors, len(self.support_)), dim=1)
         return top.values.numpy(), self.support_[top.indices.numpy()]
@@ -179,7 +179,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         """The arguments that ``paws fit`` has too; raises InputError for any argument that is out of its range."""
         if not isinstance(self.heads, Integral) or self.heads < 1:
             raise InputError(f"heads {self.heads}: must be at least 1")
-        if not 0 <= self.noise < np.inf:
+        if not isinstance(self.noise, Real) or not 0 <= self.noise < np.inf:
             raise InputError(f"noise {self.noise}: must be a finite number, at least 0")
         return fit_options({name: getattr(self, name) for name in SHARED})
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -88,7 +90,7 @@ class Bundle:
         Raises:
             InputError: an image cannot be read.
         """
-        images = list(images)  # a column of a DataFrame too
+        images = _several(images)
         found = self.predict_features([_name(image) for image in images], self.features(images))
         return to_frame(found) if as_frame else found
 
@@ -174,7 +176,11 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
     Raises:
         InputError: no bundle, one of another format, or files that are missing or were edited, all of them named.
     """
-    folder = Path(folder)
+    try:
+        folder = Path(folder)
+        torch.device(device)
+    except (TypeError, RuntimeError):
+        raise InputError(f"folder {folder!r}, device {device!r}: expected a path, and cpu, cuda, cuda:N or mps") from None
     about = _verified(folder)
     try:
         config, state = about["classifier"], load_file(folder / TENSORS[0])
@@ -245,6 +251,14 @@ def _fault(classifier: Classifier, frozen: Backbone, supports: Sequence[str]) ->
 def _checksum(about: dict[str, Any]) -> str:
     content = {key: value for key, value in about.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _several(images: Pictures) -> list[str | Path | Image.Image | np.ndarray]:
+    """Images as a list: a column of a table and a generator too. Raises InputError where it is one image."""
+    one = isinstance(images, str | bytes | Path | Image.Image) or not isinstance(images, Iterable)
+    if one or (isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] in ((1,), (3,)))):
+        raise InputError(f"expected several images, not {reprlib.repr(images)}; of a single one write [image]")
+    return list(images)
 
 
 def _name(image: str | Path | Image.Image | np.ndarray) -> str:

@@ -102,8 +102,10 @@ class Classifier(nn.Module):
         """Votes on raw features (N, D), or of images in V views (N, V, D), with the ``k`` labelled images of most weight.
 
         Raises:
-            InputError: votes that are not finite.
+            InputError: features of another width, or votes that are not finite.
         """
+        if features.shape[-1] != len(self.mean):
+            raise InputError(f"features {tuple(features.shape)}: {len(self.mean)} of an image are expected")
         k = min(k, len(self.support))
         parts = []
         for part in features.split(chunk):

@@ -98,6 +98,8 @@ def fit_space(views: Views, width: int, *, seed: int = 0) -> Space:
     for part in sample.split(CHUNK):
         deviation += (part.double() - mean).square().sum(0)
     deviation = (deviation / max(1, len(sample) - 1)).sqrt()  # (D,)
+    if not bool(deviation.isfinite().all()):
+        raise InputError("the features are too large to be told apart; divide them by a common number")
     scale = torch.where(deviation <= mean.abs() * ROUNDING + TINY, DROPPED, deviation)
     space = Space(mean.float(), scale.float(), torch.empty(0), torch.empty(0))
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)

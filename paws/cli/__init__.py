@@ -18,6 +18,7 @@ import typer
 
 from paws.errors import InputError
 
+NO_MEMORY = ("allocate memory", "out of memory")  # in what torch raises
 WRITING = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)  # of a standard output
 
 HEADINGS = {  # verbs in the order of their use
@@ -92,6 +93,12 @@ def main() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except (MemoryError, RuntimeError) as error:
+        first = str(error).partition("\n")[0]
+        if not isinstance(error, MemoryError) and not any(part in first for part in NO_MEMORY):
+            raise
+        print(f"error: not enough memory ({first or 'nothing more is known'}); ask for less at a time", file=sys.stderr)
+        raise SystemExit(1) from None
     except OSError as error:
         if error.errno not in WRITING or error.filename is not None:
             raise

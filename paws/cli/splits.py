@@ -63,12 +63,13 @@ def _draw(
 ) -> None:
     from paws.data.datasets import load_dataset
     from paws.data.splits import draw_validation, labelled, write_split
+    from paws.runs.files import check_target
 
     file = file.expanduser()
+    check_target(file, new=True)
     held_out_file = file.with_name(f"{file.stem}-val{file.suffix}")
-    for path in [file, held_out_file] if validation else [file]:
-        if path.exists():
-            raise InputError(f"{path}: exists already; remove it or choose another name")
+    if validation:
+        check_target(held_out_file, new=True)
     train = load_dataset(dataset, root, "train")
     chosen = labelled(train.labels, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
     parts = {file: chosen}

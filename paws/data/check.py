@@ -111,7 +111,7 @@ def check_folder(
         raise InputError(f"{printable(str(root))}: the name of the folder is not UTF-8; rename it")
     listing = list_folder(root)
     files = _told(problems, root, labels, listing)
-    tested = _told(problems, root, test, listing) if test is not None else None
+    tested = _told(problems, root, test, listing, least=1) if test is not None else None
     if files is None:  # the images can be checked all the same
         names = listing.images
         files = FileSet(Paths.of(root, names), torch.full((len(names),), -1), ())
@@ -175,9 +175,9 @@ def remember(path: Path, checked: Checked) -> None:
     write_text(path, json.dumps(rows))
 
 
-def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listing) -> FileSet | None:
+def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listing, least: int = 2) -> FileSet | None:
     try:
-        return labelled_folder(root, labels, listing)
+        return labelled_folder(root, labels, listing, least)
     except InputError as error:
         problems.append(str(error))
         return None

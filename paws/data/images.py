@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import reprlib
+import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +51,7 @@ class ImageFile:
     def __init__(self, path: str | Path) -> None:
         self.path = path
         with _reading(path):
-            data = Path(path).read_bytes()
+            data = file_bytes(path)
             if not data:
                 raise ValueError("the file is empty")
             self.content = hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -83,6 +86,13 @@ class ImageFile:
             return _upright(image, self._orientation, channels, values)
 
 
+def file_bytes(path: str | Path) -> bytes:
+    """What a plain file holds; of a pipe or a device nobody knows when it ends. Raises OSError, ValueError where it is none."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no plain file")
+    return Path(path).read_bytes()
+
+
 def read_image(path: str | Path, channels: int = 3, values: Range | None = None) -> Tensor:
     """The image in a file at full size: uint8 (channels, H, W). Raises InputError naming a file that is not readable."""
     return ImageFile(path).decode(channels, values=values)
@@ -102,6 +112,8 @@ def as_pixels(image: Image.Image | np.ndarray, values: Range | None = None) -> T
         if not image.size:
             raise InputError(f"an array of shape {image.shape} holds no pixel")
         return torch.from_numpy(np.array(image)).view(*image.shape[:2], -1).permute(2, 0, 1).expand(3, -1, -1)
+    if not isinstance(image, Image.Image):
+        raise InputError(f"{reprlib.repr(image)}: expected a path, a Pillow image or a uint8 array (H, W[, 3])")
     with _reading(getattr(image, "filename", "") or "a Pillow image"):
         image.load()  # of TIFF Pillow turns the pixels as it decodes them, and drops the note about the orientation
         return _upright(image, _orientation(image), 3, values)

@@ -190,15 +190,16 @@ def list_folder(root: str | Path) -> Listing:
     return listing
 
 
-def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Listing | None = None) -> FileSet:
+def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Listing | None = None, least: int = 2) -> FileSet:
     """All images below ``root`` (nested folders too) as a FileSet: labelled where ``labels`` says so, else -1.
 
     Without ``labels`` an image in a sub-folder of ``root`` has that sub-folder's name as its label, and the images that lie
     in ``root`` itself have none. Classes stand in sorted order. ``listing`` is what lies in ``root``, where it is known.
+    There are to be ``least`` classes.
 
     Raises:
         InputError: listing every problem at once: an empty folder, rows naming files that are not images of the folder, files
-            with two labels, fewer than two classes.
+            with two labels, fewer classes.
     """
     root = Path(root)
     names = (listing or list_folder(root)).images
@@ -212,7 +213,7 @@ def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Lis
         where = name_of(labels) or ""
         label_of, problems = match_rows(root, names, label_rows(labels))
     classes = tuple(sorted(set(label_of.values())))
-    if not problems and len(classes) < 2:
+    if not problems and len(classes) < least:
         found = f"only the class {classes[0]!r}" if classes else "no label"
         problems.append(f"{found}; at least two classes are needed")
     if problems:

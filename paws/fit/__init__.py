@@ -60,6 +60,8 @@ class _Callable(ModuleType):
         for name, path in (("images", images), ("run", run)):
             if not isinstance(path, str | os.PathLike):
                 raise InputError(f"{name} {path!r}: expected a path")
+        if workers is not None and (not isinstance(workers, int) or workers < 0):
+            raise InputError(f"workers {workers!r}: must be a whole number, at least 0")
 
         from paws.data.labels import frame_rows
         from paws.fit.pipeline import fit_folder

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paws.data.images import file_bytes
 from paws.errors import InputError
 from paws.models.frozen import Frozen
 from paws.models.runtime import cache_folder
@@ -162,8 +163,8 @@ def _sealed(numbers: bytes) -> bytes:
 def content_of(path: str | Path) -> str:
     """The digest of a file's bytes, as `paws.data.images.ImageFile` has it; "" where it cannot be read."""
     try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-    except OSError:
+        return hashlib.blake2b(file_bytes(path), digest_size=16).hexdigest()
+    except (OSError, ValueError):
         return ""
 
 

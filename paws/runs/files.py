@@ -104,7 +104,7 @@ def new_folder(path: Path, *, replace: bool = False, flush: bool = True) -> Iter
         if replace and os.path.lexists(path):
             os.rename(path, former)
         os.rename(temporary, path)
-        sync(path.parent)
+        sync(path.parent.resolve())
     except OSError as error:
         if _is_about(error, path.parent, path, temporary):
             raise InputError(f"{path}: {reason_of(error)}") from error
@@ -212,7 +212,7 @@ def _publish(temporary: Path, path: Path, new: bool) -> None:
             os.replace(temporary, path)
     else:
         os.replace(temporary, path)
-    sync(path.parent)
+    sync(path.parent.resolve())  # it may be a link
 
 
 def _is_about(error: Exception, *paths: Path) -> bool:

@@ -33,6 +33,7 @@ class Case:
     silent: tuple[str, ...] = ()  # what it must not contain
     changed: tuple[str, ...] = ()  # files that may change, and all below folders that are named
     first: Sequence[Sequence[str]] = ()  # what is called before, and succeeds
+    given: str = ""  # weights, run or bundle: what a function is given in place of the folder
 
 
 def shown(arguments: Sequence[str]) -> str:

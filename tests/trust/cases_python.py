@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ def file(name: str, data: bytes | str) -> Callable[[Path], None]:
 
 def fit(**options: Any) -> Callable[[Path], Any]:
     return lambda folder: paws.fit(folder / "im", folder / "l.csv", folder / "run", **options)
+
+
+def worked(workers: Any) -> Callable[[Path], Any]:
+    return lambda folder: paws.fit(folder / "im", folder / "l.csv", folder / "run", workers=workers)
 
 
 def picture(name: str, data: bytes) -> Callable[[Path], None]:
@@ -142,7 +146,46 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "prior": (3, "prior 3: "),
     "mirror": ("perhaps", "mirror perhaps: "),
 }
+BUNDLE: Sequence[tuple[str, Callable[[Any], Any], str]] = (  # what is asked of a bundle, and what it says
+    ("one path", lambda bundle: bundle.predict("im/a0.png"), "of a single one write [image]"),
+    ("one Path", lambda bundle: bundle.predict(Path("im/a0.png")), "of a single one write [image]"),
+    ("one Pillow image", lambda bundle: bundle.predict(Image.new("L", (9, 9))), "of a single one write [image]"),
+    ("one colour array", lambda bundle: bundle.predict(np.zeros((9, 9, 3), np.uint8)), "of a single one write [image]"),
+    ("one grey array", lambda bundle: bundle.predict(np.zeros((9, 9), np.uint8)), "of a single one write [image]"),
+    ("bytes", lambda bundle: bundle.predict(b"im/a0.png"), "expected several images"),
+    ("nothing", lambda bundle: bundle.predict(None), "expected several images"),
+    ("None among images", lambda bundle: bundle.predict(["im/a0.png", None]), "None: expected a path"),
+    ("a number among images", lambda bundle: bundle.predict([7]), "7: expected a path"),
+    ("a tensor among images", lambda bundle: bundle.predict([torch.zeros(3, 9, 9)]), "expected a path"),
+    ("floats", lambda bundle: bundle.predict([np.zeros((9, 9))]), "an array of float64"),
+    ("features of another width", lambda bundle: bundle.predict_features(["x"], torch.zeros(1, 3)), "of an image are expected"),
+    ("features of nan", lambda bundle: bundle.predict_features(["x"], torch.full((1, 256), torch.nan)), "not finite"),
+)
+MATRIX = np.random.default_rng(0).normal(size=(40, 8)) + np.repeat([[0.0], [3.0]], 20, 0)
+CLASSES = np.where(np.arange(40) % 4 == 0, np.repeat([0, 1], 20), -1)
+ESTIMATOR: Sequence[tuple[str, dict[str, Any], Any, str]] = (  # what is wrong, arguments, features, what is said
+    ("noise as text", {"noise": "little"}, MATRIX, "noise little"),
+    ("no noise", {"noise": None}, MATRIX, "noise None"),
+    ("half a head", {"heads": 1.5}, MATRIX, "heads 1.5"),
+    ("features that are too large", {}, MATRIX * 1e300, "too large"),
+    ("accuracy in per cent", {"accuracy": 95}, MATRIX, "accuracy 95"),
+)
 CASES = [
+    Case("paws.load(7)", lambda folder: paws.load(7), code=2, says=("folder 7", "expected a path")),  # type: ignore[arg-type]
+    Case("paws.load(None)", lambda folder: paws.load(None), code=2, says=("folder None",)),  # type: ignore[arg-type]
+    Case("paws.load for another device", lambda folder: paws.load(".", device="tpu"), code=2, says=("device 'tpu'",)),
+    *(
+        Case(f"a bundle predicts {what}", lambda path, call=call: call(paws.load(path)), code=2, says=(says,), given="bundle")
+        for what, call, says in BUNDLE
+    ),
+    *(
+        Case(f"PAWSClassifier: {what}", lambda folder, a=a, x=x: paws.PAWSClassifier(**a).fit(x, CLASSES), code=2, says=(says,))
+        for what, a, x, says in ESTIMATOR
+    ),
+    *(
+        Case(f"paws.fit with workers {value!r}", worked(value), inputs.named(), 2, (f"workers {value!r}",))
+        for value in (-1, "two", 1.5)
+    ),
     *(Case(f"paws.fit with {what}", call, inputs.named(), 2, (f"{what}: expected a path",)) for what, call in NO_PATH.items()),
     *(Case(f"{name} of what is not there", call, code=2, says=("nowhere",)) for name, call in NOWHERE.items()),
     *(

@@ -76,6 +76,26 @@ def class_folders(*names: str, count: int = 3) -> Callable[[Path], None]:
     return build
 
 
+def with_file(name: str, text: str) -> Callable[[Path], None]:
+    """`usual` with a further file."""
+
+    def build(here: Path) -> None:
+        usual(here)
+        (here / name).write_text(text)
+
+    return build
+
+
+def with_pipe(name: str) -> Callable[[Path], None]:
+    """`usual` with a pipe into which nobody writes."""
+
+    def build(here: Path) -> None:
+        usual(here)
+        os.mkfifo(here / name)
+
+    return build
+
+
 def usual(folder_of_test: Path) -> None:
     """Pictures, labels, a text file, an empty folder, files of somebody, and a card."""
     folder(folder_of_test)

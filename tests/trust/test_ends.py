@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -190,6 +191,16 @@ def test_a_full_disk_is_named(
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
     assert "cannot be written (File too large): free some space" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError("Unable to allocate 9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat c10")],
+)
+def test_memory_that_is_not_there_is_told(error: Exception, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paws.bundle.bundle.load_bundle", Mock(side_effect=error))
+    command("predict", "bundle", "images", "--json", code=1)
+    assert command.err.startswith("error: not enough memory (") and command.err.count("\n") == 1
 
 
 def test_closed_standard_output_is_an_error() -> None:

@@ -57,7 +57,7 @@ def call(case: Case, folder: Path, command: Command, places: dict[str, Path]) ->
     """Run the verb or the function; what it said on both streams."""
     if callable(case.verb):
         try:
-            said = str(case.verb(folder))
+            said = str(case.verb(places.get(case.given, folder)))
         except InputError as error:
             assert case.code == 2, error
             return str(error)
@@ -74,12 +74,11 @@ def filled(verb: Sequence[str], places: dict[str, Path]) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below the folder; links are not followed."""
+    """Every file below the folder; links are not followed, and pipes not read."""
     found = {}
     for path, _, names in os.walk(folder):
         for name in names:
-            full = os.path.join(path, name)
-            found[os.path.relpath(full, folder)] = (
-                os.readlink(full).encode() if os.path.islink(full) else Path(full).read_bytes()
-            )
+            full = Path(path, name)
+            content = os.readlink(full).encode() if full.is_symlink() else full.read_bytes() if full.is_file() else b""
+            found[os.path.relpath(full, folder)] = content
     return found
