@@ -197,9 +197,11 @@ def test_a_full_disk_is_named(
     "error",
     [MemoryError("Unable to allocate 9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes\nat c10")],
 )
-def test_memory_that_is_not_there_is_told(error: Exception, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_not_there_is_told(
+    error: Exception, command: Command, fitted_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("paws.bundle.bundle.load_bundle", Mock(side_effect=error))
-    command("predict", "bundle", "images", "--json", code=1)
+    command("predict", "bundle", fitted_run.parent / "images", "--json", code=1)
     assert command.err.startswith("error: not enough memory (") and command.err.count("\n") == 1
 
 
