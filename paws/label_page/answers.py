@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from paws.data.texts import from_json
+
 LARGEST = 32_000_000  # bytes of a picture that is tried, or of labels that are imported
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -29,6 +31,17 @@ async def body_of(request: Request) -> bytes:
             raise HTTPException(413, f"more than {LARGEST // 1_000_000} MB")
         parts.append(part)
     return b"".join(parts)
+
+
+async def json_of(request: Request) -> dict[str, Any]:
+    """The JSON object of a request. Raises HTTPException where it is none."""
+    try:
+        body = from_json(await body_of(request))
+    except ValueError:
+        raise HTTPException(400, "the request is no JSON") from None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "the request is no JSON object")
+    return body
 
 
 def id_of(body: dict[str, Any]) -> str:

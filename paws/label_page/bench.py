@@ -51,29 +51,24 @@ class Bench:
         self.session.journal.close()
 
     def mark(self, marks: Sequence[tuple[int, Kind, str | None]], how: str, id: str) -> None:
-        """`Session.mark`; when it returns it is on the disk."""
+        """`Session.mark`; when it returns it is on the disk. Nobody is told of it, or of the actions below, before `spread`."""
         with self.lock:
             self.session.mark(marks, how, id)
-        self._happened()
 
     def add_class(self, name: str, id: str) -> None:
         """`Session.add_class`."""
         with self.lock:
             self.session.add_class(name, id)
-        self._happened()
 
     def rename_class(self, name: str, to: str, id: str) -> None:
         """`Session.rename_class`."""
         with self.lock:
             self.session.rename_class(name, to, id)
-        self._happened()
 
     def undo(self, id: str, revision: int | None) -> bool:
         """`Session.undo`."""
         with self.lock:
-            done = self.session.undo(id, revision)
-        self._happened()
-        return done
+            return self.session.undo(id, revision)
 
     def take(self, labels: dict[str, str], id: str) -> int:
         """Labels from elsewhere, by file, as one action; returns how many are new or others than before."""
@@ -86,8 +81,12 @@ class Bench:
             ]
             if marks:
                 self.session.mark(marks, "import", id)
-        self._happened()
         return len(marks)
+
+    def spread(self) -> None:
+        """Let labels.csv and the learner, and through it every page, follow what was done."""
+        self.labels.stale()
+        self.engine.wake()
 
     def gone(self, row: int, why: str) -> None:
         """A picture cannot be read any more: it is not asked for."""
@@ -220,8 +219,3 @@ class Bench:
             labels, belief = self.session.labelled(), self.engine.belief
             classes = list(self.session.classes)
         return formats.write_label_studio(self.place.run, self.session.files, labels, belief.guesses(), classes)
-
-    def _happened(self) -> None:
-        self.labels.stale()
-        self.engine.wake()
-        self.changed()

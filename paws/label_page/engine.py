@@ -23,7 +23,7 @@ from paws.fit import record
 from paws.fit.feature_file import read_store
 from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.measures import Curve, Measures, measure
-from paws.label_page.queue import Pick, next_pictures, random_order
+from paws.label_page.queue import AHEAD, Pick, next_pictures, random_order
 from paws.label_page.session import Picture, Session
 from paws.label_page.votes import Votes
 from paws.label_page.worker import Place, work
@@ -31,6 +31,7 @@ from paws.label_page.worker import Place, work
 CHOSEN_BY = 64  # components by which the next pictures are chosen
 PAYS = 0.05  # share of the labels that were learned from, so many of which must have come or changed that learning again pays
 GROWN = 1.25  # embedded pictures, over those that are known, from which on they are taken over
+PAUSE = 0.5  # seconds between two choices of the next pictures, while enough of the last ones are left
 SETTLED = 1.1  # labels, over those that were learned from, up to which the curve gets a point
 
 
@@ -213,11 +214,16 @@ class Engine:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._believed is not None or self._stopping)
+                self._wake.wait_for(lambda: self._running_short() or self._stopping, PAUSE)
                 if self._stopping:
                     return
                 pictures, self._believed = self._believed or [], None
             self.picks = next_pictures(self.belief, pictures, self._embedding, self.order, set(self.unreadable))
             self.changed()
+
+    def _running_short(self) -> bool:
+        """Whether fewer than half of the pictures that were chosen are still to be labelled."""
+        return sum(self.session.pictures[pick.row].open for pick in self.picks) < AHEAD / 2
 
     def _settled(self, labels: int) -> bool:
         """Whether all pictures are embedded, and most of the labels were learned from: then points of a curve compare."""

@@ -58,10 +58,11 @@ def next_pictures(
     unreadable: Set[int],
 ) -> list[Pick]:
     """The pictures to show next: rejected ones, then typical and uncertain ones, every eighth at random; skipped ones last."""
+    known = belief.ready.tolist()
     free = [row for row in order if pictures[row].open and row not in unreadable]
     fresh = [row for row in free if not pictures[row].skipped]
     rejected = [row for row in fresh if pictures[row].excluded]
-    ready = [row for row in fresh if bool(belief.ready[row]) and not pictures[row].excluded]
+    ready = [row for row in fresh if known[row] and not pictures[row].excluded]
     picks = [Pick(row, "not what it was taken for", "chosen") for row in rejected[:AHEAD]]
     if len(ready) > 1 and len(picks) < AHEAD:
         picks += _chosen(belief, pictures, embedding, ready)
@@ -112,7 +113,8 @@ def group(
     class has enough of them, pictures that are less sure. ``unsure``: the least sure pictures of the class that has most wrong
     ones among them instead, which is where a look finds most mistakes.
     """
-    open_rows = [row for row, p in enumerate(pictures) if p.open and row not in unreadable and bool(belief.ready[row])]
+    ready = belief.ready.tolist()
+    open_rows = [row for row, p in enumerate(pictures) if p.open and row not in unreadable and ready[row]]
     if belief.probabilities.shape[1] < 2 or not open_rows:
         return None
     rows = torch.tensor(open_rows)

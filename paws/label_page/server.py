@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.resources import files
@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,7 +25,7 @@ from starlette.routing import Route
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.label_page import formats
-from paws.label_page.answers import answer, asset, body_of, file_answer, id_of, missing, refused
+from paws.label_page.answers import answer, asset, body_of, file_answer, id_of, json_of, missing, refused
 from paws.label_page.bench import LABELS, Bench
 from paws.label_page.finish import WHAT
 from paws.label_page.guard import Guard
@@ -37,6 +38,9 @@ PATIENCE = 20.0  # seconds that a page waits for something new
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
+
+Handle = Callable[[dict[str, Any]], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Page:
@@ -79,12 +83,12 @@ class Page:
             routes=[
                 *assets,
                 Route("/state", self.state),
-                Route("/mark", self._posted(self._mark), methods=["POST"]),
-                Route("/class", self._posted(self._class), methods=["POST"]),
-                Route("/rename", self._posted(self._rename), methods=["POST"]),
-                Route("/undo", self._posted(self._undo), methods=["POST"]),
-                Route("/finish", self._posted(self._finish), methods=["POST"]),
-                Route("/export", self._posted(self._export), methods=["POST"]),
+                Route("/mark", self._action(self._mark), methods=["POST"]),
+                Route("/class", self._action(self._class), methods=["POST"]),
+                Route("/rename", self._action(self._rename), methods=["POST"]),
+                Route("/undo", self._action(self._undo), methods=["POST"]),
+                Route("/finish", self._work(self._finish), methods=["POST"]),
+                Route("/export", self._work(self._export), methods=["POST"]),
                 Route("/import", self._import, methods=["POST"]),
                 Route("/try", self._try, methods=["POST"]),
                 Route("/picture/{row:int}", self.picture),
@@ -107,21 +111,31 @@ class Page:
                 await asyncio.wait_for(self._news.wait(), PATIENCE)
         at = request.query_params.get("at", "")
         known = at.isdecimal() and int(at) < len(self.bench.session.files)
-        return await run_in_threadpool(lambda: self._answer(at=self.bench.item(int(at)) if known else None))
+        return self._answer(at=self.bench.item(int(at)) if known else None)
 
     def _answer(self, **more: Any) -> Response:
         version = self.version
         return answer({"version": version, **self.bench.state(), **more})
 
-    def _posted(self, handle: Callable[[dict[str, Any]], Response]) -> Callable[[Request], Any]:
+    def _action(self, handle: Handle) -> Endpoint:
+        """What goes into the journal. It is answered by this thread, and learned from only after the answer: the next picture
+        waits for nothing but the disk."""
+
         async def endpoint(request: Request) -> Response:
-            try:
-                body = from_json(await body_of(request))
-            except ValueError:
-                raise HTTPException(400, "the request is no JSON") from None
-            if not isinstance(body, dict):
-                raise HTTPException(400, "the request is no JSON object")
-            return await run_in_threadpool(handle, body)
+            response = handle(await json_of(request))
+            response.background = BackgroundTask(self._spread)
+            return response
+
+        return endpoint
+
+    async def _spread(self) -> None:
+        self.bench.spread()
+
+    def _work(self, handle: Handle) -> Endpoint:
+        """What takes longer than a disk."""
+
+        async def endpoint(request: Request) -> Response:
+            return await run_in_threadpool(handle, await json_of(request))
 
         return endpoint
 
@@ -166,6 +180,7 @@ class Page:
             raise InputError("this file is no JSON; export JSON from Label Studio") from None
         found, problems = formats.from_label_studio(tasks, self.bench.session.files)
         count = await run_in_threadpool(self.bench.take, found, secrets.token_hex(8))
+        self.bench.spread()
         return await run_in_threadpool(self._answer, text=f"{count} labels taken over, {len(problems)} tasks passed over")
 
     async def _try(self, request: Request) -> Response:

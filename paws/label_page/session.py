@@ -85,7 +85,8 @@ class Session:
         self.row_of = {file: row for row, file in enumerate(self.files)}
         self.pictures = [Picture()] * len(self.files)
         self.classes: list[str] = []
-        self.revision = self.labelled_count = self.none_count = 0
+        self.revision = self.none_count = 0
+        self._labels: dict[int, str] = {}
         self._counts: Counter[str] = Counter()
         self.missing: set[str] = set()  # files of the journal that are not in the folder any more
         self._done: list[Undo] = []
@@ -96,13 +97,18 @@ class Session:
             self._apply(entry)
 
     @property
+    def labelled_count(self) -> int:
+        """How many pictures have a label."""
+        return len(self._labels)
+
+    @property
     def undoable(self) -> int:
         """How many actions can be taken back."""
         return len(self._done)
 
     def labelled(self) -> dict[int, str]:
         """Label of each row that has one."""
-        return {row: picture.label for row, picture in enumerate(self.pictures) if picture.label is not None}
+        return dict(self._labels)
 
     def counts(self) -> dict[str, int]:
         """Labelled pictures of each class."""
@@ -204,11 +210,13 @@ class Session:
 
     def _put(self, row: int, picture: Picture) -> None:
         former, self.pictures[row] = self.pictures[row], picture
-        for each, step in ((former, -1), (picture, 1)):
-            self.none_count += step * each.none
-            if each.label is not None:
-                self.labelled_count += step
-                self._counts[each.label] += step
+        self.none_count += picture.none - former.none
+        if former.label is not None:
+            self._counts[former.label] -= 1
+            del self._labels[row]
+        if picture.label is not None:
+            self._counts[picture.label] += 1
+            self._labels[row] = picture.label
 
     def _meet(self, name: str) -> None:
         if name not in self.classes:
