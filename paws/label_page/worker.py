@@ -54,7 +54,7 @@ class Stopped(Exception):
 def work(connection: Connection, place: Place) -> None:
     """Embed the folder, then do what is asked for until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the page, which ends this process
-    os.nice(5)
+    os.nice(10)
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     try:
         Worker(connection, place).run()

@@ -220,8 +220,11 @@ function stands(state) {
   drawCurve(curve);
 }
 
+let drawnCurve = "";
+
 function drawCurve(points) {
   const svg = $("#curve");
+  if (drawnCurve === (drawnCurve = String(points))) return;
   svg.toggleAttribute("hidden", points.length < 2);
   if (points.length < 2) return;
   const space = "http://www.w3.org/2000/svg";
