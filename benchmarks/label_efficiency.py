@@ -55,6 +55,7 @@ METHODS = {
     "FixMatch-style": ("recipe.name=fixmatch",),
     "PAWS + SuNCEt": (),
     "SimCLR+CT": ("recipe.name=simclr_ct", "support.views=2"),
+    "MSN": ("recipe={name: msn, prototypes: 64, patches: 4, momentum: 0.9}",),  # without a label until it is evaluated
 }
 ABLATIONS = {
     "the card": (),

@@ -10,6 +10,8 @@ from paws.errors import InputError
 from paws.runs.checkpoint import CheckpointFolder, load
 from paws.suncet import read_checkpoint
 
+BESIDE = "prototypes"  # stand beside a network that was trained with them, and are no part of another one
+
 
 def load_weights(encoder: nn.Module, source: Path, *, allow_partial: bool = False) -> list[str]:
     """Load the weights of a run folder (its best, else its last checkpoint) or a checkpoint file into ``encoder``.
@@ -38,7 +40,7 @@ def assign(encoder: nn.Module, weights: dict, source: Path, *, allow_partial: bo
     own = encoder.state_dict()
     shapes = {name: tuple(value.shape) for name, value in own.items()}
     missing = [f"missing {name}" for name in own if name not in weights]
-    surplus = [f"surplus {name}" for name in weights if name not in own]
+    surplus = [f"surplus {name}" for name in weights if name not in own and name != BESIDE]
     other = [
         f"{name} is {tuple(value.shape)}, the network has {shapes[name]}"
         for name, value in weights.items()
