@@ -19,6 +19,7 @@ from paws.config.schema import Config, NonNegative, Positive, Recipe
 from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import mean, rank
+from paws.errors import InputError
 from paws.losses import log_soft_nn, me_max
 from paws.methods.base import Method
 from paws.methods.build import encoder_of, multi_crop, source_of
@@ -66,8 +67,13 @@ class Msn(Method):
 
     @classmethod
     def build(cls, config: Config, task: Task, device: torch.device) -> Self:
-        """Pre-train the config's encoder on all its images, of which no label is read."""
+        """Pre-train the config's encoder on all its images, of which no label is read; InputError for patches below a pixel."""
         assert isinstance(config.recipe, MsnSettings)
+        patches, size = config.recipe.patches, config.views.size
+        if patches > size:
+            raise InputError(
+                f"recipe.patches={patches}: a view of views.size={size} pixels has no room for so many; give {size} or fewer"
+            )
         source = source_of(config, task, device, views=multi_crop(config, task))
         return cls(cls.network(config, task, device), source, config.recipe, epochs=config.optim.epochs)
 

@@ -17,6 +17,7 @@ from paws.data.source import Batch
 from paws.data.support import support_labels
 from paws.methods import Method
 from paws.methods.finetune import Finetune, FinetuneSettings
+from paws.methods.msn import Msn, MsnSettings
 from paws.methods.paws import Paws, PawsSettings
 from paws.methods.simclr_ct import SimclrCt, SimclrCtSettings
 from paws.methods.snn_finetune import SnnFinetune, SnnFinetuneSettings
@@ -32,7 +33,7 @@ STEPS, IMAGES, CLASSES, PER_CLASS, VIEWS, RATE = 5, 8, 4, 4, 2, 0.1
 class Shares:
     """The batches of one rank: its share of images and supports that are the same however many ranks there are."""
 
-    smoothing, num_classes, steps_per_epoch, per_step = 0.1, CLASSES, STEPS, {"images": 0, "supports": 0}
+    smoothing, num_classes, steps_per_epoch, per_step, seed = 0.1, CLASSES, STEPS, {"images": 0, "supports": 0}, 0
 
     def __init__(self, dtype: torch.dtype, unique: bool) -> None:
         self.dtype, self.unique = dtype, unique
@@ -88,8 +89,10 @@ def network(recipe: str, dtype: torch.dtype) -> Encoder:
             return Encoder(backbone, nn.Linear(16, CLASSES)).to(dtype)
     encoder = build_encoder("small_cnn", output_dim=8, hidden_dim=16, prediction_head=True, in_channels=1, seed=0)
     smooth(encoder)
-    if recipe.startswith("paws") or recipe == "simclr_ct":
+    if recipe.startswith("paws") or recipe in ("simclr_ct", "msn"):
         encoder = convert_sync_batchnorm(encoder)
+    if recipe == "msn":
+        encoder.register_parameter("prototypes", nn.Parameter(torch.randn(6, 8, generator=torch.Generator().manual_seed(2))))
     if recipe == "snn_finetune":  # a pre-trained network has seen images: its batch norms know their statistics
         images = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         for _ in range(20):
@@ -136,6 +139,8 @@ def method_of(recipe: str, model: nn.Module, source: Any) -> Method:
     if recipe == "simclr_ct":
         source.num_views = 2
         return SimclrCt(model, source, SimclrCtSettings(supervised_epochs=1))
+    if recipe == "msn":  # unmasked: every rank draws masks of its own
+        return Msn(model, source, MsnSettings(masked=0, momentum=0.5))
     if recipe == "snn_finetune":
         return SnnFinetune(model, source, SnnFinetuneSettings())
     source.num_views = 1
@@ -150,7 +155,7 @@ def train_in_all_ways(recipe: str) -> list[tuple[torch.dtype, dict[str, Any]]]:
     return [(dtype, train(recipe, dtype, unique)) for dtype in TOLERANCES for unique in ways]
 
 
-@pytest.mark.parametrize("recipe", ["paws", "paws with nt_xent", "simclr_ct", "snn_finetune", "finetune"])
+@pytest.mark.parametrize("recipe", ["paws", "paws with nt_xent", "simclr_ct", "msn", "snn_finetune", "finetune"])
 def test_ranks_that_share_a_batch_equal_one_process(recipe: str):
     expected = train_in_all_ways(recipe)
     for ranks in (2, 4):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from paws.config.cards import load_config
+from paws.errors import InputError
 from paws.methods import Method, method
 from paws.methods.build import task_of
 from paws.methods.msn import Msn, masked, msn_loss
@@ -100,6 +101,12 @@ def test_prototypes_learn_and_what_moves_beside_the_network_survives_a_kill(tmp_
     start, end, average = made.encoder.state_dict(), state["model"], state["method"]["teacher"]
     for name in ("prototypes", "head.fc1.weight"):
         assert not end[name].equal(start[name]) and not average[name].equal(end[name]) and not average[name].equal(start[name])
+
+
+def test_more_patches_than_pixels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recipe.patches=9: a view of views.size=8 pixels has no room"):
+        train(config(tmp_path / "run", "recipe.patches=9"), quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_methods_begin_with_its_weights(tmp_path: Path) -> None:

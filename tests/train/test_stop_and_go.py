@@ -22,6 +22,7 @@ SMALL = ["optim.epochs=2", "optim.steps_per_epoch=3", "optim.batch_size=8", "sup
 RECIPES = {
     "paws": ["recipe.name=paws", "views.small=1"],
     "simclr_ct": ["recipe.name=simclr_ct", "recipe.supervised_epochs=1", "support.views=2", "views.small=0"],
+    "msn": ["recipe={name: msn, prototypes: 8, patches: 4}"],
     "snn_finetune": ["recipe.name=snn_finetune", "support.views=2"],
     "finetune": ["recipe.name=finetune"],
 }
