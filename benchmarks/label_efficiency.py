@@ -55,7 +55,7 @@ METHODS = {
     "FixMatch-style": ("recipe.name=fixmatch",),
     "PAWS + SuNCEt": (),
     "SimCLR+CT": ("recipe.name=simclr_ct", "support.views=2"),
-    "MSN": ("recipe={name: msn, prototypes: 64, patches: 4, momentum: 0.9}",),  # without a label until it is evaluated
+    "MSN": ("recipe={name: msn, prototypes: 64, patches: 4, me_max: 5, momentum: 0.9}",),  # reads no label
 }
 ABLATIONS = {
     "the card": (),

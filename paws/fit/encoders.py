@@ -28,6 +28,7 @@ from paws.data.support import SupportSampler
 from paws.data.views import MultiCrop, View
 from paws.fit.taught import TaughtPaws
 from paws.methods.paws import PawsSettings
+from paws.metrics import accuracy
 from paws.models.encoder import Encoder
 from paws.models.encoders import HIDDEN, Encoders, Stages, encoder_of
 from paws.models.frozen import TRAINED, Frozen, Held
@@ -35,7 +36,7 @@ from paws.runs.log import read_metrics
 from paws.train.intervals import Intervals
 from paws.train.run import Run
 
-VERSION = 1  # of the recipes below: what another one made is made again
+VERSION = 2  # of the recipes below: what another one made is made again
 SINGLE = 2  # encoders where no label can be held out
 
 
@@ -51,7 +52,7 @@ class Recipe:
     support: int = 128  # labelled images a step, about
     steps: tuple[int, int] = (250, 1000)  # at least, and at most
     passes: int = 3  # over the images, in between
-    teacher: float = 0.25  # weight of the teacher's log-probabilities in the targets
+    teacher: float = 0.25  # weight of the teacher's log-probabilities in the targets, where no label can be held out
     suncet: float = 1.0
     degrees: float = 15.0
     shift: float = 0.1
@@ -90,6 +91,13 @@ def begins(frozen: Frozen, train: str) -> dict[str, Begin]:
     return {"scratch": Begin(small, RECIPES["scratch"], True), train: Begin(frozen, RECIPES[train], False)}
 
 
+def teacher_share(problem: Problem, recipe: Recipe) -> float:
+    """Weight of the teacher's log-probabilities in the targets: the share of held-out labels that it tells, if there are any."""
+    if not problem.fold_count:
+        return recipe.teacher
+    return accuracy(problem.cross_fitted(Combination).held_out[problem.held], problem.support_labels[problem.held])
+
+
 def encoder_count(problem: Problem) -> int:
     """Encoders to train: one for each fold."""
     return problem.fold_count or SINGLE
@@ -113,7 +121,7 @@ def train_encoder(
     if not begin.scratch:
         encoder.backbone.eval()  # batch norms keep their statistics, which are of more images than a step has
     source = _source(problem, pixels, begin, fold, number, mirror)
-    teacher = problem.on_pool(Combination, fold)
+    teacher, share = problem.on_pool(Combination, fold), teacher_share(problem, recipe)
     settings = PawsSettings(temperature=settings_for(problem).temperature, sharpening=0.25, suncet=recipe.suncet)
     count = recipe.epochs(len(pixels)) if epochs is None else epochs
     optim = Optim(
@@ -126,7 +134,7 @@ def train_encoder(
     )
     how: dict[str, Any] = {"precision": precision(device), "channels_last": True} if begin.scratch else {}
     with Run(device, folder=folder, intervals=Intervals(log=10), quiet=quiet, resume=True, **how) as run:
-        method = TaughtPaws(encoder, source, settings, teacher.to(device), recipe.teacher, frequencies(problem).to(device))
+        method = TaughtPaws(encoder, source, settings, teacher.to(device), share, frequencies(problem).to(device))
         run.start(method, optim)
         run.train()
     rows = [{"encoder": number, **row} for row in read_metrics(folder)]

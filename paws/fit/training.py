@@ -17,7 +17,7 @@ from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import Encoded, Problem
 from paws.data.stored_views import view_batches
 from paws.errors import InputError
-from paws.fit.encoders import Begin, as_backbone, begins, encoder_count, train_encoder
+from paws.fit.encoders import Begin, as_backbone, begins, encoder_count, teacher_share, train_encoder
 from paws.fit.progress import StepProgress
 from paws.metrics import accuracy
 from paws.models.encoder import Encoder
@@ -69,7 +69,7 @@ def train_encoders(
         f"{progress.seconds['train']:.0f} s",
     )
     about = asdict(begin.recipe) | {"backbone": begin.frozen.name, "scratch": scratch, "count": len(networks)}
-    about |= {"steps": steps, "why": why}
+    about |= {"steps": steps, "why": why, "teacher": teacher_share(problem, begin.recipe)}
     nothing = torch.empty(0)
     return as_backbone(networks, begin), Encoded(nothing, len(networks), settings_for(problem).temperature, about, curves)
 

@@ -10,6 +10,7 @@ from paws.classifiers.combination import Combination, fit_weights, start_weights
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.problem import Encoded, Problem, problem_of, with_encoders
 from paws.classifiers.trained_encoders import TrainedEncoders
+from paws.fit.encoders import RECIPES, teacher_share
 from paws.fit.fit import classifier_of, fit_problem
 from paws.voting import soft_vote
 
@@ -70,6 +71,20 @@ def test_held_out_labels_move_the_weight_of_encoders_most() -> None:
     trusted, doubted = (fit_weights(torch.cat([noise, last[None]]), labels, start, encoders=True) for last in (right, wrong))
     assert trusted[3] / trusted[:3].sum() > 1.5 * start[3] / start[:3].sum()
     assert doubted[3] < 0.5 * start[3]
+
+
+def test_the_teacher_counts_as_much_as_it_tells_of_held_out_labels() -> None:
+    labels = torch.where(torch.arange(IMAGES) < 24, torch.arange(IMAGES) % 3, -1)
+    noise = torch.randn(IMAGES, 2, 12, generator=torch.Generator().manual_seed(0))
+    clear = noise + 9 * torch.eye(12)[torch.arange(IMAGES) % 3][:, None]
+    recipe = RECIPES["scratch"]
+    knows, guesses = (
+        teacher_share(problem_of(features, labels, ("a", "b", "c"), width=12, heads=HeadSettings(steps=5)), recipe)
+        for features in (clear, noise)
+    )
+    assert knows > 0.9 and guesses < 0.6
+    single = torch.where(torch.arange(IMAGES) < 3, labels, -1)
+    assert teacher_share(problem_of(clear, single, ("a", "b", "c"), width=12), recipe) == recipe.teacher
 
 
 def test_the_combination_knows_what_it_reads() -> None:
