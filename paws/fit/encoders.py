@@ -54,6 +54,7 @@ class Recipe:
     passes: int = 3  # over the images, in between
     teacher: float = 0.25  # weight of the teacher's log-probabilities in the targets, where no label can be held out
     suncet: float = 1.0
+    scale: tuple[float, float] = SCALE  # area of a crop
     degrees: float = 15.0
     shift: float = 0.1
     enlarged: tuple[float, float] = (0.85, 1.15)
@@ -67,7 +68,7 @@ class Recipe:
 
 SMALL, SMALL_SIZE = "plain_cnn", 32  # the network from random weights, and the pixels it is shown
 RECIPES = {
-    "scratch": Recipe("full", lr=3e-3),
+    "scratch": Recipe("full", lr=3e-3, scale=(0.7, 1.0), degrees=10.0, jitter=0.2),
     "light": Recipe("light", lr=1e-3, batch_size=32, support=40, steps=(100, 1000), jitter=0.3),
     "full": Recipe("full", lr=2e-4, first_rate=0.1, batch_size=32, support=40, steps=(100, 1000), jitter=0.3),
 }
@@ -92,7 +93,7 @@ def begins(frozen: Frozen, train: str) -> dict[str, Begin]:
 
 
 def teacher_share(problem: Problem, recipe: Recipe) -> float:
-    """Weight of the teacher's log-probabilities in the targets: the share of held-out labels that it tells, if there are any."""
+    """Weight of the teacher's log-probabilities in the targets: the share of held-out labels that it tells."""
     if not problem.fold_count:
         return recipe.teacher
     return accuracy(problem.cross_fitted(Combination).held_out[problem.held], problem.support_labels[problem.held])
@@ -183,7 +184,7 @@ def _source(problem: Problem, pixels: Tensor, begin: Begin, fold: int | None, nu
         frozen.size,
         frozen.mean,
         frozen.std,
-        scale=SCALE,
+        scale=recipe.scale,
         flip=0.5 if mirror else 0.0,
         affine=(recipe.degrees, recipe.shift, recipe.enlarged),
         outside="border",
