@@ -82,7 +82,7 @@ def test_a_step_shows_the_network_masked_and_small_views_and_the_average_the_who
     assert torch.equal(target, batch.views[0]) and torch.equal(anchors[1], batch.views[2])
     hidden = anchors[0] != batch.views[1]
     assert hidden.any() and (anchors[0][hidden] == 0).all()
-    assert loss.item() == pytest.approx((metrics["cross_entropy"] + metrics["me_max"]).item())
+    assert loss.item() == pytest.approx((metrics["cross_entropy"] + 5 * metrics["me_max"]).item())
 
 
 def test_prototypes_learn_and_what_moves_beside_the_network_survives_a_kill(tmp_path: Path) -> None:
