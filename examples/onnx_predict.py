@@ -30,7 +30,7 @@ def pixels(path):  # uint8 RGB (1, height, width, 3), as paws predict decodes an
 
 
 for path in sys.argv[2:]:
-    probabilities, neighbours, weights, unfamiliar = session.run(None, {"images": pixels(path)})
+    probabilities, neighbours, weights, unfamiliar, none = session.run(None, {"images": pixels(path)})
     best, nearest = probabilities[0].argmax(), neighbours[0, 0]
     print(path, about["classes"][best], f"{probabilities[0, best]:.4f}", f"unfamiliar {unfamiliar[0]:.4f}", end=" ")
     print("because of", about["support_files"][nearest], f"{weights[0, 0]:.4f}")

@@ -29,7 +29,7 @@ TRUE, UNIFORM = "true frequencies", "even frequencies"  # given to a fit in plac
 KNOWING = ", frequencies"  # added to the name of a method that is told those that the fit uses
 COLUMNS = (
     *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
-    *("frequencies_kl", "none_auroc", "cpu_seconds"),
+    *("frequencies_kl", "none_auroc", "none_share", "cpu_seconds"),
 )
 
 Row = dict[str, str]
@@ -112,7 +112,9 @@ def _of_the_pool(fitted: Fitted, data: Suite, known: Tensor) -> dict[str, float]
     none = data.labels[rows] < 0
     if bool(none.any()):
         votes = fitted.classifier.votes(torch.from_numpy(data.views[rows.numpy()]).float())
-        found["none_auroc"] = float(roc_auc_score(none.numpy(), votes.novelty.numpy()))
+        strange = votes.strange if fitted.classifier.knows_strangers else votes.novelty
+        found["none_auroc"] = float(roc_auc_score(none.numpy(), strange.numpy()))
+        found["none_share"] = float(votes.strange.double().mean())
     return found
 
 

@@ -107,8 +107,7 @@ class Bundle:
         votes = self.classifier.votes(features, k=NEAREST)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
         threshold = float(self.classifier.threshold)
-        none = None if self.classifier.none_class is None else self.classes.index(self.classifier.none_class)
-        columns = (top.values, top.indices, votes.novelty, votes.neighbours, votes.weights)
+        columns = (top.values, top.indices, votes.novelty, votes.strange, votes.neighbours, votes.weights)
         return [
             Prediction(
                 file=name,
@@ -116,16 +115,24 @@ class Bundle:
                 probability=p,
                 second=self.classes[second],
                 second_probability=q,
-                abstain=is_below(p, threshold),
+                abstain=is_below(p * (1 - strange), threshold),
                 classes=self._set(every),
-                none=None if none is None else float(every[none]),
+                none=self._none(every, strange),
                 novelty=max(0.0, novelty),
                 nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
             )
-            for name, every, (p, q), (first, second), novelty, rows, weights in zip(
+            for name, every, (p, q), (first, second), novelty, strange, rows, weights in zip(
                 names, votes.probabilities, *(column.tolist() for column in columns), strict=True
             )
         ]
+
+    def _none(self, probabilities: Tensor, strange: float) -> float | None:
+        """Probability that an image is like no labelled one, or like those of the class of images that belong to no other."""
+        classifier = self.classifier
+        if not classifier.knows_strangers:
+            return None
+        named = 0.0 if classifier.none_class is None else float(probabilities[self.classes.index(classifier.none_class)])
+        return 1 - (1 - named) * (1 - strange)
 
     def _set(self, probabilities: Tensor) -> tuple[str, ...]:
         """The classes of probabilities (C,) that hold the true one with the accuracy asked for, the most probable first."""

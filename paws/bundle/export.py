@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paws.bundle.bundle import Bundle
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}  # of each format
-OUTPUTS = ("probabilities", "neighbours", "weights", "unfamiliar")
+OUTPUTS = ("probabilities", "neighbours", "weights", "unfamiliar", "none")
 NEAREST = 3  # labelled images named for each image
 BITS = 22  # of a weight's fraction, at most
 
@@ -82,12 +82,12 @@ class Deployed(nn.Module):
         self.classifier = bundle.classifier
         self.k = min(NEAREST, len(bundle.support_files))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, their weights (B, k), unfamiliar (B,)."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, their weights (B, k), unfamiliar and none (B,)."""
         features = torch.cat([backbone(images) for backbone in self.backbones], dim=1)  # (B, D)
-        probabilities, weights, novelty = self.classifier(features)
+        probabilities, weights, novelty, strange = self.classifier(features)
         top = weights.topk(self.k, dim=1)
-        return probabilities, top.indices, top.values, novelty
+        return probabilities, top.indices, top.values, novelty, strange
 
 
 def format_of(path: Path, form: str | None = None) -> str:
@@ -108,7 +108,7 @@ def format_of(path: Path, form: str | None = None) -> str:
 def export(bundle: Bundle, path: Path) -> None:
     """Write the bundle to ``path`` as one file; it appears whole or not at all.
 
-    Its ending says what it is: .onnx (images in, the four OUTPUTS out), .pt2 (the same as a program of torch.export, loaded by
+    Its ending says what it is: .onnx (images in, the OUTPUTS out), .pt2 (the same as a program of torch.export, loaded by
     ``torch.export.load``) or .safetensors (the weights, for those who rebuild the network). Each carries `description`: in the
     ONNX metadata, in the extra file ``description.json`` of the program, in the safetensors metadata.
 

@@ -43,9 +43,9 @@ class Prediction:
     probability: float = 0.0  # calibrated, in [0, 1]
     second: str = ""
     second_probability: float = 0.0
-    abstain: bool = True  # the probability is below what reaches the accuracy that was asked for
+    abstain: bool = True  # the probability, times that of belonging to a class, is below what reaches the accuracy asked for
     classes: tuple[str, ...] = ()  # which hold the true one with the accuracy that was asked for; none where that is not known
-    none: float | None = None  # probability that it belongs to no class, where the labels show images of no class
+    none: float | None = None  # probability that it belongs to no class; None where nothing tells of it
     novelty: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image; the column ``unfamiliar``
     nearest: tuple[tuple[str, float], ...] = ()  # labelled images and their share of the vote, the largest first
     error: str = ""
@@ -132,7 +132,8 @@ def to_frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
     rows = []
     for p in predictions:
         row: dict[str, Any] = {"file": p.file, "label": p.label, "probability": p.probability, "second": p.second}
-        row |= {"second_probability": p.second_probability, "abstain": p.abstain, "unfamiliar": p.novelty}
+        row |= {"second_probability": p.second_probability, "abstain": p.abstain, "set": SEPARATOR.join(p.classes)}
+        row |= {"none": p.none, "unfamiliar": p.novelty}
         for k, (file, weight) in enumerate(p.nearest[:NEAREST], 1):
             row |= {f"nearest_{k}": file, f"weight_{k}": weight}
         rows.append(row)

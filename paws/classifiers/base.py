@@ -103,6 +103,10 @@ class Predictor(nn.Module):
         weights = [part for _, part in found if part is not None]
         return torch.stack([part for part, _ in found]).mean(0), torch.stack(weights).mean(0) if weights else None
 
+    def familiarity(self, x: Tensor) -> Tensor | None:
+        """(N,) how much of the labels reaches images (N, P), as a logarithm; None where a predictor does not know."""
+        return None
+
     def weighted_parts(self) -> list[tuple[Predictor, float]]:
         """The predictors that it combines, with their weights; none where it stands alone."""
         return []

@@ -14,6 +14,8 @@ from torch.nn.functional import normalize
 from paws import classifiers
 from paws.classifiers.base import Predictor
 from paws.classifiers.calibration import calibrated
+from paws.classifiers.space import mean_of_views
+from paws.classifiers.strangers import UNKNOWN, stranger_probability
 from paws.errors import InputError
 from paws.voting import above_floor, one_hot, vote_weights
 
@@ -28,6 +30,7 @@ class Votes:
     neighbours: Tensor  # (N, k) int64 rows of the support bank, most weight first
     weights: Tensor  # (N, k) float32 share of the vote, in [0, 1]
     novelty: Tensor  # (N,) float32 in [0, 2]: 1 - cosine to the nearest labelled image, by the components
+    strange: Tensor  # (N,) float32 in [0, 1]: probability that it is like none that is labelled; 0 where that is not known
 
 
 class Classifier(nn.Module):
@@ -36,6 +39,7 @@ class Classifier(nn.Module):
 
     Probabilities below ``threshold`` are those it should abstain from. Classes of at least ``set_threshold`` are the set that
     holds the true one; 0 where nothing is known of it. ``none_class`` is the class of images that belong to no other.
+    ``strangers`` is what tells of images that are like none of the labelled ones (`paws.classifiers.strangers`).
     """
 
     mean: Tensor
@@ -46,6 +50,7 @@ class Classifier(nn.Module):
     calibration: Tensor
     threshold: Tensor
     set_threshold: Tensor
+    strangers: Tensor
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Classifier(nn.Module):
         threshold: float = 0.0,
         set_threshold: float = 0.0,
         none_class: str | None = None,
+        strangers: Sequence[float] = UNKNOWN,
     ) -> None:
         super().__init__()
         self.classes, self.predictor = tuple(classes), predictor
@@ -73,17 +79,23 @@ class Classifier(nn.Module):
         self.register_buffer("calibration", torch.tensor(calibration))  # p -> p ** calibration, normalised
         self.register_buffer("threshold", torch.tensor(threshold))
         self.register_buffer("set_threshold", torch.tensor(set_threshold))
+        self.register_buffer("strangers", torch.tensor(strangers))  # (3,)
         self.eval().requires_grad_(False)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (N, D) -> calibrated probabilities (N, C), weights (N, S), novelty (N,); exportable to ONNX."""
+    @property
+    def knows_strangers(self) -> bool:
+        """Whether anything tells of images that belong to no class."""
+        return self.none_class is not None or float(self.strangers[2]) > UNKNOWN[2]
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features (N, D) -> calibrated probabilities (N, C), weights (N, S), novelty and strange (N,); exportable to ONNX."""
         return self._forward(features, own=False)
 
-    def over_views(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def over_views(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The same of images in V views (N, V, D), of which all are heard."""
         return self._forward(features, own=False)
 
-    def _forward(self, features: Tensor, own: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, features: Tensor, own: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         points, support = self.points(features), self.points(self.support)
         labels, num_classes = self.support_labels, len(self.classes)
         predict = self.predictor if points.ndim == 2 else self.predictor.over_views
@@ -95,7 +107,14 @@ class Classifier(nn.Module):
             if own and not self.predictor.can_leave_out:
                 probabilities = above_floor(weights @ one_hot(labels, num_classes, x.dtype), TEMPERATURE)
         cosine = normalize(x, dim=1) @ normalize(support, dim=1).T  # (N, S)
-        return calibrated(probabilities, self.calibration), weights, 1 - cosine.amax(1)
+        return calibrated(probabilities, self.calibration), weights, 1 - cosine.amax(1), self.strange(points)
+
+    def strange(self, points: Tensor) -> Tensor:
+        """(N,) probability that images of `points` (N, P), or (N, V, P) in V views, are like none that is labelled."""
+        familiarity = self.predictor.familiarity(points if points.ndim == 2 else mean_of_views(points))
+        if familiarity is None:
+            return torch.zeros_like(points.flatten(1)[:, 0])
+        return stranger_probability(familiarity, self.strangers)
 
     @torch.inference_mode()
     def votes(self, features: Tensor, k: int = 3, *, chunk: int = 4096) -> Votes:
@@ -109,10 +128,10 @@ class Classifier(nn.Module):
         k = min(k, len(self.support))
         parts = []
         for part in features.split(chunk):
-            probabilities, weights, novelty = self._forward(part.to(self.support.device).float(), own=False)
+            probabilities, weights, novelty, strange = self._forward(part.to(self.support.device).float(), own=False)
             top = weights.topk(k, dim=1)
-            parts.append((probabilities, top.indices, top.values, novelty))
-            if not all(bool(numbers.isfinite().all()) for numbers in (probabilities, top.values, novelty)):
+            parts.append((probabilities, top.indices, top.values, novelty, strange))
+            if not all(bool(numbers.isfinite().all()) for numbers in (probabilities, top.values, novelty, strange)):
                 raise InputError("the classifier gives votes that are not finite: it is damaged; fit again")
         return Votes(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -153,6 +172,7 @@ class Classifier(nn.Module):
             threshold=float(self.threshold),
             set_threshold=float(self.set_threshold),
             none_class=self.none_class,
+            strangers=self.strangers.tolist(),
         )
 
     def config(self) -> dict[str, Any]:
@@ -198,7 +218,8 @@ class Classifier(nn.Module):
         if counts != {len(made.classes)}:
             raise ValueError(f"{len(made.classes)} classes, of which its parts know {sorted(counts)}")
         own = made.state_dict()
-        state = {"set_threshold": torch.zeros(()), **state}  # which earlier bundles do not have
+        earlier = {"set_threshold": torch.zeros(()), "strangers": torch.tensor(UNKNOWN)}  # which earlier bundles do not have
+        state = {**earlier, **state}
         copies = {name: value.to(own[name].dtype if name in own else value.dtype, copy=True) for name, value in state.items()}
         made.load_state_dict(copies, assign=True)
         return made

@@ -104,6 +104,10 @@ class Combination(Predictor):
     def _pooled(self, found: Sequence[Tensor]) -> Tensor:
         return pooled(even(found, self.prior), self.weights, self.prior)
 
+    def familiarity(self, x: Tensor) -> Tensor | None:
+        found = (part.familiarity(self._of(part, x)) for part in self.members)
+        return next((each for each in found if each is not None), None)
+
     def named_weights(self) -> dict[str, float]:
         """The weight of each part by its name."""
         return {part.name: round(weight, 4) for part, weight in self.weighted_parts()}

@@ -22,30 +22,43 @@ CHUNK = 1024  # images whose neighbours are looked for at a time
 
 
 def nearest(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The k images of the bank (M, P) nearest to each x (N, P) by cosine: their affinities (N, k) and rows (N, k).
+    """The k images of the bank (M, P) nearest to each x (N, P) by cosine: their affinities (N, k) and rows (N, k)."""
+    distance, rows = neighbours(x, bank, k, own)
+    return affinity(distance), rows
 
-    Vectors have length 1. The affinity is exp(-4 d^2 / d_k^2), d the distance and d_k that of the farthest of the k (the
-    self-tuning kernel of Poisson learning, arXiv 2006.11184). ``own`` (N,) int64: a row that is not a neighbour.
+
+def affinity(distance: Tensor) -> Tensor:
+    """exp(-4 d^2 / d_k^2) of squared distances d^2 (N, k) to neighbours, d_k that of the farthest.
+
+    The self-tuning kernel of Poisson learning (arXiv 2006.11184).
+    """
+    return (-4 * distance / distance[:, -1:]).exp()
+
+
+def neighbours(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Squared distances (N, k) and rows (N, k) of the k images of the bank (M, P) nearest to each x (N, P), the nearest first.
+
+    Vectors have length 1. ``own`` (N,) int64: a row that is not a neighbour.
     """
     similarity = x @ bank.T  # (N, M)
     if own is not None:
         similarity = similarity.scatter(1, own[:, None], -torch.inf)
     cosine, rows = similarity.topk(k, dim=1)
-    distance = (2 - 2 * cosine).clamp_min(1e-6)  # squared
-    return (-4 * distance / distance[:, -1:]).exp(), rows
+    return (2 - 2 * cosine).clamp_min(1e-6), rows
 
 
-def affinities(bank: Tensor) -> tuple[Any, np.ndarray]:
-    """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees; and
-    these roots (M,)."""
+def affinities(bank: Tensor) -> tuple[Any, np.ndarray, Tensor]:
+    """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees; these
+    roots (M,); and the squared distance (M,) of each image to the farthest of its neighbours."""
     count, k = len(bank), min(NEIGHBOURS, len(bank) - 1)
-    found = [nearest(bank[rows], bank, k, rows) for rows in torch.arange(count).split(CHUNK)]
-    weights, columns = (torch.cat(part).flatten().numpy() for part in zip(*found, strict=True))
+    found = [neighbours(bank[rows], bank, k, rows) for rows in torch.arange(count).split(CHUNK)]
+    distance, near = (torch.cat(part) for part in zip(*found, strict=True))
+    weights, columns = affinity(distance).flatten().numpy(), near.flatten().numpy()
     graph = scipy.sparse.csr_matrix((weights, (np.arange(count).repeat(k), columns)), shape=(count, count))
     graph = graph.maximum(graph.T)  # joined when either is among the nearest of the other
     roots = np.sqrt(np.asarray(graph.sum(1), np.float64).ravel() + 1e-10)
     scaling = scipy.sparse.diags(1 / roots)
-    return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots
+    return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots, distance[:, -1]
 
 
 def mean_of_nearest(values: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
@@ -63,6 +76,6 @@ class Graph:
         self.images = order[: max(IMAGES, len(problem.labelled))].sort().values  # (M,)
         self.bank = mean_of_views(problem.projected[self.images].float())  # (M, P)
         self.k = min(NEIGHBOURS, len(self.images) - 1)
-        self.affinities, self.roots = affinities(self.bank)  # (M, M) sparse, (M,)
+        self.affinities, self.roots, self.radii = affinities(self.bank)  # (M, M) sparse, (M,), (M,)
         found = [nearest(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
         self.weights, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images

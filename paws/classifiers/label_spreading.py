@@ -11,20 +11,23 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws.classifiers.base import Predictor, empty_projection, projection_sizes, squared_distance
-from paws.classifiers.graph import Graph, affinities, nearest
+from paws.classifiers.graph import Graph, affinities, affinity, nearest, neighbours
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
 
 ALPHA, ROUNDS = 0.95, 100  # the share of what an image takes from its neighbours, and how often it does
 POWER = 2  # of the distributions, which spreading leaves flat
 REST = 1e-7  # of every class where no label arrives
+NEAR, DECAY = 1.5, 4.0  # beyond NEAR times the squared radius of its neighbours an image has less of what reached them
+LEAST = 1e-12  # of what reaches an image
 
 
-def spread(graph: Any, labels: Tensor, num_classes: int) -> Tensor:
-    """Class distributions (M, C) from labels (M,), -1 where unknown, over a graph (M, M) as of `affinities`.
+def spread(graph: Any, roots: np.ndarray, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Class distributions (M, C) from labels (M,), -1 where unknown, over a graph (M, M) with roots (M,) as of `affinities`.
 
     F <- alpha S F + (1 - alpha) Y, from label columns of equal mass, so that every class weighs the same. 0 where no label
-    arrives.
+    arrives. How much does, by the root of an image's degree, is the second result (M,), the mean over the classes: little
+    reaches what is like no labelled image and like nothing that is like one.
     """
     known = (labels >= 0).nonzero().flatten()
     start = torch.zeros(len(labels), num_classes)
@@ -35,7 +38,8 @@ def spread(graph: Any, labels: Tensor, num_classes: int) -> Tensor:
     for _ in range(ROUNDS):
         found = ALPHA * (graph @ found) + (1 - ALPHA) * first
     spread_out = torch.from_numpy(np.ascontiguousarray(found)).float()
-    return spread_out / spread_out.sum(1, keepdim=True).clamp_min(1e-12)
+    mass = spread_out.sum(1, keepdim=True)
+    return spread_out / mass.clamp_min(1e-12), mass[:, 0] / num_classes / torch.from_numpy(roots).float()
 
 
 class LabelSpreading(Predictor):
@@ -48,6 +52,8 @@ class LabelSpreading(Predictor):
     name, title, aliases = "label_spreading", "LabelSpreading", ("spreading",)
     bank: Tensor
     distributions: Tensor
+    reached: Tensor | None
+    radii: Tensor | None
 
     def __init__(
         self,
@@ -57,17 +63,22 @@ class LabelSpreading(Predictor):
         k: int,
         project: nn.Module | None = None,
         cosine: bool = True,
+        reached: Tensor | None = None,
+        radii: Tensor | None = None,
     ) -> None:
         super().__init__(num_classes)
         self.k, self.project, self.cosine = k, project or nn.Identity(), cosine
         self.register_buffer("bank", bank)  # (M, P), of length 1
         self.register_buffer("distributions", distributions)  # (M, C)
+        self.register_buffer("reached", reached)  # (M,) how much of the labels reaches each; bundles of before have it not
+        self.register_buffer("radii", radii)  # (M,) squared distance to the farthest neighbour in the bank
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
         graph, num_classes = problem.shared(Graph), len(problem.classes)
-        found = spread(graph.affinities, problem.visible_labels(left_out)[graph.images], num_classes)
-        return cls(num_classes, graph.bank, found, graph.k)
+        labels = problem.visible_labels(left_out)[graph.images]
+        found, reached = spread(graph.affinities, graph.roots, labels, num_classes)
+        return cls(num_classes, graph.bank, found, graph.k, reached=reached, radii=graph.radii)
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
@@ -82,6 +93,15 @@ class LabelSpreading(Predictor):
         found = self.distributions[rows].sum(1) + 1e-6  # (N, C)
         return found / found.sum(1, keepdim=True), None
 
+    def familiarity(self, x: Tensor) -> Tensor | None:
+        """The logarithm of the mean of what reached the nearest images of the pool, less where these are far."""
+        if self.reached is None or self.radii is None:
+            return None
+        distance, rows = neighbours(normalize(x, dim=1), self.bank, self.k)  # (N, k)
+        weights = affinity(distance)
+        near = (-DECAY * (distance / self.radii[rows] - NEAR).clamp_min(0)).exp()
+        return ((weights * near * self.reached[rows]).sum(1) / weights.sum(1)).clamp_min(LEAST).log()
+
     def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
         return self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels)
 
@@ -92,9 +112,9 @@ class LabelSpreading(Predictor):
         return found / found.sum(1, keepdim=True)
 
     @cached_property
-    def graph(self) -> Any:
+    def graph(self) -> tuple[Any, np.ndarray, Tensor]:
         """That of the bank, for labels that change."""
-        return affinities(self.bank.cpu().float())[0]
+        return affinities(self.bank.cpu().float())
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
         if not self.cosine:
@@ -102,15 +122,17 @@ class LabelSpreading(Predictor):
         own = (normalize(support, dim=1) @ self.bank.T).argmax(1)  # (S,) the labelled images in the bank, or what is nearest
         known = torch.full((len(self.bank),), -1)
         known[own] = labels
-        found = spread(self.graph, known, num_classes)
-        return LabelSpreading(num_classes, self.bank, found.to(self.bank), self.k)
+        graph, roots, radii = self.graph
+        found, reached = (part.to(self.bank) for part in spread(graph, roots, known, num_classes))
+        return LabelSpreading(num_classes, self.bank, found, self.k, reached=reached, radii=radii.to(self.bank))
 
     def config(self) -> dict[str, Any]:
         shape = {"bank": list(self.bank.shape), "k": self.k, "project": projection_sizes(self.project)}
-        return {**super().config(), **shape, "cosine": self.cosine}
+        return {**super().config(), **shape, "cosine": self.cosine, "reached": self.reached is not None}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         (rows, width), classes = config["bank"], config["num_classes"]
         project, cosine = empty_projection(config["project"]), config.get("cosine", False)
-        return cls(classes, torch.zeros(rows, width), torch.zeros(rows, classes), config["k"], project, cosine)
+        further = {name: torch.zeros(rows) for name in ("reached", "radii")} if config.get("reached") else {}
+        return cls(classes, torch.zeros(rows, width), torch.zeros(rows, classes), config["k"], project, cosine, **further)

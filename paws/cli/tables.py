@@ -33,7 +33,8 @@ def print_changes(changes: Sequence[Change], images: int) -> None:
 def print_explanation(found: Explanation, image: Path) -> None:
     """The prediction, the vote by class and the labelled images behind it."""
     said = f"{found.label}, probability {found.probability:.0%}" + (", too low to decide" if found.abstain else "")
-    say(f"{image}: {said}; unfamiliar {found.novelty:.2f}")
+    stranger = f"; like no labelled image with probability {found.strange:.0%}" if found.strange >= 0.005 else ""
+    say(f"{image}: {said}; unfamiliar {found.novelty:.2f}{stranger}")
     rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
     if found.parts:
         weights = ", ".join(f"{title} {weight:.2f}" for title, weight in found.parts.items())

@@ -72,9 +72,7 @@ class FitOptions:
     ] = "estimate"
     none_class: Annotated[
         str | None,
-        Field(
-            description="the label of images that belong to no other class; predictions then tell of each how likely that is"
-        ),
+        Field(description="the label of images that belong to no other class, where some are labelled so"),
     ] = None
     steps: Annotated[
         int | None, Field(ge=1, description="training steps of the heads; 150 to 500 by the pool's size if absent")

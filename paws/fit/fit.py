@@ -19,6 +19,7 @@ from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import Problem, problem_of
 from paws.classifiers.space import Views
+from paws.classifiers.strangers import strangers_of
 from paws.config.options import PREFERRED
 from paws.errors import InputError
 from paws.fit.choice import Score, predictor_named, score
@@ -135,6 +136,7 @@ def fit_problem(
     held_out = calibrated(fitted[chosen].held_out, fitted[chosen].held_out_calibration)
     unseen = problem.fold < 0
     held_out[unseen] = classifier.leave_one_out()[unseen]
+    classifier.strangers.copy_(torch.tensor(strangers_of(problem)))
     classifier.threshold.fill_(_threshold(problem, classifier, accuracy))
     if problem.judged:
         classifier.set_threshold.fill_(set_threshold(held_out[held], known[held], frequencies(problem), accuracy))
@@ -188,4 +190,4 @@ def _threshold(problem: Problem, classifier: Classifier, accuracy: float) -> flo
         return NEVER
     chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
     pool = calibrated(problem.predict(classifier.predictor, chosen), classifier.calibration).amax(1)
-    return confident_threshold(pool, accuracy)
+    return confident_threshold(pool * (1 - classifier.strange(problem.seen_by(classifier.predictor, chosen).float())), accuracy)

@@ -46,6 +46,7 @@ class Explanation:
     probability: float
     abstain: bool
     novelty: float  # in [0, 2]: 1 - cosine to the nearest labelled image
+    strange: float  # in [0, 1]: probability that it is like none of them; 0 where that is not known
     probabilities: dict[str, float]
     vote: dict[str, float]
     neighbours: tuple[Neighbour, ...]
@@ -58,7 +59,7 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
 
     ``support_files`` (S,) names the labelled images in the classifier's order.
     """
-    probabilities, weights, novelty = (found[0] for found in classifier(features[None].float()))  # (C,), (S,), ()
+    probabilities, weights, novelty, strange = (found[0] for found in classifier(features[None].float()))  # (C,), (S,), ()
     labels, names = classifier.support_labels, classifier.classes
     vote = torch.zeros(len(names)).index_add(0, labels, weights)  # (C,)
     order = probabilities.argsort(descending=True, stable=True).tolist()
@@ -69,8 +70,9 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
         classifier.predictor.votes,
         names[best],
         float(probabilities[best]),
-        is_below(float(probabilities[best]), float(classifier.threshold)),
+        is_below(float(probabilities[best] * (1 - strange)), float(classifier.threshold)),
         float(novelty),
+        float(strange),
         {names[i]: float(probabilities[i]) for i in order},
         {names[i]: float(vote[i]) for i in order},
         tuple(

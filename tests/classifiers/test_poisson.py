@@ -31,7 +31,7 @@ def labelled(classes: torch.Tensor, per_class: int = 2) -> torch.Tensor:
 
 
 def graph(points: torch.Tensor) -> tuple[scipy.sparse.csr_matrix, np.ndarray, np.ndarray]:
-    found, roots = affinities(normalize(points, dim=1))
+    found, roots, _ = affinities(normalize(points, dim=1))
     return found, roots, found.toarray().astype(np.float64) * roots * roots[:, None]  # the weights themselves
 
 

@@ -1,0 +1,116 @@
+"""Images that belong to no class: how likely an image is one, by how little of the labels reaches it over the pool's graph.
+
+`Predictor.familiarity` says how much does. That of labels that were held out is that of images of the classes; the pool has
+these and strangers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+from paws.classifiers.frequencies import frequencies
+from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.problem import CHUNK, Problem
+from paws.classifiers.space import mean_of_views
+
+UPPER = 0.5  # share of the images of the classes, the most familiar ones, that tell how many images are of the classes
+ERRORS = 1.5  # standard errors that must speak for strangers
+THRESHOLDS = 40  # looked at
+RIDGE = 0.1  # penalty on the squared slope
+LOWEST = 0.002  # share of the pool that may be stranger than anything
+CERTAIN = 20.0  # log-odds
+UNKNOWN = (CERTAIN, 0.0, -1e9)  # where nothing is known of strangers: no familiarity is as low
+
+
+def stranger_probability(familiarity: Tensor, known: Tensor) -> Tensor:
+    """(N,) probability in [0, 1] that images of ``familiarity`` (N,) belong to no class, by what `fit_strangers` found (3,).
+
+    1 - sigmoid(offset + slope * familiarity) in the range of the pool. Below the lowest familiarity in it, where nothing is
+    known, the probability of a class falls with the familiarity itself.
+    """
+    offset, slope, lowest = known.unbind()
+    return 1 - (offset + slope * familiarity).sigmoid() * (familiarity - lowest).clamp_max(0).exp()
+
+
+def fit_strangers(known: Tensor, weights: Tensor, pool: Tensor) -> tuple[float, float, float]:
+    """Offset, slope and lowest of `stranger_probability`, from images of the classes and the unlabelled pool.
+
+    Logistic regression from presence only (Ward et al. 2009): where a share pi of the pool is of the classes, an image of
+    familiarity x is sigmoid(offset + slope * x) / pi times as likely among the known ones as in the pool.
+
+    Args:
+        known: (L,) familiarity of labelled images when their labels are held out.
+        weights: (L,) of these, as often as their class occurs.
+        pool: (U,) familiarity of images without a label.
+    """
+    from scipy.optimize import minimize
+
+    share, lowest = share_of_classes(known, weights, pool), float(pool.quantile(LOWEST))
+    if share == 1:
+        return CERTAIN, 0.0, lowest
+    weights, count = _normalised(weights)
+    middle, width = float(pool.mean()), float(pool.std()) + 1e-6
+    ours, theirs = (((part - middle) / width).double() for part in (known, pool))
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        given = torch.from_numpy(values).requires_grad_()
+        log_odds = [logsigmoid(given[0] + given[1] * x) - math.log(share) for x in (ours, theirs)]  # known, against the pool
+        found = count * ((weights * softplus(-log_odds[0])).sum() + softplus(log_odds[1]).mean()) + RIDGE * given[1].square()
+        (gradient,) = torch.autograd.grad(found, given)
+        return float(found.detach()), gradient.numpy()
+
+    with torch.enable_grad():
+        start = np.array([math.log(share / (1 - share)), 1.0])
+        offset, slope = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-CERTAIN, CERTAIN), (0, CERTAIN)]).x
+    return float(offset - slope * middle / width), float(slope / width), lowest
+
+
+def share_of_classes(known: Tensor, weights: Tensor, pool: Tensor) -> float:
+    """The share of the pool that is of the classes, in (0, 1]; arguments as of `fit_strangers`.
+
+    It is at most the share of the pool above a threshold over that of the known images, for any threshold (Blanchard, Lee and
+    Scott 2010). Standard errors are left for chance, so that strangers are rather missed than made up.
+    """
+    weights, count = _normalised(weights)
+    order = known.argsort()
+    heaviness, share = weights[order].cumsum(0), 1.0
+    for low in np.linspace(0, 1 - UPPER, THRESHOLDS):
+        least = known[order][int((heaviness > low).nonzero()[0])]
+        above = float(weights[known >= least].sum())
+        error = math.sqrt(max(above * (1 - above), 0.25 / count) / count)
+        if above > ERRORS * error:
+            share = min(share, float((pool >= least).double().mean()) / (above - ERRORS * error))
+    return max(share, 1e-6)
+
+
+def _normalised(weights: Tensor) -> tuple[Tensor, float]:
+    """Weights of sum 1, and how many equal ones would tell as much."""
+    weights = (weights / weights.sum()).double()
+    return weights, 1 / float(weights.square().sum())
+
+
+def strangers_of(problem: Problem) -> tuple[float, float, float]:
+    """What `fit_strangers` finds in a problem; ``UNKNOWN`` where a class has no label that could be held out."""
+    if not problem.judged:
+        return UNKNOWN
+    labels, held = problem.support_labels, problem.held
+    found = torch.zeros(len(labels))
+    for fold in range(problem.fold_count):
+        rows = (problem.fold == fold).nonzero().flatten()
+        found[rows] = _familiarity(problem, problem.labelled[rows], fold)
+    counts = torch.bincount(labels[held], minlength=len(problem.classes))
+    weights = (frequencies(problem) / counts)[labels[held]]
+    pool = _familiarity(problem, (problem.labels < 0).nonzero().flatten())
+    return fit_strangers(found[held], weights, pool) if len(pool) > 1 else UNKNOWN
+
+
+def _familiarity(problem: Problem, images: Tensor, left_out: int | None = None) -> Tensor:
+    """(n,) of ``images`` (n,), by the labels that are not left out."""
+    spreading = problem.fitted(LabelSpreading, left_out)
+    parts = [spreading.familiarity(mean_of_views(problem.projected[rows].float())) for rows in images.split(CHUNK)]
+    return torch.cat([part for part in parts if part is not None])

@@ -1,0 +1,111 @@
+"""Images of no class: how many, which, that a pool without them is left alone, and what is far from the whole pool."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from paws.classifiers.graph import affinities
+from paws.classifiers.label_spreading import LabelSpreading, spread
+from paws.classifiers.strangers import UNKNOWN, fit_strangers, stranger_probability
+from paws.fit.fit import fit_features
+
+TYPICAL = torch.special.ndtri((torch.arange(60) + 0.5) / 60)  # familiarity of 60 labelled images
+
+
+def familiarity(known: int, strangers: int, seed: int) -> Tensor:
+    """Normal with deviation 1 around 0 for images of a class and around -4 for others."""
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.randn(known + strangers, generator=generator)
+    found[known:] -= 4
+    return found
+
+
+@pytest.mark.parametrize("strangers", [0, 200, 800])
+def test_their_share_of_the_pool_is_found(strangers: int) -> None:
+    pool, labelled = familiarity(1000 - strangers, strangers, 1), TYPICAL
+    found = torch.tensor(fit_strangers(labelled, torch.ones(60), pool))
+    probability = stranger_probability(pool, found)
+    assert float(probability.mean()) == pytest.approx(strangers / 1000, abs=0.06)
+    assert float((probability[: 1000 - strangers] > 0.5).float().mean()) < 0.12
+    if strangers:
+        assert float((probability[1000 - strangers :] > 0.5).float().mean()) > 0.9
+
+
+def test_labels_of_a_rare_class_weigh_as_little_as_it_occurs() -> None:
+    common, rare = torch.randn(900, generator=torch.Generator().manual_seed(0)), torch.full((100,), 3.0)
+    labelled = torch.cat([common[:20], rare[:20]])
+    pool = torch.cat([common, rare])
+    evenly = torch.tensor(fit_strangers(labelled, torch.ones(40), pool))
+    weighed = torch.tensor(fit_strangers(labelled, torch.tensor([0.9] * 20 + [0.1] * 20), pool))
+    assert float(stranger_probability(pool, evenly).mean()) > 0.3
+    assert float(stranger_probability(pool, weighed).mean()) < 0.1
+
+
+def test_nothing_is_strange_where_nothing_is_known() -> None:
+    assert not stranger_probability(torch.tensor([-30.0, 0.0]), torch.tensor(UNKNOWN)).any()
+
+
+def test_what_is_stranger_than_the_whole_pool_is_strange() -> None:
+    pool, labelled = familiarity(1000, 0, 1), TYPICAL
+    found = torch.tensor(fit_strangers(labelled, torch.ones(60), pool))
+    assert float(stranger_probability(torch.tensor([-20.0]), found)) > 0.99
+
+
+def clusters(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """(3 * count, 8) points around three directions, and which."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.arange(3).repeat_interleave(count)
+    return torch.eye(8)[truth] + 0.15 * torch.randn(len(truth), 8, generator=generator), truth
+
+
+def test_reach_is_the_mean_over_classes_of_what_spreading_gives_by_the_root_of_the_degree() -> None:
+    points, truth = clusters(10, 0)
+    graph, roots, radii = affinities(normalize(points, dim=1))
+    labels = torch.full((30,), -1)
+    labels[[0, 1, 10]] = torch.tensor([0, 0, 1])
+    start = torch.zeros(30, 2, dtype=torch.float64)
+    start[[0, 1], 0], start[10, 1] = 0.5, 1.0
+    exact = 0.05 * torch.linalg.solve(
+        torch.eye(30, dtype=torch.float64) - 0.95 * torch.from_numpy(graph.toarray()).double(), start
+    )
+    reached = spread(graph, roots, labels, 2)[1]
+    assert torch.allclose(reached.double(), exact.mean(1) / torch.from_numpy(roots), rtol=0.02, atol=1e-6)
+    assert float(reached[truth == 2].max()) < float(reached[truth < 2].min())
+    distance = 2 - 2 * normalize(points, dim=1) @ normalize(points, dim=1).T
+    assert torch.allclose(radii, distance.sort(dim=1).values[:, 15], atol=1e-5)
+
+
+def test_familiarity_falls_where_the_neighbours_are_far() -> None:
+    points, _ = clusters(30, 0)
+    bank = normalize(points, dim=1)
+    graph, roots, radii = affinities(bank)
+    labels = torch.full((90,), -1)
+    labels[[0, 30, 60]] = torch.arange(3)
+    found, reached = spread(graph, roots, labels, 3)
+    ours = LabelSpreading(3, bank, found, 15, reached=reached, radii=radii)
+    fresh, away = clusters(30, 1)[0], -points.mean(0, keepdim=True)
+    own, other = ours.familiarity(fresh), ours.familiarity(away)
+    assert own is not None and other is not None
+    assert float(other) < float(own.min()) - 1
+    assert math.isclose(float(ours.familiarity(points).mean()), float(own.mean()), abs_tol=0.3)
+
+
+def test_a_fit_tells_strangers_of_its_pool() -> None:
+    points, truth = clusters(60, 3)
+    labels = torch.full((180,), -1)
+    for known in (0, 1):
+        labels[(truth == known).nonzero().flatten()[:6]] = known
+    fitted = fit_features(points[:, None], labels, ("a", "b"))
+    found = fitted.classifier.votes(points)
+    rest = labels < 0
+    assert float((found.strange[rest & (truth == 2)] > 0.5).float().mean()) > 0.9
+    assert float((found.strange[rest & (truth < 2)] > 0.5).float().mean()) < 0.1
+    single = labels.clone()
+    single[(labels >= 0).nonzero().flatten()[[1, 2, 3, 4, 5, 7, 8, 9, 10, 11]]] = -1
+    alone = fit_features(points[:, None], single, ("a", "b")).classifier
+    assert not alone.knows_strangers and not alone.votes(points).strange.any()
