@@ -83,7 +83,7 @@ class Deployed(nn.Module):
         self.k = min(NEAREST, len(bundle.support_files))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, their weights (B, k), unfamiliar and none (B,)."""
+        """uint8 (B, H, W, 3) -> probabilities (B, C), neighbours (B, k) int64, weights (B, k), unfamiliar and none (B,)."""
         features = torch.cat([backbone(images) for backbone in self.backbones], dim=1)  # (B, D)
         probabilities, weights, novelty, strange = self.classifier(features)
         top = weights.topk(self.k, dim=1)

@@ -119,8 +119,8 @@ def test_what_belongs_to_no_class_and_the_set_that_holds_the_right_one(
     votes = fit.bundle.classifier.votes(torch.from_numpy(np.array(fit.features)).float())
     least = float(fit.bundle.classifier.set_threshold)
     assert 0 < least < 1
-    for row, p in zip(fit.predictions, votes.probabilities, strict=True):
-        assert float(row["none"]) == pytest.approx(float(p[2]), abs=1e-3)
+    for row, p, strange in zip(fit.predictions, votes.probabilities, votes.strange, strict=True):
+        assert float(row["none"]) == pytest.approx(float(1 - (1 - p[2]) * (1 - strange)), abs=1e-3)
         members = row["set"].split("; ")
         assert members[0] == row["label"], "the most probable first"
         assert len(members) == max(1, int((p >= least).sum()))
