@@ -30,8 +30,8 @@ from paws.config.options import FitOptions
 from paws.fit.fit import fit_features
 from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.bench import GROUP
-from paws.label_page.engine import CHOSEN_BY
 from paws.label_page.learner import Learner
+from paws.label_page.pool import CHOSEN_BY
 from paws.label_page.queue import group, next_pictures, random_order
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes

@@ -189,10 +189,10 @@ class Bench:
         path = self.folder / "tried"
         write_bytes(path, data)
         features, learned = self.engine.ask("try", path).result()
-        votes, belief = self.engine.votes, self.engine.belief
+        votes, belief = self.engine.pool.votes, self.engine.belief
         if votes is None or len(belief.classes) < 2 or not votes.labels:
             raise InputError("label pictures of two classes first")
-        vote, near = votes.of(self.engine.points(features))
+        vote, near = votes.of(self.engine.pool.points(features))
         probabilities = vote if learned is None or len(learned) != len(vote) else torch.from_numpy(learned)
         voters = [{**self.item(v["row"]), **v} for v in lists.voters(self.engine, near)]
         return {"vote": lists.top_classes(probabilities.tolist(), belief.classes), "voters": voters}

@@ -15,20 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from paws.classifiers.space import Space
 from paws.errors import InputError
 from paws.fit import record
-from paws.fit.feature_file import read_store
 from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.measures import Curve, Measures, measure
+from paws.label_page.pool import Pool
 from paws.label_page.queue import AHEAD, Pick, next_pictures, random_order
 from paws.label_page.session import Picture, Session
-from paws.label_page.votes import Votes
 from paws.label_page.worker import Place, work
 
-CHOSEN_BY = 64  # components by which the next pictures are chosen
 PAYS = 0.05  # share of the labels that were learned from, so many of which must have come or changed that learning again pays
 GROWN = 1.25  # embedded pictures, over those that are known, from which on they are taken over
 PAUSE = 0.5  # seconds between two choices of the next pictures, while enough of the last ones are left
@@ -42,7 +38,7 @@ class Engine:
         self.session, self.place, self.lock, self.changed = session, place, lock, changed
         count = len(session.files)
         self.order = random_order(count)
-        self.votes: Votes | None = None
+        self.pool = Pool(place.run / record.FEATURES, count)
         self.belief = Belief(-1, (), torch.zeros(count, 0), torch.zeros(count, dtype=torch.bool))
         self.picks: list[Pick] = []
         self.measures, self.curve = Measures(), Curve(place.run / "label" / "curve.json")
@@ -51,14 +47,12 @@ class Engine:
         self.unreadable: dict[int, str] = {}
         self.contents = [""] * count
         self.pairs: list[tuple[int, int, float]] = []
-        self._space: Space | None = None
-        self._store: tuple[np.ndarray, tuple[int, ...]] | None = None  # rows of the stored features, and their shape
         self._trained: Trained | None = None
         self._asked: dict[int, str] = {}  # labels that are learned from, or were last
         self._waiting, self._seen = False, 0
         self._answers: dict[int, Future[Any]] = {}
         self._wake = threading.Condition()
-        self._dirty, self._stopping, self._regrow = True, False, False
+        self._dirty, self._stopping = True, False
         self._believed: list[Picture] | None = None  # pictures as they are believed of, until the next ones are chosen
 
     def start(self) -> None:
@@ -105,12 +99,6 @@ class Engine:
         self._send(kind, number, *arguments)
         return answer
 
-    def points(self, features: np.ndarray) -> Tensor:
-        """Features (..., D) as the vote compares them (..., P)."""
-        if self._space is None:
-            raise InputError("the pictures are not embedded yet; wait a moment")
-        return self._space.points(torch.from_numpy(features).float())
-
     def _send(self, *message: Any) -> None:
         with self._sending:
             self._connection.send(message)
@@ -120,8 +108,8 @@ class Engine:
             "step": self._on_step,
             "inspected": self._on_inspected,
             "gone": lambda rows: self.unreadable.update(dict.fromkeys(rows, "it is not there any more")),
-            "opened": self._on_opened,
-            "space": self._on_space,
+            "opened": self.pool.opened,
+            "space": self.pool.fitted,
             "embedded": self._on_embedded,
             "pairs": self._on_pairs,
             "learned": self._on_learned,
@@ -144,14 +132,6 @@ class Engine:
     def _on_inspected(self, unreadable: dict[int, str], contents: list[str]) -> None:
         self.unreadable.update(unreadable)
         self.contents = contents
-
-    def _on_opened(self, rows: np.ndarray, shape: tuple[int, ...]) -> None:
-        with self._wake:
-            self._store, self._regrow = (rows, shape), True
-
-    def _on_space(self, *parts: np.ndarray) -> None:
-        with self._wake:
-            self._space, self._regrow = Space(*map(torch.from_numpy, parts)), True
 
     def _on_embedded(self, done: int, of: int) -> None:
         self.step = ("embedding", done, of) if done < of else ("ready", done, of)
@@ -193,15 +173,15 @@ class Engine:
                 if self._stopping:
                     return
                 self._dirty = False
-            self._read_features()
+            self.pool.take_over()
             with self.lock:
                 revision, classes = self.session.revision, tuple(self.session.classes)
                 labels, pictures = self.session.labelled(), list(self.session.pictures)
-            if self.votes is None:
+            if self.pool.votes is None:
                 self.belief = Belief(revision, classes, torch.zeros(len(pictures), len(classes)), self.belief.ready)
             else:
                 wanted = self.place.options.accuracy
-                self.belief = believe(self.votes, self._trained, revision, classes, pictures, wanted)
+                self.belief = believe(self.pool.votes, self._trained, revision, classes, pictures, wanted)
             self.measures = measure(self.belief, pictures, self.curve, complete=self._settled(len(labels)))
             self.changed()
             self._train(revision, classes, labels)
@@ -218,7 +198,7 @@ class Engine:
                 if self._stopping:
                     return
                 pictures, self._believed = self._believed or [], None
-            self.picks = next_pictures(self.belief, pictures, self._embedding, self.order, set(self.unreadable))
+            self.picks = next_pictures(self.belief, pictures, self.pool.embedding, self.order, set(self.unreadable))
             self.changed()
 
     def _running_short(self) -> bool:
@@ -228,37 +208,6 @@ class Engine:
     def _settled(self, labels: int) -> bool:
         """Whether all pictures are embedded, and most of the labels were learned from: then points of a curve compare."""
         return self.step[0] == "ready" and self._trained is not None and self._trained.labels >= labels / SETTLED
-
-    def _stored(self) -> tuple[np.ndarray, np.memmap]:
-        """Which pictures are embedded (N,) bool, and the features (N, 1 + K, D) of these."""
-        found = read_store(self.place.run / record.FEATURES)
-        assert found is not None, "the worker has told of it"
-        return found[1]["checksum"] != 0, found[2]
-
-    def _read_features(self) -> None:
-        """Take over what was embedded since the last time; all of it where the space is another one."""
-        with self._wake:
-            space, store, regrow, self._regrow = self._space, self._store, self._regrow, False
-        if space is None or store is None:
-            return
-        done, features = self._stored()
-        if len(done) != len(store[0]):
-            return
-        if self.votes is None or regrow:
-            former = self.votes
-            self.votes = Votes(len(self.session.files), len(space.components))
-            if former is not None:
-                self.votes.set_labels(former.labels, former.sums.shape[1])
-        there = torch.from_numpy(store[0])
-        new = np.flatnonzero(done & ~self.votes.ready[there].numpy())
-        for start in range(0, len(new), 4096):
-            part = new[start : start + 4096]
-            self.votes.put(there[part], space.points(torch.from_numpy(np.array(features[part, 0])).float()))
-
-    def _embedding(self, rows: Tensor) -> Tensor:
-        """(M, P): what the choice of the next pictures compares."""
-        assert self.votes is not None and self._space is not None
-        return self.votes.z[rows, :CHOSEN_BY] / self._space.variances[:CHOSEN_BY] ** 0.25
 
     def _train(self, revision: int, classes: tuple[str, ...], labels: dict[int, str]) -> None:
         """Let the process learn where there are enough more labels, and the process has nothing of the kind to do."""

@@ -18,7 +18,7 @@ NEIGHBOURS, SAME = 8, 23  # labelled pictures that voted, and pictures that look
 
 def doubtful(engine: Engine, pictures: list[Picture]) -> list[dict[str, Any]]:
     """Labels that the other labelled pictures contradict, most doubtful first."""
-    belief, votes = engine.belief, engine.votes
+    belief, votes = engine.belief, engine.pool.votes
     rows = [row for row, p in enumerate(pictures) if p.label in belief.classes and bool(belief.ready[row])][:JUDGED]
     ids = {name: c for c, name in enumerate(belief.classes)}
     if votes is None or len(rows) < 3 or len(ids) < 2:
@@ -65,7 +65,7 @@ def copies(engine: Engine, pictures: list[Picture]) -> list[dict[str, Any]]:
 
 def look(engine: Engine, row: int, pictures: list[Picture]) -> dict[str, Any]:
     """One picture: what the labelled ones say of it, which of them are nearest, and what else looks the same."""
-    belief, votes = engine.belief, engine.votes
+    belief, votes = engine.belief, engine.pool.votes
     found: dict[str, Any] = {"row": row, "vote": [], "voters": [], "same": []}
     if votes is None or not bool(belief.ready[row]):
         return found
@@ -81,7 +81,7 @@ def look(engine: Engine, row: int, pictures: list[Picture]) -> dict[str, Any]:
 
 def voters(engine: Engine, near: torch.Tensor) -> list[dict[str, Any]]:
     """The labelled pictures of most weight, by how near (N,) all pictures are, with their share of the vote."""
-    votes, classes = engine.votes, engine.belief.classes
+    votes, classes = engine.pool.votes, engine.belief.classes
     if votes is None or not votes.labels:
         return []
     counts, total = votes.counts.clamp_min(1), 0.0

@@ -135,7 +135,7 @@ class Worker:
                         self.options.views or 0,
                         mirror=self.options.mirror,
                     )
-                    self.connection.send(("opened", self.rows, store.shape))
+                    self.connection.send(("opened", self.rows))
                     advance = self._Advance(self, len(files) - store.missing, len(files))
                     advance(0)
                     return store.fill(self.embedder, workers=default_workers(), advance=advance)

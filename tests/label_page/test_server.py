@@ -16,10 +16,10 @@ from paws.config.options import FitOptions
 from paws.data.formats import find_images
 from paws.data.labels import labelled_folder, read_labels
 from paws.label_page.answers import LARGEST
+from paws.label_page.application import Page
 from paws.label_page.bench import Bench
 from paws.label_page.guard import Guard
 from paws.label_page.journal import Journal
-from paws.label_page.server import Page
 from paws.label_page.session import Session
 from paws.label_page.worker import Place
 from tests.conftest import draw, write_patterns
