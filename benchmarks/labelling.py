@@ -2,8 +2,8 @@
 
 The person knows the truth and slips in 2 % of what is decided: a label is another class, a wrong picture of a group is
 overlooked. Actions are keys and clicks. A label is one (the letters of new class names are counted on neither side). After the
-first labels one by one, as the page chooses the pictures, groups of the least sure ones are confirmed: the key of its class for
-each wrong one, which is pointed at (two actions where the class is new: it is marked, and labelled on its own), and Enter.
+first labels one by one, as the page chooses the pictures, groups of those that teach most are confirmed: the key of its class
+for each wrong one, which is pointed at (two actions where the class is new: it is marked, and labelled on its own), and Enter.
 Without the page, pictures in a random order get one action each, and `paws fit` predicts the rest.
 
 * actions until labels and guesses together are right for 95 % of the folder, and the ratio to those without the page
@@ -32,7 +32,7 @@ from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.bench import GROUP
 from paws.label_page.learner import Learner
 from paws.label_page.pool import CHOSEN_BY
-from paws.label_page.queue import group, next_pictures, random_order
+from paws.label_page.queue import next_pictures, random_order, telling
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
 
@@ -81,14 +81,14 @@ class Person:
         self.actions += 1
 
     def confirm(self, belief: Belief) -> None:
-        """Look through a group of unsure pictures, and give wrong ones their class."""
-        found = group(belief, self.pictures, WANTED, GROUP, unsure=True)
+        """Look through a group of the pictures that teach most, and give wrong ones their class."""
+        found = telling(belief, self.pictures, self.embedding.__getitem__, self.order, GROUP)
         if found is None:
             return
-        for row in found.rows:
-            wrong = self.truth[row] != found.label and self.draw.random() >= SLIPS
+        for row, label in zip(found.rows, found.labels, strict=True):
+            wrong = self.truth[row] != label and self.draw.random() >= SLIPS
             if not wrong:
-                self.pictures[row] = self.pictures[row].marked("label", found.label, "bulk")
+                self.pictures[row] = self.pictures[row].marked("label", label, "bulk")
                 continue
             self.actions += self.truth[row] not in self.classes
             self.label(row, "bulk")

@@ -5,6 +5,7 @@ Letters: Q predictions, C classes. Shares are in [0, 1].
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+NORMAL_95 = 1.959963984540054  # deviations within which 95 % of a normal distribution lie
 BINS = 15  # of confidence, of equal width, as in arXiv 1706.04599
 
 
@@ -38,12 +40,11 @@ def figures(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> di
 
 def wilson_interval(right: int, of: int) -> tuple[float, float]:
     """The 95 % interval of a share that was measured as ``right`` out of ``of`` (Wilson 1927); (0, 1) out of none."""
-    from scipy.stats import binomtest
-
     if not of:
         return 0.0, 1.0
-    interval = binomtest(right, of).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z2 = right / of, NORMAL_95**2 / of
+    middle, half = share + z2 / 2, math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import chi2
+from scipy.special import chdtri
 from torch import Tensor
 
 from paws.classifiers.base import Predictor
@@ -68,6 +68,6 @@ def with_counts(found: Tensor, labels: Tensor) -> Tensor:
     """
     counts = torch.bincount(labels, minlength=len(found)).float()
     even = counts.sum() / len(found)
-    if float(((counts - even).square() / even).sum()) < chi2.ppf(UNEVEN, len(found) - 1):
+    if float(((counts - even).square() / even).sum()) < chdtri(len(found) - 1, 1 - UNEVEN):
         return found
     return ((counts + 1) / (counts.sum() + len(found)) + found) / 2

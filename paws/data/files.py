@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import functional
 
 from paws.data import colour, geometry
 from paws.data.images import ImageFile
 from paws.data.levels import Range
+from paws.data.resize import resized_centre, resized_crop
 from paws.data.views import EvalView, MultiCrop, View, chunks
 from paws.seeds import generator
 
@@ -115,8 +115,8 @@ def _draw(file: ImageFile, view: View, count: int, draws: Generator) -> list[Spe
 def _cut(image: Tensor, file: ImageFile, size: int, box: list[int], flip: bool) -> Tensor:
     if image.shape[1:] != (file.height, file.width):  # decoded at a reduced scale
         box = _scaled(box, image.shape[1] / file.height, image.shape[2] / file.width)
-    view = functional.resized_crop(image, *box, [size, size], antialias=True)
-    return functional.horizontal_flip(view) if flip else view
+    view = resized_crop(image, box, size)
+    return view.flip(2) if flip else view
 
 
 def _scaled(box: list[int], down: float, across: float) -> list[int]:
@@ -148,5 +148,4 @@ class _PlainImages(Dataset[Tensor]):
         file = ImageFile(self.paths[i])
         # half of what would do, so that the decoder's coarser scaling does not show
         image = file.decode(max_reduction=min(file.height, file.width) / (2 * self.view.resize))
-        image = functional.resize(image, [self.view.resize], antialias=True)
-        return functional.center_crop(image, [self.view.size, self.view.size])
+        return resized_centre(image, self.view.resize, self.view.size)

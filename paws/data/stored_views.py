@@ -15,13 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from paws.data.colour import brightness
 from paws.data.geometry import crop_boxes
 from paws.data.images import ImageFile, as_pixels
 from paws.data.levels import Range
+from paws.data.resize import resized_crop
 from paws.errors import InputError
 from paws.seeds import generator, uniform
 
@@ -128,5 +127,4 @@ def _collate(rows: list[tuple[list[Tensor], str | None, str]]) -> Views:
 
 
 def _resized(image: Tensor, box: list[int], size: int, interpolation: str) -> Tensor:
-    mode = InterpolationMode.BICUBIC if interpolation == "bicubic" else InterpolationMode.BILINEAR
-    return functional.resized_crop(image, *box, [size, size], interpolation=mode, antialias=True)
+    return resized_crop(image, box, size, "bicubic" if interpolation == "bicubic" else "bilinear")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import functional
 
 from paws.data import colour, geometry
+from paws.data.resize import resized_centre
 
 CHUNK, CHUNK_SIDE = 512, 32  # images worked on together on a CPU, and of how many pixels: their views stay in its cache
 
@@ -84,8 +84,7 @@ class EvalView:
     def __call__(self, images: Tensor) -> Tensor:
         """Images uint8 or float in [0, 1] (B, ch, H, W) -> (B, ch, size, size)."""
         images = images if images.is_floating_point() else images.float().div_(255)
-        images = functional.resize(images, [self.resize], antialias=True)
-        return colour.normalise(functional.center_crop(images, [self.size, self.size]), self.mean, self.std)
+        return colour.normalise(resized_centre(images, self.resize, self.size), self.mean, self.std)
 
 
 @dataclass(frozen=True)

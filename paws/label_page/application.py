@@ -197,9 +197,9 @@ class Page:
         return answer(self.bench.look(self._row(request)))
 
     def group(self, request: Request) -> Response:
-        """Pictures to confirm together; ``?class=NAME`` of that class, ``?unsure=1`` the least sure ones."""
+        """Pictures to confirm together; ``?class=NAME`` of that class, ``?teach=1`` those that teach most."""
         asked = request.query_params
-        return answer(self.bench.group(asked.get("class"), unsure=asked.get("unsure") == "1"))
+        return answer(self.bench.group(asked.get("class"), teach=asked.get("teach") == "1"))
 
     def again(self, request: Request) -> Response:
         """Lists for a second look."""

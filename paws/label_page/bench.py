@@ -16,7 +16,7 @@ from paws.label_page import formats, lists
 from paws.label_page.engine import Engine
 from paws.label_page.journal import Journal
 from paws.label_page.labels_file import LabelsFile
-from paws.label_page.queue import group
+from paws.label_page.queue import group, telling
 from paws.label_page.session import Kind, Session
 from paws.label_page.worker import Place
 from paws.report import label_work
@@ -149,13 +149,15 @@ class Bench:
             found = dict.fromkeys(sorted(left, key=lambda row: pictures[row].skipped), ("skipped before", "chosen"))
         return [(row, *why) for row, why in list(found.items())[:SHOWN]]
 
-    def group(self, wanted: str | None = None, *, unsure: bool = False) -> dict[str, Any] | None:
-        """Pictures to confirm together, None where there are not enough; ``unsure``: the least sure ones."""
+    def group(self, wanted: str | None = None, *, teach: bool = False) -> dict[str, Any] | None:
+        """Pictures to confirm together, None where there are not enough; ``teach``: those that teach most."""
         with self.lock:
             pictures = list(self.session.pictures)
-        unreadable = set(self.engine.unreadable)
-        accuracy = self.place.options.accuracy
-        found = group(self.engine.belief, pictures, accuracy, GROUP, wanted, unreadable, unsure=unsure)
+        engine, unreadable = self.engine, set(self.engine.unreadable)
+        if teach:
+            found = telling(engine.belief, pictures, engine.pool.embedding, engine.order, GROUP, wanted, unreadable)
+        else:
+            found = group(engine.belief, pictures, self.place.options.accuracy, GROUP, wanted, unreadable)
         if found is None:
             return None
         return {
@@ -163,7 +165,7 @@ class Bench:
             "sure": found.sure,
             "waiting": found.waiting,
             "wrong": found.expected_wrong,
-            "items": [self.item(row) for row in found.rows],
+            "items": [{**self.item(row), "as": label} for row, label in zip(found.rows, found.labels, strict=True)],
         }
 
     def again(self) -> dict[str, Any]:

@@ -31,17 +31,18 @@ class Pick:
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures that look like one class, surest first."""
+    """Pictures to look through together, each with what it is taken for."""
 
-    label: str
+    label: str  # of all of them, "" where each has its own
     rows: tuple[int, ...]
+    labels: tuple[str, ...]
     probabilities: tuple[float, ...]
     sure: bool  # confirmed unseen, they would reach the accuracy that was asked for
-    waiting: int  # pictures that look like the class, these and others
+    waiting: int  # pictures like these, these and others
 
     @property
     def expected_wrong(self) -> float:
-        """How many are expected to be of another class."""
+        """How many are expected to be of another class than they are taken for."""
         return sum(1 - p for p in self.probabilities)
 
 
@@ -65,7 +66,8 @@ def next_pictures(
     ready = [row for row in fresh if known[row] and not pictures[row].excluded]
     picks = [Pick(row, "not what it was taken for", "chosen") for row in rejected[:AHEAD]]
     if len(ready) > 1 and len(picks) < AHEAD:
-        picks += _chosen(belief, pictures, embedding, ready)
+        found = _chosen(belief, pictures, embedding, ready, AHEAD)
+        picks += [Pick(row, _without_guess(reason), "chosen") for row, reason in found]
     given = sum(picture.how in ("chosen", "random") for picture in pictures)
     if len(ready) > AHEAD and belief.probabilities.shape[1] > 1:
         places = [i for i in range(len(rejected[:AHEAD]), len(picks)) if (given + i) % MEASURED == MEASURED - 1]
@@ -80,16 +82,16 @@ def next_pictures(
 
 
 def _chosen(
-    belief: Belief, pictures: Sequence[Picture], embedding: Callable[[Tensor], Tensor], ready: Sequence[int]
-) -> list[Pick]:
-    """By `paws.labels.suggest.choose` among a random part of the pictures."""
+    belief: Belief, pictures: Sequence[Picture], embedding: Callable[[Tensor], Tensor], ready: Sequence[int], count: int
+) -> list[tuple[int, str]]:
+    """Rows, and why, by `paws.labels.suggest.choose` among a random part of the pictures."""
     labelled = [row for row, picture in enumerate(pictures) if not picture.open and bool(belief.ready[row])]
     rows = torch.tensor([*labelled[-POOL:], *ready[:POOL]])
     known = range(len(rows) - len(ready[:POOL]))
     several = belief.probabilities.shape[1] > 1 and len(known) > 0
-    count = min(AHEAD, len(ready[:POOL]))
+    count = min(count, len(ready[:POOL]))
     found = choose(embedding(rows), count, belief.probabilities[rows] if several else None, known, belief.classes)
-    return [Pick(int(rows[pick.row]), _without_guess(pick.reason), "chosen") for pick in found]
+    return [(int(rows[pick.row]), pick.reason) for pick in found]
 
 
 def _without_guess(reason: str) -> str:
@@ -104,14 +106,11 @@ def group(
     size: int,
     wanted: str | None = None,
     unreadable: Set[int] = frozenset(),
-    *,
-    unsure: bool = False,
 ) -> Group | None:
     """Up to ``size`` pictures to confirm as one class, ``wanted`` or the one that suits most; None where no class has enough.
 
     By rising risk: as many as can be confirmed unseen while the expected share of right ones stays at ``accuracy``. Where no
-    class has enough of them, pictures that are less sure. ``unsure``: the least sure pictures of the class that has most wrong
-    ones among them instead, which is where a look finds most mistakes.
+    class has enough of them, pictures that are less sure.
     """
     ready = belief.ready.tolist()
     open_rows = [row for row, p in enumerate(pictures) if p.open and row not in unreadable and ready[row]]
@@ -119,22 +118,50 @@ def group(
         return None
     rows = torch.tensor(open_rows)
     confidence, guess = belief.probabilities[rows].max(1)
-    least = 1 if wanted or unsure else ENOUGH
+    least = 1 if wanted else ENOUGH
     found: list[Group] = []
     for c, name in enumerate(belief.classes):
         mine = (guess == c).nonzero().flatten()
         if not len(mine) or wanted not in (None, name):
             continue
         ordered = mine[confidence[mine].argsort(descending=True, stable=True)]  # surest first
-        sure = ordered[:0] if unsure else _sure(ordered[:size], confidence, 1 - accuracy)
-        kept = ordered[-size:] if unsure else sure if len(sure) >= least else _sure(ordered[:size], confidence, MIXED)
+        sure = _sure(ordered[:size], confidence, 1 - accuracy)
+        kept = sure if len(sure) >= least else _sure(ordered[:size], confidence, MIXED)
         kept = ordered[:size] if wanted and not len(kept) else kept
         if len(kept) >= least:
-            sure_enough = len(sure) >= least
-            found.append(Group(name, tuple(rows[kept].tolist()), tuple(confidence[kept].tolist()), sure_enough, len(mine)))
-    if unsure:
-        return max(found, key=lambda each: each.expected_wrong, default=None)
+            labels, sure_enough = (name,) * len(kept), len(sure) >= least
+            found.append(
+                Group(name, tuple(rows[kept].tolist()), labels, tuple(confidence[kept].tolist()), sure_enough, len(mine))
+            )
     return max(found, key=lambda each: (each.sure, len(each.rows) - each.expected_wrong), default=None)
+
+
+def telling(
+    belief: Belief,
+    pictures: Sequence[Picture],
+    embedding: Callable[[Tensor], Tensor],
+    order: Sequence[int],
+    size: int,
+    wanted: str | None = None,
+    unreadable: Set[int] = frozenset(),
+) -> Group | None:
+    """Up to ``size`` pictures that teach most, each with its guess, those of one guess together; None where nothing is guessed.
+
+    They are chosen as those that are shown one by one: typical of many that are unsure, and unlike each other. ``wanted``:
+    among the pictures that look like one class.
+    """
+    if belief.probabilities.shape[1] < 2:
+        return None
+    known, confidence, guess = belief.ready.tolist(), *(part.tolist() for part in belief.probabilities.max(1))
+    ready = [row for row in order if pictures[row].open and not pictures[row].excluded and known[row] and row not in unreadable]
+    ready = [row for row in ready if wanted in (None, belief.classes[guess[row]])]
+    if not ready:
+        return None
+    rows = sorted(
+        (row for row, _ in _chosen(belief, pictures, embedding, ready, size)), key=lambda row: (guess[row], -confidence[row])
+    )
+    labels = tuple(belief.classes[guess[row]] for row in rows)
+    return Group(wanted or "", tuple(rows), labels, tuple(confidence[row] for row in rows), False, len(ready))
 
 
 def _sure(ordered: Tensor, confidence: Tensor, bound: float) -> Tensor:

@@ -121,6 +121,14 @@ class Frozen:
             backbone.load_state_dict(state)
         except RuntimeError as error:
             raise InputError(f"the weights do not fit the backbone {self.name}: {error}") from None
+        return self.around(backbone)
+
+    def around(self, backbone: nn.Module) -> PixelBackbone:
+        """A network that has the weights already, as `model`.
+
+        Raises:
+            InputError: layers that it does not have, or weights that are not finite.
+        """
         layers = () if self.source == TRAINED else self.layers  # which of these are part of each encoder
         modules = dict(backbone.named_modules())
         if unknown := [name for name in layers if name not in modules]:

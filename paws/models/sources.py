@@ -57,12 +57,13 @@ def frozen_backbone(name: str = LITE, weights: str | Path | None = None, image_s
     layers = LAYERS.get(name.removeprefix("timm:").partition(".")[0], ())
     mean, std = tuple(about["mean"]), tuple(about["std"])
     frozen = Frozen(name, size, mean, std, interpolation, 0, Held(state), layers=layers)
+    model = frozen.around(network)
     try:
-        return _measured(frozen)
+        return _measured(frozen, model)
     except InputError:
         if image_size or own == size:
             raise
-    return _measured(replace(frozen, size=own))  # it takes no other
+    return _measured(replace(frozen, size=own), model)  # it takes no other
 
 
 def backbone_from(
@@ -87,7 +88,7 @@ def backbone_from(
     build = partial(as_module, network)
     state = {key: value.detach().clone() for key, value in build().state_dict().items()}
     frozen = Frozen(name, size, tuple(mean), tuple(std), interpolation, width, Held(state), build, FROM_PYTHON)
-    found = _measured(frozen).feature_dim
+    found = _measured(frozen, frozen.model).feature_dim
     if found != width:
         raise InputError(f"{name}: {found} features, not the {width} that were declared")
     return frozen
@@ -116,11 +117,11 @@ def available(name: str) -> str:
 
 
 @torch.inference_mode()
-def _measured(frozen: Frozen) -> Frozen:
-    """With the width of the features of an image; raises InputError where there are none of that size."""
+def _measured(frozen: Frozen, model: nn.Module) -> Frozen:
+    """With the width of the features that ``model`` has of an image; raises InputError where there are none of that size."""
     name, size = frozen.name, frozen.size
     try:
-        shape = tuple(frozen.model(torch.zeros(2, 3, size, size, dtype=torch.uint8)).shape)
+        shape = tuple(model(torch.zeros(2, 3, size, size, dtype=torch.uint8)).shape)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         raise InputError(f"{name} does not take images of {size} pixels; give another --image-size: {error}") from None
     if len(shape) != 2 or shape[0] != 2:

@@ -175,6 +175,31 @@ def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Pa
         assert complaints(browser) == []
 
 
+def test_pictures_that_teach_most_are_confirmed_as_they_look(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
+    write_patterns(tmp_path)
+    with served(tmp_path, tiny_weights) as server:
+        opened(browser, server)
+        while labelled(server) < 9 or len(classes(browser)) < 3:
+            label(browser)
+        wait_for(lambda: server.ask("/state")["measures"]["expected"], "votes")
+        go(browser, "confirm")
+        browser.execute_script(
+            "const order = document.querySelector('#confirm-order'); order.value = '1'; order.dispatchEvent(new Event('change'))"
+        )
+        wait_for(lambda: "teach most" in text(browser, "#confirm-title"), "the order that was asked for")
+        tiles = browser.find_elements("css selector", "#confirm-grid .tile")
+        looks = {int(tile.get_attribute("data-row")): tile.text.rpartition(" ")[0].rpartition(" ")[0] for tile in tiles}
+        assert set(looks.values()) <= set(classes(browser)), "each has its own guess"
+        first = int(tiles[0].get_attribute("data-row"))
+        looks[first] = next(name for name in classes(browser) if name != looks[first])
+        ActionChains(browser).move_to_element(tiles[0]).send_keys(str(classes(browser).index(looks[first]) + 1)).perform()
+        before = labelled(server)
+        press(browser, Keys.ENTER)
+        wait_for(lambda: labelled(server) == before + len(looks), "all of them")
+        assert {row: server.ask(f"/look/{row}")["label"] for row in looks} == looks
+        assert complaints(browser) == []
+
+
 class Typist:
     """Presses keys and counts them."""
 

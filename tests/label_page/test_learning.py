@@ -15,7 +15,7 @@ from paws.label_page import learner
 from paws.label_page.belief import Belief, Trained, believe
 from paws.label_page.learner import Learner
 from paws.label_page.measures import Curve, measure
-from paws.label_page.queue import group, next_pictures, random_order
+from paws.label_page.queue import group, next_pictures, random_order, telling
 from paws.label_page.session import Picture
 from paws.label_page.votes import TEMPERATURE, Votes
 from paws.voting import above_floor, soft_vote
@@ -171,11 +171,23 @@ def test_a_group_is_sure_enough_or_says_that_it_is_not() -> None:
     mixed = group(unsure, pictures, 0.95, 10, "b")
     assert mixed is not None and not mixed.sure and mixed.label == "b"
     assert group(unsure, [Picture("a")] * 90, 0.95, 10) is None
-    least = group(known, pictures, 0.95, 10, unsure=True)
-    assert least is not None and not least.sure
-    of_class = known.probabilities.argmax(1) == known.classes.index(least.label)
-    waiting = [row for row in range(90) if pictures[row].open and of_class[row]]
-    assert max(least.probabilities) <= min(float(known.probabilities[row].max()) for row in waiting if row not in least.rows)
+
+
+def test_a_group_that_teaches_has_a_guess_for_each_picture() -> None:
+    x, truth = blobs()
+    known, pictures = belief(x, truth, list(range(12)))
+    pictures[20], pictures[21] = Picture(none=True), Picture(excluded=frozenset({"a"}))
+    guess = [known.classes[c] for c in known.probabilities.argmax(1).tolist()]
+    found = telling(known, pictures, x.__getitem__, random_order(90), 30, None, {22})
+    assert found is not None and found.label == "" and len(set(found.rows)) == 30 and found.waiting == 90 - 12 - 3
+    assert not set(found.rows) & {*range(12), 20, 21, 22}
+    assert list(found.labels) == [guess[row] for row in found.rows] == sorted(found.labels)
+    assert found.expected_wrong == pytest.approx(sum(1 - float(known.probabilities[row].max()) for row in found.rows))
+    alone = telling(known, pictures, x.__getitem__, random_order(90), 90, "b")
+    assert alone is not None and alone.label == "b" and {guess[row] for row in alone.rows} == {"b"}
+    nothing = Belief(0, ("a",), torch.ones(90, 1), known.ready)
+    assert telling(nothing, pictures, x.__getitem__, random_order(90), 30) is None
+    assert telling(known, [Picture("a")] * 90, x.__getitem__, random_order(90), 30) is None
 
 
 def test_figures_say_what_they_were_measured_on(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ async function load() {
   busy = true;
   const wanted = $("#confirm-class").value;
   shownAt = store.state.revision;
-  const asked = new URLSearchParams({ unsure: $("#confirm-order").value || "0", ...(wanted ? { class: wanted } : {}) });
+  const asked = new URLSearchParams({ teach: $("#confirm-order").value || "0", ...(wanted ? { class: wanted } : {}) });
   group = await get(`group?${asked}`).catch(() => null);
   busy = false;
   wrong = new Map();
@@ -56,17 +56,20 @@ function draw() {
     count();
     return;
   }
-  $("#confirm-title").replaceChildren(`${group.items.length === 1 ? "This one looks" : `These ${group.items.length} look`} like `, make("em", {}, group.label));
+  const one = group.items.length === 1;
+  $("#confirm-title").replaceChildren(...(group.label ? [`${one ? "This one looks" : `These ${group.items.length} look`} like `, make("em", {}, group.label)]
+    : [one ? "This one teaches most" : `These ${group.items.length} teach most`]));
   const about = Math.round(group.wrong);
-  lead.textContent = `${about ? `About ${about} of them may not be` : "Most likely all of them are"}: point at each and press the key of its class, or mark it with a click or the space bar; then Enter confirms the rest.${group.sure || $("#confirm-order").value ? "" : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures look like it in all.`;
+  lead.textContent = `${group.label ? "" : "Each stands with what it looks like. "}${about ? `About ${about} of them may not be` : "Most likely all of them are"}: point at each and press the key of its class, or mark it with a click or the space bar; then Enter confirms the rest.${group.sure || $("#confirm-order").value ? "" : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures ${group.label ? "look like it in all" : "wait for a label"}.`;
   grid.replaceChildren(...group.items.map(tileOf));
   if (!document.activeElement || document.activeElement === document.body || document.activeElement === $("#main")) grid.firstElementChild?.focus({ preventScroll: true });
   count();
 }
 
 function tileOf(item) {
-  const p = item.guess.find(([name]) => name === group.label)?.[1];
-  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "data-row": item.row }, shown(item), make("span", { class: "cap" }, p === undefined ? item.name : percent(p)));
+  const p = item.guess.find(([name]) => name === item.as)?.[1];
+  const said = [group.label ? "" : item.as, p === undefined ? "" : percent(p)].join(" ").trim();
+  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "data-row": item.row }, shown(item), make("span", { class: "cap" }, said || item.name));
   const caption = tile.lastChild.textContent;
   tile.addEventListener("click", () => put(tile, wrong.has(item.row) ? undefined : null));
   tile.addEventListener("marked", ({ detail: name }) => {
@@ -96,12 +99,12 @@ async function confirm() {
   if (!group || busy) return;
   busy = true;
   const { label, items } = group;
-  const marks = items.map(({ row }) => (!wrong.has(row) ? [row, "label", label] : wrong.get(row) ? [row, "label", wrong.get(row)] : [row, "not", label]));
+  const marks = items.map(({ row, as }) => (!wrong.has(row) ? [row, "label", as] : wrong.get(row) ? [row, "label", wrong.get(row)] : [row, "not", as]));
   const state = await mark(marks, "bulk");
   busy = false;
   if (!state) return;
   const given = [...wrong.values()].filter(Boolean).length, left = wrong.size - given;
-  $("#confirm-said").replaceChildren(make("b", {}, `${items.length - wrong.size} ${label}`), given ? `, ${given} of other classes` : "", left ? `, ${left} marked: they come next under Label` : "");
+  $("#confirm-said").replaceChildren(make("b", {}, `${items.length - wrong.size} ${label || "as they looked"}`), given ? `, ${given} of other classes` : "", left ? `, ${left} marked: they come next under Label` : "");
   group = null;
   wrong = new Map();
   await load();
@@ -113,7 +116,7 @@ function give(name) {
   $("#confirm-other").value = "";
   const tiles = open();
   if (!tiles.length && pointed?.isConnected) tiles.push(pointed);
-  for (const tile of tiles) put(tile, name === group?.label ? undefined : name);
+  for (const tile of tiles) put(tile, name === group?.items.find(({ row }) => row === Number(tile.dataset.row))?.as ? undefined : name);
 }
 
 async function back() {
