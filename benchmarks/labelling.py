@@ -37,9 +37,9 @@ from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
 
 NAMES = ("digits", "fashion-1000", "pictograms", "icons", "clipart-living")  # nothing was chosen on them
-SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 20, 5  # 15 or 40 at the beginning: the same on emoji-things
+SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 20, 5
 BUDGETS = (20, 50, 100)
-PAYS = 1.4  # labels, over those that were learned from, from which on learning again pays
+PAYS = 1.15  # labels, over those that were learned from, from which on learning again pays
 
 
 class Person:

@@ -184,7 +184,7 @@ def test_pictures_that_teach_most_are_confirmed_as_they_look(browser: Any, tmp_p
         wait_for(lambda: server.ask("/state")["measures"]["expected"], "votes")
         go(browser, "confirm")
         browser.execute_script(
-            "const order = document.querySelector('#confirm-order'); order.value = '1'; order.dispatchEvent(new Event('change'))"
+            "const order = document.querySelector('#confirm-order'); order.value = 1; order.dispatchEvent(new Event('change'))"
         )
         wait_for(lambda: "teach most" in text(browser, "#confirm-title"), "the order that was asked for")
         tiles = browser.find_elements("css selector", "#confirm-grid .tile")
