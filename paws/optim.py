@@ -5,10 +5,11 @@ SGD and LARS work on whole lists of tensors and never wait for the device.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,17 @@ from paws.config.schema import Optim
 from paws.errors import InputError
 
 Groups = list[dict[str, Any]]
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
+
+
+def uncompiled(optimizer: type[Kind]) -> type[Kind]:
+    """A class of torch.optim that does not import torch's compiler when it is first used, which takes over a second.
+
+    torch marks methods of every optimizer as none that its compiler looks into, and the marks import it. Steps are the same to
+    the bit; gradients do not flow through them.
+    """
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in ("add_param_group", "zero_grad", "step")}
+    return type(optimizer.__name__, (optimizer,), {**methods, "step": torch.no_grad()(methods["step"])})
 
 
 class SGD(torch.optim.Optimizer):

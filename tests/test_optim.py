@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +186,28 @@ def test_rates_rise_geometrically_from_the_first_layer_to_the_last() -> None:
     rates = [group["lr"] for group in optimizer.param_groups]
     assert rates == pytest.approx([2 * 0.01 ** (1 - i / 5) for i in range(6)])
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0, 0, 0, 0.1, 0]
+
+
+def test_optimizers_without_the_compiler_take_the_same_steps() -> None:
+    code = """
+import sys, torch
+from paws.optim import uncompiled
+found = []
+for plain in (torch.optim.AdamW, torch.optim.LBFGS):
+    for kind in (uncompiled(plain), plain):
+        weight = torch.nn.Parameter(torch.linspace(-1, 2, 7))
+        optimizer = kind([weight], lr=0.1)
+        def loss():
+            optimizer.zero_grad()
+            value = (weight - 0.3).square().sum()
+            value.backward()
+            return value
+        for _ in range(3):
+            optimizer.step(loss)
+        if kind is not plain and plain is torch.optim.AdamW:
+            assert "torch._dynamo" not in sys.modules
+        found.append(weight.detach().clone())
+assert torch.equal(found[0], found[1]) and torch.equal(found[2], found[3])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

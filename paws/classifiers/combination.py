@@ -21,6 +21,7 @@ from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import SINGLE, Problem
 from paws.classifiers.trained_encoders import TrainedEncoders
+from paws.optim import uncompiled
 
 PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
 PAWS = 2  # the place from which on parts have the class frequencies in them
@@ -191,7 +192,7 @@ def fit_weights(logs: Tensor, labels: Tensor, start: Tensor, *, encoders: bool =
     change = torch.zeros(len(held), requires_grad=True)
     share = 1 / torch.bincount(labels)[labels].float()
     share = share / share.mean()
-    optimizer = torch.optim.LBFGS([change], max_iter=30, line_search_fn="strong_wolfe")
+    optimizer = uncompiled(torch.optim.LBFGS)([change], max_iter=30, line_search_fn="strong_wolfe")
 
     def weights() -> Tensor:
         return start * (moves @ change).exp()

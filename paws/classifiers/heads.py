@@ -18,7 +18,7 @@ from torch.nn.functional import batch_norm, pad
 from paws.classifiers.problem import Problem
 from paws.config.options import FitOptions
 from paws.losses import log_soft_nn, paws_loss
-from paws.optim import set_lr, warmup_cosine
+from paws.optim import set_lr, uncompiled, warmup_cosine
 from paws.runs.running_means import RunningMeans, diverged
 from paws.seeds import generator, seed_of
 from paws.voting import floor
@@ -130,7 +130,7 @@ class Heads(nn.Module):
         """AdamW, without weight decay of what is no matrix."""
         matrices, vectors = [self.first, self.last], [self.gain, self.shift, self.bias]
         groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=settings.lr)
+        return uncompiled(torch.optim.AdamW)(groups, lr=settings.lr)
 
 
 class Supports:

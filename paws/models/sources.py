@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from paws.data.download import check_https
 from paws.errors import InputError
 from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Held, Network, as_module, join, timm_network
+from paws.models.remembered import Known, keep, recall
 
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -46,15 +47,30 @@ def frozen_backbone(name: str = LITE, weights: str | Path | None = None, image_s
     Raises:
         InputError: unknown model, no weights or ones that do not fit, a size that the model does not take.
     """
+    package = _package_file(name) if weights is None else None
+    layers = LAYERS.get(name.removeprefix("timm:").partition(".")[0], ())
+    if package is not None and (known := recall(name, image_size, layers, package)) is not None:
+        state = dict(zip(known.names, _stored(package).values(), strict=False))
+        return Frozen(
+            name, known.size, known.mean, known.std, known.interpolation, known.feature_dim, Held(state), layers=layers
+        )
+    frozen = _built(name, None if weights is None else Path(weights), image_size, layers)
+    if package is not None:
+        names = tuple(frozen.weights())
+        known = Known(frozen.size, frozen.mean, frozen.std, frozen.interpolation, frozen.feature_dim, names)
+        keep(known, name, image_size, layers, package)
+    return frozen
+
+
+def _built(name: str, path: Path | None, image_size: int | None, layers: tuple[str, ...]) -> Frozen:
+    """By building the network."""
     network = timm_network(name)
     about: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    path = None if weights is None else Path(weights)
     next(fill for fill in SOURCES if fill(network, name, path))
     state = {key: value.detach() for key, value in network.state_dict().items()}
     own = int(about["input_size"][1])
     size = image_size or min(LARGEST, own)
     interpolation = "bicubic" if about["interpolation"] == "bicubic" else "bilinear"
-    layers = LAYERS.get(name.removeprefix("timm:").partition(".")[0], ())
     mean, std = tuple(about["mean"]), tuple(about["std"])
     frozen = Frozen(name, size, mean, std, interpolation, 0, Held(state), layers=layers)
     model = frozen.around(network)
@@ -141,20 +157,30 @@ def _from_file(network: nn.Module, name: str, path: Path | None) -> bool:
 
 def _from_package(network: nn.Module, name: str, path: Path | None) -> bool:
     """Its tensors have other names, in the order of timm's; its classifier comes last."""
-    module, file = PACKAGES.get(name.removeprefix("timm:").partition(".")[0], ("", ""))
-    try:
-        path = Path(getattr(importlib.import_module(module), file).get_model_file_path()) if module else None
-    except ImportError:
-        return False
+    path = _package_file(name)
     if path is None:
         return False
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = _stored(path)
     own = network.state_dict()
     pairs = list(zip(own.items(), stored.values(), strict=False))
     if len(stored) != len(own) + 2 or any(mine.shape != theirs.shape for (_, mine), theirs in pairs):
-        raise InputError(f"{path}: other weights than those of {module} 0.1; give --weights FILE")
+        raise InputError(f"{path}: other weights than those of version 0.1 of its package; give --weights FILE")
     network.load_state_dict({key: theirs for (key, _), theirs in pairs})
     return True
+
+
+def _package_file(name: str) -> Path | None:
+    """The file of weights of an installed package; None where there is none for the model."""
+    module, file = PACKAGES.get(name.removeprefix("timm:").partition(".")[0], ("", ""))
+    try:
+        return Path(getattr(importlib.import_module(module), file).get_model_file_path()) if module else None
+    except ImportError:
+        return None
+
+
+def _stored(path: Path) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
 
 
 def _from_hub(network: nn.Module, name: str, path: Path | None) -> bool:

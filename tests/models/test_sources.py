@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ def test_the_packaged_weights_are_those_of_timms_model(name: str) -> None:
     stripes = torch.from_numpy(np.broadcast_to(((x + y) // 8 % 2 * 255).astype(np.uint8), (1, 3, 64, 64)).copy())
     logits = frozen.model.backbone(stripes / 127.5 - 1) @ stored["_fc.weight"].T + stored["_fc.bias"]
     assert logits.softmax(1).max() > 0.05
+
+
+def test_a_known_network_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(PACKAGES[LITE][0])
+    monkeypatch.setenv("PAWS_CACHE", str(tmp_path))
+    built = frozen_backbone(LITE, image_size=64)
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "timm_network", lambda name: pytest.fail("built again"))
+        known = frozen_backbone(LITE, image_size=64)
+    assert known == replace(built, weights=known.weights) and known.config() == built.config()
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(known.model(pixels), built.model(pixels))
+    (kept,) = (tmp_path / "networks").iterdir()
+    for damaged in (b"", b"[]", kept.read_bytes().replace(b"1280", b'"1280"').replace(b'"size":64', b'"size":"64"')[:-20]):
+        kept.write_bytes(damaged)
+        assert frozen_backbone(LITE, image_size=64).config() == built.config()
 
 
 def stage_widths(frozen: Frozen) -> list[int]:
