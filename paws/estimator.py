@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -169,11 +169,12 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         return top.values.numpy(), self.support_[top.indices.numpy()]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy on the rows that are labelled, with ``sample_weight`` (N,); nan where none is."""
+        """Accuracy on the rows that are labelled, with ``sample_weight`` (N,); nan where none is or has weight."""
         known, labels = known_rows(y)
         weights = np.ones(len(known)) if sample_weight is None else np.asarray(sample_weight)
-        right = self.predict(X)[known] == labels
-        return float(np.average(right, weights=weights[known])) if known.any() else float("nan")
+        found = self.predict(X)
+        check_consistent_length(found, known, weights)
+        return float(np.average(found[known] == labels, weights=weights[known])) if weights[known].any() else float("nan")
 
     def _options(self) -> FitOptions:
         """The arguments that ``paws fit`` has too; raises InputError for any argument that is out of its range."""
@@ -209,6 +210,8 @@ def _pictures(X: Any) -> Sequence[Picture] | None:
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
         if X.dtype.kind not in "OU":
+            if X.ndim == 3 and X.dtype == np.uint8 and X.shape[2] in (1, 3):
+                raise InputError(f"X is one image, of shape {X.shape}; of a single one write [image]")
             return list(X) if X.ndim > 2 else None
         if X.ndim == 2 and X.shape[1] == 1:
             X = X[:, 0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_consistent_length
 from sklearn.utils.validation import column_or_1d
 
 from paws.errors import InputError
@@ -58,7 +58,9 @@ def labelled_accuracy(estimator: Any, X: Any, y: Any) -> float:
     `sklearn.metrics.accuracy_score` counts each row of -1 as an error.
     """
     known, labels = known_rows(y)
-    return float((np.asarray(estimator.predict(X))[known] == labels).mean()) if known.any() else float("nan")
+    found = np.asarray(estimator.predict(X))
+    check_consistent_length(found, known)
+    return float((found[known] == labels).mean()) if known.any() else float("nan")
 
 
 class LabelledKFold(StratifiedKFold):
@@ -70,6 +72,7 @@ class LabelledKFold(StratifiedKFold):
     def split(self, X: Any, y: Any, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows to train on and rows to test on, ``n_splits`` times."""
         known, labels = known_rows(y)
+        check_consistent_length(X, known)
         rows, rest = np.flatnonzero(known), np.flatnonzero(~known)
         for train, test in super().split(rows, labels):
             yield np.sort(np.concatenate([rows[train], rest])), rows[test]

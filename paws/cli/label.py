@@ -97,7 +97,7 @@ def _options(run: Path, given: dict[str, object]) -> FitOptions:
 
     former = read_former(run)
     known = {} if former is None else {name: value for name, value in former.settings.items() if name in OPTIONS}
-    return fit_options({"views": 0, **known, "test": None, "train": None, **given}, shown=flag)
+    return fit_options({"views": 0, **known, "test": None, "train": None, "epochs": None, **given}, shown=flag)
 
 
 def _begin(bench: Bench, found: dict[str, str], classes: Sequence[str]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
@@ -23,6 +24,11 @@ def _prior(value: Any) -> Any:
         return tuple(float(part) for part in (value.split(",") if isinstance(value, str) else value))
     except (ValueError, TypeError):
         return value
+
+
+def _composed(value: str | None) -> str | None:
+    """As labels are: letters and their accents are one character (NFC)."""
+    return None if value is None else unicodedata.normalize("NFC", value)
 
 
 def _path(value: Any) -> Any:
@@ -72,6 +78,7 @@ class FitOptions:
     ] = "estimate"
     none_class: Annotated[
         str | None,
+        AfterValidator(_composed),
         Field(description="the label of images that belong to no other class, where some are labelled so"),
     ] = None
     steps: Annotated[
@@ -99,7 +106,10 @@ def fit_options(values: Mapping[str, Any], shown: Callable[[str], str] = str) ->
         InputError: naming every option that does not exist or is out of its bounds, and what would be right.
     """
     try:
-        return FitOptions(**values)
+        options = FitOptions(**values)
+        if options.epochs is not None and options.train is None:
+            raise InputError(f"{shown('epochs')} is of {shown('train')}: give {shown('train')} light or full too")
+        return options
     except ValidationError as error:
         raise InputError("\n".join(dict.fromkeys(_fault(dict(fault), shown) for fault in error.errors()))) from None
 

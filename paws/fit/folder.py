@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from paws.data.texts import from_json
@@ -10,6 +11,13 @@ from paws.errors import InputError
 from paws.fit import record
 from paws.runs.folder import check_owner, holds_run, kind_of
 from paws.runs.temporary import remove
+
+PARTS = {  # folders of a run that are replaced or removed as a whole, and what may lie in them
+    record.BUNDLE: ("bundle.json", "*.safetensors"),
+    record.PREVIOUS: ("bundle.json", "*.safetensors"),
+    record.FEATURES: ("views.json", "*.f16", "*.rows"),
+}
+OF_SYSTEMS = (".*", "Thumbs.db", "desktop.ini")
 
 
 def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: bool) -> None:
@@ -32,6 +40,14 @@ def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: boo
         name = _name_in(run, path)
         if name in record.OWN and name != record.LABELS:
             raise InputError(f"{path} is one of the files that the fit writes; copy it to another place and give that")
+
+
+def check_parts(run: Path) -> None:
+    """Raise InputError where files of somebody lie in a folder of the run that is going to be replaced; writes nothing."""
+    for name, patterns in PARTS.items():
+        for path in sorted((run / name).iterdir()) if (run / name).is_dir() else ():
+            if not any(fnmatch(path.name, pattern) for pattern in (*patterns, *OF_SYSTEMS)):
+                raise InputError(f"{path}: does not belong there and would be lost, as {run / name} is replaced; move it away")
 
 
 def clear(run: Path, inputs: Sequence[Path]) -> None:

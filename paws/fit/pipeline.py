@@ -29,7 +29,7 @@ from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
 from paws.fit.fit import Fitted, Progress, check_none_class, feature_problem, fit_problem
-from paws.fit.folder import check_target, clear
+from paws.fit.folder import check_parts, check_target, clear
 from paws.fit.near_copies import near_copies
 from paws.fit.presets import backbone_of, check_trainable, plan
 from paws.fit.progress import Advance, StepProgress
@@ -96,6 +96,7 @@ def fit_folder(
     with run_lock(run):
         claim(run, "fit")
         if overwrite:
+            check_parts(run)
             clear(run, inputs)
         files_of_run.put_in_place(run)
         remember(known, checked)
@@ -106,6 +107,7 @@ def fit_folder(
             features = work.embed(run, load_bundle(run / record.BUNDLE).frozen, options.views or 0)
             progress.log("fit", f"unchanged ({titles()[former.chosen]})")
         else:
+            check_parts(run)
             features = work.embed(run, frozen, options.views or 0)
             with progress.step("fit") as advance:
                 problem = work.problem(features, tell := _percent(advance))

@@ -8,9 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 from paws.errors import InputError
+from paws.fit.record import OWN
 from paws.fit.run import FitRun
 from paws.runs.files import new_folder
 
+LONGEST = 255  # bytes of a name
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{name}{number}" for name in ("COM", "LPT") for number in range(1, 10))}  # of Windows
 UNSURE, NONE = "_unsure", "_none"  # folders of what the classifier abstains from, and of what belongs to no class
 
 
@@ -26,6 +29,8 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
         raise InputError(
             f"{into} lies in the folder of the images, which would hold each of them twice; give a folder beside it"
         )
+    if any(folder.parent == run.folder.resolve() and folder.name in OWN for folder in into.resolve().parents):
+        raise InputError(f"{into} lies in a folder that the fit itself writes anew; give another one")
     names = {label: folder_name(label) for label in run.record.classes}
     for label, name in names.items():
         others = [other for other, taken in names.items() if taken.casefold() == name.casefold() and other != label]
@@ -42,7 +47,7 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
             try:
                 os.symlink(source, target) if link else shutil.copy2(source, target)
             except OSError as error:
-                raise InputError(f"{source}: {error.strerror}") from None
+                raise InputError(f"{source}: {error.strerror or 'it is no plain file'}") from None
             counts[name] += 1
     return counts
 
@@ -57,4 +62,6 @@ def _folder(row: dict[str, str], names: dict[str, str]) -> str:
 def folder_name(label: str) -> str:
     """A class name as the name of a folder on any system."""
     name = "".join("_" if letter in '/\\:*?"<>|' or ord(letter) < 32 else letter for letter in label).rstrip(". ")
-    return name or "_"
+    if len(name.encode()) > LONGEST:
+        raise InputError(f"the class {label!r} has more than {LONGEST} bytes, which no name of a folder has")
+    return f"_{name}" if not name or name.partition(".")[0].upper() in DEVICES else name

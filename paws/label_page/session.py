@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from paws.data.texts import composed
 from paws.errors import InputError
 from paws.label_page.journal import Entry, Journal
 
@@ -242,7 +243,7 @@ def class_name(name: Any) -> str:
     Raises:
         InputError: it is empty or too long, or holds characters that are not printed.
     """
-    found = " ".join(name.split()) if isinstance(name, str) else ""
+    found = composed(" ".join(name.split())) if isinstance(name, str) else ""
     if not found or len(found) > LONGEST or not found.isprintable() or found == "-":
         raise InputError(f"a class needs a name of 1 to {LONGEST} letters that can be printed, and not only a dash")
     return found

@@ -16,6 +16,7 @@ from paws.data.labels import LabelRow, listed, match_rows, read_labels
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit import run as files_of_run
+from paws.fit.folder import check_parts
 from paws.fit.run import FitRun
 from paws.labels.recompute import held_out, revised
 from paws.runs.files import new_folder, writing
@@ -165,6 +166,7 @@ def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> r
     found = held_out(run, done.classifier, done.files)
     revision = revised(run, done.classifier, torch.tensor(labels), found, done.changed)
     with run_lock(folder):
+        check_parts(folder)
         with new_folder(folder / record.CHANGED) as new:  # from here on it happens, if need be at the next call
             save(new / record.BUNDLE, run.bundle, done)
             files_of_run.write_predictions(new, after, given)

@@ -161,15 +161,6 @@ BUNDLE: Sequence[tuple[str, Callable[[Any], Any], str]] = (  # what is asked of 
     ("features of another width", lambda bundle: bundle.predict_features(["x"], torch.zeros(1, 3)), "of an image are expected"),
     ("features of nan", lambda bundle: bundle.predict_features(["x"], torch.full((1, 256), torch.nan)), "not finite"),
 )
-MATRIX = np.random.default_rng(0).normal(size=(40, 8)) + np.repeat([[0.0], [3.0]], 20, 0)
-CLASSES = np.where(np.arange(40) % 4 == 0, np.repeat([0, 1], 20), -1)
-ESTIMATOR: Sequence[tuple[str, dict[str, Any], Any, str]] = (  # what is wrong, arguments, features, what is said
-    ("noise as text", {"noise": "little"}, MATRIX, "noise little"),
-    ("no noise", {"noise": None}, MATRIX, "noise None"),
-    ("half a head", {"heads": 1.5}, MATRIX, "heads 1.5"),
-    ("features that are too large", {}, MATRIX * 1e300, "too large"),
-    ("accuracy in per cent", {"accuracy": 95}, MATRIX, "accuracy 95"),
-)
 CASES = [
     Case("paws.load(7)", lambda folder: paws.load(7), code=2, says=("folder 7", "expected a path")),  # type: ignore[arg-type]
     Case("paws.load(None)", lambda folder: paws.load(None), code=2, says=("folder None",)),  # type: ignore[arg-type]
@@ -177,10 +168,6 @@ CASES = [
     *(
         Case(f"a bundle predicts {what}", lambda path, call=call: call(paws.load(path)), code=2, says=(says,), given="bundle")
         for what, call, says in BUNDLE
-    ),
-    *(
-        Case(f"PAWSClassifier: {what}", lambda folder, a=a, x=x: paws.PAWSClassifier(**a).fit(x, CLASSES), code=2, says=(says,))
-        for what, a, x, says in ESTIMATOR
     ),
     *(
         Case(f"paws.fit with workers {value!r}", worked(value), inputs.named(), 2, (f"workers {value!r}",))

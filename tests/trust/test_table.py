@@ -65,7 +65,7 @@ def call(case: Case, folder: Path, command: Command, places: dict[str, Path]) ->
         return said
     command(*filled(case.verb, places), code=case.code)
     if case.code == 2:
-        assert command.err.lower().lstrip().startswith(("error", "usage")), command.err
+        assert command.err.lower().lstrip(" \n╭─").startswith(("error", "usage")), command.err
     return command.out + command.err
 
 
