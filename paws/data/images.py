@@ -178,7 +178,7 @@ def _reading(path: str | Path) -> Iterator[None]:
     except UnidentifiedImageError:
         raise InputError(f"{path}: cannot be read as an image (unknown or broken format)") from None
     except Exception as error:  # decoders raise almost anything on broken data
-        raise InputError(f"{path}: cannot be read as an image ({error or type(error).__name__})") from None
+        raise InputError(f"{path}: cannot be read as an image ({str(error) or type(error).__name__})") from None
 
 
 def _opened(data: bytes) -> Image.Image:

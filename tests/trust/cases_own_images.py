@@ -145,9 +145,9 @@ CASES = [
     ),
     Case("sort into the bundle", (*SORT[:3], "run/bundle/new"), usual, 2, ("that the fit itself writes",), first=[LABELLED]),
     Case("sort into the features", (*SORT[:3], "run/features"), usual, 2, ("exists already",), first=[LABELLED]),
-    Case("sort into the run", (*SORT[:3], "run/new"), usual, 0, ("_unsure",), first=[LABELLED]),
+    Case("sort into the run", (*SORT[:3], "run/new"), usual, 0, ("│ a ",), first=[LABELLED]),
     Case("sort twice", SORT, usual, 2, ("new: exists already",), first=[LABELLED, SORT]),
-    Case("sort as links", (*SORT, "--link"), usual, 0, ("_unsure",), first=[LABELLED]),
+    Case("sort as links", (*SORT, "--link"), usual, 0, ("│ a ",), first=[LABELLED]),
     Case(
         "a fit again over a bundle with a model beside",
         (*LABELLED, "--seed", "1"),
