@@ -1,7 +1,8 @@
 """What `paws fit --train` gains: `python -m benchmarks.train [--data letters] [--images 10000] [--per-class 10] [--draws 5]`.
 
-A folder of PNG files with a few labels is fitted with EfficientNet-Lite0 at 64 pixels, as it comes and then with ``--train``,
-and what both say is held against the truth of the images without a label: ornamental letters (36 classes) and Fashion-MNIST.
+A folder of PNG files with a few labels is fitted with EfficientNet-Lite0 at 64 pixels, as it comes, with logistic regression
+alone and with ``--train``, and what they say is held against the truth of the images without a label: ornamental letters (36
+classes) and Fashion-MNIST.
 
 Rows are appended to ``docs/results/train.csv``, and what is there is not measured again; with ``--keep FOLDER`` a fit that was
 stopped goes on too. CPU-seconds are those of all processes of the whole fit, without features that were kept. ``--table``
@@ -18,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 from PIL import Image
@@ -34,6 +36,7 @@ from paws.models.sources import LITE
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "train.csv"
 HEADS = "heads"  # the fit as it comes
+LOGISTIC = "logistic_regression"  # the same features with this method alone
 CELL = ("data", "images", "per_class", "draw", "train")
 COLUMNS = (*CELL, "top1", "held_out", "kept", "precision", "encoders", "cpu_seconds")
 TUNING = 10  # the first draw that choices were made on
@@ -83,14 +86,14 @@ def measured(fit: FitRun, truth: dict[str, str], seconds: float) -> Row:
 def cell(
     name: str, count: int, per_class: int, number: int, ways: list[str], epochs: int | None, keep: Path | None
 ) -> Iterator[Row]:
-    """A row for each of ``ways``: the fit as it comes, light or full training."""
+    """A row for each of ``ways``: the fit as it comes, logistic regression, light or full training."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if keep is None else keep / f"{name}-{count}-{per_class}-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         truth = write_folder(folder, name, count, per_class, number)
         for way in ways:
-            train = None if way == HEADS else way
-            options = FitOptions(backbone=LITE, image_size=SIZE, mirror=name != "letters", train=train, epochs=epochs)  # type: ignore[arg-type]
+            how: dict[str, Any] = {HEADS: {}, LOGISTIC: {"model": LOGISTIC}}.get(way, {"train": way, "epochs": epochs})
+            options = FitOptions(backbone=LITE, image_size=SIZE, mirror=name != "letters", **how)
             began = _cpu_seconds()
             fit = fit_folder(folder / "images", folder / "labels.csv", folder / way, options)
             row = dict(zip(CELL, map(str, (name, count, per_class, number, way)), strict=True))
@@ -130,7 +133,7 @@ def summary(rows: list[Row]) -> list[float]:
         by_cell[tuple(row[key] for key in CELL[:-1])][row["train"]] = row
     gains: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
     for (name, count, per_class, _), ways in by_cell.items():
-        for way in ways.keys() - {HEADS}:
+        for way in ways.keys() - {HEADS, LOGISTIC}:
             if HEADS in ways:
                 gains[name, count, per_class, way].append((float(ways[HEADS]["top1"]), float(ways[way]["top1"])))
     for about, pairs in sorted(gains.items()):
@@ -154,7 +157,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="draws on which choices were made; nothing is written")
     parser.add_argument("--table", action="store_true", help="print what was measured, and measure nothing")
     options = parser.parse_args()
-    ways, rows = [HEADS, *options.train], read()
+    ways, rows = [HEADS, LOGISTIC, *options.train], read()
     wanted = [(n, options.images, p, d) for n in options.data for p in options.per_class for d in options.draws]
     for name, count, per_class, number in [] if options.table else wanted:
         there = [row for row in rows if [row[key] for key in CELL[:-1]] == [name, str(count), str(per_class), str(number)]]
