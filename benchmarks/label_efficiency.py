@@ -51,6 +51,7 @@ METHODS = {
     "PAWS without NT-Xent": ("recipe={name: paws}",),  # the paper's loss
     "RoPAWS without NT-Xent": ("recipe={name: ropaws}",),
     "RoPAWS without NT-Xent, prior temperature 0.1": ("recipe={name: ropaws, prior_temperature: 0.1}",),
+    "RoPAWS without NT-Xent, label ratio 1": ("recipe={name: ropaws, label_ratio: 1}",),  # chosen on draws 10 to 13
     "supervised": ("recipe={name: finetune, augmentation: full, zero_init: false}",),
     "FixMatch-style": ("recipe.name=fixmatch",),
     "PAWS + SuNCEt": (),
