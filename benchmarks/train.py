@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="draws on which choices were made; nothing is written")
     parser.add_argument("--table", action="store_true", help="print what was measured, and measure nothing")
     options = parser.parse_args()
-    ways, rows = [HEADS, LOGISTIC, *options.train], read()
+    ways, rows = [HEADS, *options.train, LOGISTIC], read()
     wanted = [(n, options.images, p, d) for n in options.data for p in options.per_class for d in options.draws]
     for name, count, per_class, number in [] if options.table else wanted:
         there = [row for row in rows if [row[key] for key in CELL[:-1]] == [name, str(count), str(per_class), str(number)]]
