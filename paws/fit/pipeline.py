@@ -235,10 +235,11 @@ class _Work:
         bundle = load_bundle(run / record.BUNDLE)
         with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
-            abstained = files_of_run.write_predictions(
+            abstained, strange = files_of_run.write_predictions(
                 run, files_of_run.predicted(bundle, files.names, features, advance), given
             )
-        self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them")
+        said = f"; {strange} belong rather to no class (column none)" if strange else ""
+        self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them{said}")
 
     def key(self, frozen: Backbone) -> str:
         """Names everything that the fit depends on."""

@@ -275,19 +275,20 @@ def predicted(
         advance(len(part))
 
 
-def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> int:
+def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> tuple[int, int]:
     """predictions.csv, whole or not at all, with the label ``given`` to each image, "" where there is none.
 
-    Returns how many images the classifier abstains from.
+    Returns how many images the classifier abstains from, and how many without a label belong rather to no class.
     """
-    abstained = 0
+    abstained = strange = 0
     with writing(folder / PREDICTIONS, text=True) as file:
         write_rows(file, [], FIT_COLUMNS)
         for prediction, label in zip(predictions, given, strict=True):
             abstained += prediction.abstain
+            strange += not label and (prediction.none or 0) > 0.5
             write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
     write_text(folder / PREDICTED, f"{_sha256(folder / PREDICTIONS)}  {PREDICTIONS}\n")
-    return abstained
+    return abstained, strange
 
 
 def has_predictions(folder: Path) -> bool:

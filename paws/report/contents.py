@@ -64,8 +64,8 @@ class Gallery:
     """The images that the map and the wall show, a bounded sample of the run's.
 
     ``given`` (N,) label that the model knows, ``truth`` (N,) label known to us alone, both -1 where unknown; ``predicted``,
-    ``probability``, ``abstains``, ``unfamiliar`` (N,); ``neighbours`` (N, k) positions in this gallery and ``weights`` (N, k)
-    their share of the vote (None where they are only the nearest); ``embedding`` (N, P) what the model compares; ``open(i)``
+    ``probability``, ``abstains``, ``unfamiliar``, ``none`` (N,), the probability of belonging to no class, None where nothing
+    tells of it; ``neighbours`` (N, k) positions in this gallery and ``weights`` (N, k) their share of the vote (None where they are only the nearest); ``embedding`` (N, P) what the model compares; ``open(i)``
     gives the picture or raises InputError.
     """
 
@@ -78,6 +78,7 @@ class Gallery:
     open: Callable[[int], Image.Image]
     abstains: np.ndarray | None = None
     unfamiliar: np.ndarray | None = None
+    none: np.ndarray | None = None
     neighbours: np.ndarray | None = None
     weights: np.ndarray | None = None
     of: int = 0  # images in the run that the sample stands for

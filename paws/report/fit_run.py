@@ -67,6 +67,8 @@ class _Table:
         self.predicted = np.array([ids[row["label"]] for row in rows])
         self.probability = np.array([float(row["probability"]) for row in rows])
         self.unfamiliar = np.array([float(row["unfamiliar"]) for row in rows])
+        told = all(row.get("none") for row in rows)
+        self.none = np.array([float(row["none"]) for row in rows]) if told else None
         self.abstains = np.array([row["abstain"] == "yes" for row in rows])
         row_of = {name: i for i, name in enumerate(fit.files)}
         k = sum(f"nearest_{i}" in rows[0] for i in range(1, 10))
@@ -128,11 +130,12 @@ def _bars(record: FitRecord, title: dict[str, str]) -> tuple[MethodBar, ...]:
 
 
 def _sample(fit: FitRun, table: _Table) -> tuple[np.ndarray, np.ndarray]:
-    """Rows shown without a label (the least sure, the most unfamiliar, others at random) and with one (their nearest first)."""
+    """Rows shown without a label (the least sure, the strangest, others at random) and with one (their nearest first)."""
     free = np.flatnonzero(fit.labels.numpy() < 0)
     if len(free) > SHOWN:
         unsure = free[np.argsort(table.probability[free], kind="stable")[:EXTREME]]
-        strange = free[np.argsort(-table.unfamiliar[free], kind="stable")[:EXTREME]]
+        strangeness = table.unfamiliar if table.none is None else table.none
+        strange = free[np.argsort(-strangeness[free], kind="stable")[:EXTREME]]
         chosen = np.union1d(unsure, strange)
         rest = np.setdiff1d(free, chosen)
         drawn = torch.randperm(len(rest), generator=generator(0, "report"))[: SHOWN - len(chosen)].numpy()
@@ -164,6 +167,7 @@ def _gallery(fit: FitRun, table: _Table, truth: np.ndarray) -> Gallery:
         open=open_picture,
         abstains=table.abstains[rows],
         unfamiliar=table.unfamiliar[rows],
+        none=None if table.none is None else table.none[rows],
         neighbours=np.where(given[:, None] < 0, position[table.neighbours[rows]], -1),
         weights=table.weights[rows] if predictor(fit.record.chosen).votes else None,
         of=len(fit.files),

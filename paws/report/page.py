@@ -148,6 +148,7 @@ def gallery_data(gallery: Gallery, classes: Sequence[str], thumbnails: Thumbnail
         "probability": column(gallery.probability),
         "abstains": column(gallery.abstains),
         "unfamiliar": column(gallery.unfamiliar),
+        "none": column(gallery.none),
         "neighbours": column(gallery.neighbours),
         "weights": column(gallery.weights),
         "x": column(places[:, 0]),

@@ -69,7 +69,8 @@ class Pictures {
     const flags = this.flags(i);
     if (flags) body.append(make("div", { class: "flags" }, flags));
     body.append(make("div", { class: "file" }, this.names[i]));
-    if (!labelled && this.unfamiliar) body.append(make("div", { class: "soft" }, `unfamiliar ${this.unfamiliar[i].toFixed(2)}`));
+    const strange = [this.unfamiliar && `unfamiliar ${this.unfamiliar[i].toFixed(2)}`, this.none?.[i] > 0.005 && `of no class ${percent(this.none[i])}`];
+    if (!labelled && strange.some(Boolean)) body.append(make("div", { class: "soft" }, strange.filter(Boolean).join(", ")));
     const near = !labelled && this.neighbours ? this.neighbours[i].map((j, k) => [j, this.weights?.[i][k]]).filter(([j]) => j >= 0) : [];
     if (near.length) body.append(make("div", { class: "near" }, ...near.map(([j, weight]) => {
       const label = this.classes[this.given[j]];
@@ -92,6 +93,7 @@ function wall(pictures) {
     unsure: (a, b) => pictures.probability[a] - pictures.probability[b],
     sure: (a, b) => pictures.probability[b] - pictures.probability[a],
     unfamiliar: (a, b) => pictures.unfamiliar[b] - pictures.unfamiliar[a],
+    none: (a, b) => pictures.none[b] - pictures.none[a],
     name: (a, b) => pictures.names[a].localeCompare(pictures.names[b], undefined, { numeric: true }),
   };
   let found = [], shown = 0;
@@ -112,6 +114,7 @@ function wall(pictures) {
     found = all.filter((i) => (value("class") === "" || pictures.predicted[i] === Number(value("class")))
       && pictures.probability[i] <= most + 1e-9
       && (least === 0 || pictures.unfamiliar[i] >= least - 1e-9)
+      && (!checked("none") || pictures.none[i] > 0.5)
       && (!checked("abstains") || pictures.abstains[i])
       && (!checked("wrong") || (pictures.truth[i] >= 0 && pictures.truth[i] !== pictures.predicted[i])));
     found.sort((a, b) => orders[value("order")](a, b) || a - b);

@@ -47,6 +47,7 @@ def gallery(classes: int, labelled: int, unlabelled: int, missing: tuple[int, ..
         open=open_picture,
         abstains=(probability < 0.5),
         unfamiliar=np.where(given < 0, draws.random(n), 0),
+        none=np.where(given < 0, draws.random(n) ** 2, 0),
         neighbours=np.where(given[:, None] < 0, near, -1),
         weights=np.where(given[:, None] < 0, [[0.6, 0.25, 0.1]], 0.0),
         of=10 * n,
