@@ -65,8 +65,8 @@ class Gallery:
 
     ``given`` (N,) label that the model knows, ``truth`` (N,) label known to us alone, both -1 where unknown; ``predicted``,
     ``probability``, ``abstains``, ``unfamiliar``, ``none`` (N,), the probability of belonging to no class, None where nothing
-    tells of it; ``neighbours`` (N, k) positions in this gallery and ``weights`` (N, k) their share of the vote (None where they are only the nearest); ``embedding`` (N, P) what the model compares; ``open(i)``
-    gives the picture or raises InputError.
+    tells of it; ``neighbours`` (N, k) positions in this gallery and ``weights`` (N, k) their share of the vote (None where they
+    are only the nearest); ``embedding`` (N, P) what the model compares; ``open(i)`` gives the picture or raises InputError.
     """
 
     names: list[str]
