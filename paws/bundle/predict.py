@@ -11,25 +11,27 @@ from typing import TextIO
 from paws import distributed
 from paws.bundle.bundle import Bundle
 from paws.bundle.table import PREDICT_COLUMNS, Prediction, write_rows
-from paws.data.formats import find_images
+from paws.data.formats import scan_images
 from paws.data.texts import read_text
 from paws.errors import InputError
 from paws.runs.files import writing
 from paws.runs.temporary import temporary_name
 
 
-def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str]]:
+def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str], list[str]]:
     """Paths of the images that ``inputs`` stand for, and the names to show: all images of a folder (relative to it, where
-    it is the only input), an image file, or a text file (.txt) with a path on every line.
+    it is the only input), an image file, or a text file (.txt) with a path on every line. And what was passed over in folders.
 
     Raises:
         InputError: inputs that do not exist, all of them named, or no image at all.
     """
     paths: list[str] = []
-    problems = []
+    problems, passed_over = [], []
     for given in inputs:
         if os.path.isdir(given):
-            paths += [os.path.join(given, name) for name in find_images(given)]
+            listing = scan_images(given)
+            paths += [os.path.join(given, name) for name in listing.images]
+            passed_over += [f"{given}: {listing.told()}"] if listing.passed_over else []
         elif given.suffix.lower() == ".txt" and os.path.isfile(given):
             paths += [line.strip() for line in read_text(given).split("\n") if line.strip()]
         elif os.path.isfile(given):
@@ -39,9 +41,9 @@ def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str]]:
     if problems:
         raise InputError("\n".join(problems))
     if not paths:
-        raise InputError(f"{', '.join(map(str, inputs))}: no images there")
+        raise InputError("\n".join([f"{', '.join(map(str, inputs))}: no images there", *passed_over]))
     root = inputs[0] if len(inputs) == 1 and inputs[0].is_dir() else None
-    return paths, [os.path.relpath(path, root) if root else path for path in paths]
+    return paths, [os.path.relpath(path, root) if root else path for path in paths], passed_over
 
 
 def predictions(bundle: Bundle, paths: Sequence[str], names: Sequence[str], *, workers: int = 0) -> Iterator[list[Prediction]]:

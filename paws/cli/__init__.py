@@ -102,7 +102,12 @@ def main() -> None:
     except OSError as error:
         if error.errno not in WRITING or error.filename is not None:
             raise
-        _output_failed(error)
+        try:
+            print(flush=True)
+        except OSError:  # it was standard output
+            _output_failed(error)
+        print(f"error: a file cannot be written ({error.strerror})", file=sys.stderr)
+        raise SystemExit(1) from None
     except SystemExit:
         _flush(printed)
         raise

@@ -91,7 +91,9 @@ def predict(
         raise InputError("give either a table to write, -o predictions.csv, or --json")
     if output is not None:
         check_no_input(output, [bundle, *images])
-    paths, names = list_images(images)
+    paths, names, passed_over = list_images(images)
+    for line in passed_over:
+        print(line, file=sys.stderr)
     workers = default_workers() if workers is None else workers
     with distributed.init(device_of(device).split(":")[0]) as place:
         if as_json and distributed.world_size() > 1:

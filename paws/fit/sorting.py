@@ -10,7 +10,7 @@ from pathlib import Path
 from paws.errors import InputError
 from paws.fit.record import OWN
 from paws.fit.run import FitRun
-from paws.runs.files import new_folder
+from paws.runs.files import ADVICE, new_folder, reason_of
 
 LONGEST = 255  # bytes of a name
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{name}{number}" for name in ("COM", "LPT") for number in range(1, 10))}  # of Windows
@@ -47,6 +47,8 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
             try:
                 os.symlink(source, target) if link else shutil.copy2(source, target)
             except OSError as error:
+                if error.errno in ADVICE:  # it is about what is written
+                    raise InputError(f"{into}: {reason_of(error)}") from None
                 raise InputError(f"{source}: {error.strerror or 'it is no plain file'}") from None
             counts[name] += 1
     return counts

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paws.errors import InputError
+from paws.runs.files import reason_of
 
 HOLDER = re.compile(r"(process \d+ on .*\n)?")
 LONGEST = 400  # characters
@@ -43,10 +44,13 @@ def run_lock(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise InputError(f"{folder}: {holder} runs in this folder; wait for it or give another run_dir") from error
+        except OSError as error:  # a file system that has no locks
+            raise InputError(f"{folder}: cannot be locked ({error.strerror}); give another folder for the run") from error
         if not HOLDER.fullmatch(file.read(LONGEST)):
             raise InputError(f"{folder / '.lock'}: is nothing that paws has written; give another folder for the run")
-        file.seek(0)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError as error:
+            raise InputError(f"{folder}: {reason_of(error)}") from error
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paws.errors import InputError
-from paws.runs.files import write_text
+from paws.runs.files import reason_of, write_text
 
 HELD_OUT = "held-out"  # marks the last row, that of the held-out split
 
@@ -33,16 +33,16 @@ class Metrics:
             self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row; ``row["step"]`` counts finished steps."""
-        with open(self.jsonl, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Append a row; ``row["step"]`` counts finished steps. Raises InputError where it cannot be written."""
+        _append(self.jsonl, json.dumps(row) + "\n")
         new = [name for name in row if name not in self.columns]
         self.columns += new
         if new:
             self._rewrite_csv(read_metrics(self.jsonl.parent))
         else:
-            with open(self.csv, "a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self.columns).writerow(row)
+            line = io.StringIO(newline="")
+            csv.DictWriter(line, self.columns).writerow(row)
+            _append(self.csv, line.getvalue())
         if self.writer is not None:
             for name, value in row.items():
                 if name != "step" and isinstance(value, int | float):
@@ -60,6 +60,14 @@ class Metrics:
         """Flush the TensorBoard events."""
         if self.writer is not None:
             self.writer.close()
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with open(path, "a", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise InputError(f"{path}: {reason_of(error)}") from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

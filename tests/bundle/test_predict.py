@@ -49,7 +49,7 @@ def test_a_broken_image_is_a_row_with_an_error(command: Command, fitted_run: Pat
 
 
 def shared(bundle: Path, listed: Path, output: Path) -> int:
-    paths, names = list_images([listed])
+    paths, names, _ = list_images([listed])
     return predict_table(paws.load(bundle), paths, names, output)
 
 

@@ -21,6 +21,11 @@ def piped_list(here: Path) -> None:
     (here / "l.txt").write_text("p.png\n")
 
 
+def others(here: Path) -> None:
+    (here / "other").mkdir()
+    (here / "other" / "x.mp4").write_text("x")
+
+
 def linked(link: str, aim: str) -> Callable[[Path], None]:
     """`usual` with a link."""
 
@@ -147,6 +152,20 @@ CASES = [
         with_file("l.txt", "x" * 10**6),
         2,
         ("not one of 1 images can be read",),
+    ),
+    Case(
+        "predictions of a folder with other files",
+        PREDICT,
+        with_file("im/x.heic", "x"),
+        0,
+        ("8 rows", "im: 1 file was passed over: .heic 1 (pip install pillow-heif reads HEIC)"),
+    ),
+    Case(
+        "predictions of a folder with nothing but other files",
+        ("predict", "{bundle}", "other", "-o", "out.csv"),
+        others,
+        2,
+        ("other: no images there", "1 file was passed over: .mp4 1"),
     ),
     Case("predictions around a pipe", PREDICT, with_pipe("im/c.png"), 0, ("8 rows",)),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,10 +18,12 @@ import pytest
 
 from paws.bundle.bundle import load_bundle
 from paws.cli import main
+from paws.errors import InputError
 from paws.fit import run as files_of_run
 from paws.fit.run import load_fit
 from paws.labels import relabel
 from paws.runs import temporary
+from paws.runs.log import Metrics
 from paws.runs.temporary import TEMPORARY
 from tests.commands import Command
 from tests.conftest import write_patterns
@@ -244,3 +247,48 @@ def test_json_is_alone_on_standard_output(command: Command, fitted_run: Path) ->
     lines = command("predict", fitted_run / "bundle", images, "--json").splitlines()
     assert len([json.loads(line) for line in lines]) == 36
     assert json.loads(command("explain", fitted_run, next(images.glob("*.png")), "--json"))
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("os.pwrite", ("fit", "IMAGES", "--labels", "LABELS", "-o", "run", *FIT, "--device", "cpu"), "run: cannot be written"),
+        ("shutil.copy2", ("sort", "RUN", "--into", "sorted"), "sorted: cannot be written"),
+    ],
+)
+def test_a_full_disk_is_not_taken_for_standard_output_or_an_input(
+    name: str,
+    arguments: tuple[str, ...],
+    says: str,
+    command: Command,
+    fitted_run: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    beside = fitted_run.parent
+    words = {"IMAGES": beside / "images", "LABELS": beside / "labels.csv", "RUN": fitted_run, "{weights}": tiny_weights}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(name, Mock(side_effect=FULL))
+    assert f"{says} (No space left on device): free some space" in command(
+        *(words.get(word, word) for word in arguments), code=2
+    )
+
+
+def test_a_full_disk_of_an_unknown_file_is_not_taken_for_standard_output(
+    command: Command, fitted_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paws.bundle.bundle.load_bundle", Mock(side_effect=FULL))
+    command("predict", fitted_run / "bundle", fitted_run.parent / "images", "--json", code=1)
+    assert command.err == "error: a file cannot be written (No space left on device)\n"
+
+
+def test_metrics_on_a_full_disk_are_told(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path)
+    metrics.jsonl.unlink()
+    metrics.jsonl.symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"metrics.jsonl: cannot be written \(No space left on device\): free some space"):
+        metrics.write({"step": 1})
