@@ -57,9 +57,9 @@ def one_draw(data: Pool, per_class: int, number: int) -> dict[str, float]:
         data.views, labels, data.classes, seed=number, accuracy=ACCURACY, test=(data.test.float(), data.test_labels)
     )
     found = {score.method: 100 * score.test for score in fitted.scores if score.test is not None}
-    probabilities = fitted.classifier.votes(data.test).probabilities
-    confidence, predicted = probabilities.max(1)
-    kept = confidence >= fitted.classifier.threshold
+    votes = fitted.classifier.votes(data.test)
+    confidence, predicted = votes.probabilities.max(1)
+    kept = confidence * (1 - votes.strange) >= fitted.classifier.threshold
     right = predicted == data.test_labels
     found[AS_IT_COMES] = scikit_learn_spreading(data, labels)
     found["auto"] = found[fitted.chosen]

@@ -65,7 +65,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         classifier_: the fitted `paws.classifiers.classifier.Classifier`.
         support_: (S,) the labelled rows of X.
         scores_: PAWS and the baselines on held-out labels, best first.
-        threshold_: the probability from which predictions should reach ``accuracy``.
+        threshold_: the probability, times 1 - `predict_none`, from which predictions should reach ``accuracy``.
     """
 
     def __init__(
@@ -157,6 +157,13 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         most = probabilities == probabilities.max(1, keepdims=True)
         return np.asarray((probabilities >= float(self.classifier_.set_threshold)) | most)
 
+    def predict_none(self, X: Any) -> np.ndarray:
+        """(M,) probability that each row or image belongs to no class (`paws.classifiers.strangers`).
+
+        0 where nothing tells of that: one label a class, or a ``model`` other than auto and LabelSpreading.
+        """
+        return self._votes(X)[3].numpy()
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Calibrated probabilities (M, C) in the order of ``classes_``; rows sum to 1."""
         return self._votes(X)[0].numpy()
@@ -185,7 +192,8 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         return fit_options({name: getattr(self, name) for name in SHARED})
 
     @torch.inference_mode()
-    def _votes(self, X: Any) -> tuple[Tensor, Tensor]:
+    def _votes(self, X: Any) -> tuple[Tensor, ...]:
+        """What `Classifier.forward` gives, of all rows."""
         check_is_fitted(self)
         if self.frozen_ is None:
             features = _rows(validate_data(self, X, reset=False))
@@ -194,7 +202,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         else:
             raise InputError("it was fitted to images: give paths, Pillow images or a uint8 array (M, H, W[, 3])")
         parts = [self.classifier_(part) for part in features.split(CHUNK)]
-        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

@@ -192,3 +192,15 @@ def test_arguments_out_of_range(blobs: tuple[np.ndarray, np.ndarray], argument: 
 def test_labels_of_two_kinds_are_told() -> None:
     with pytest.raises(ValueError, match="the labels are texts, as 'a', and numbers, as 3"):
         known_rows(["a", 3, None])
+
+
+def test_rows_of_no_class_are_told() -> None:
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 60)
+    x = (np.eye(8)[truth] + 0.15 * generator.normal(size=(180, 8))).astype(np.float32)
+    y = np.full(180, -1)
+    for known in (0, 1):
+        y[np.flatnonzero(truth == known)[:6]] = known
+    strange = PAWSClassifier(model="auto").fit(x, y).predict_none(x)
+    assert (strange[truth == 2] > 0.5).mean() > 0.9 and (strange[truth < 2] > 0.5).mean() < 0.1
+    assert not PAWSClassifier(model="logistic_regression").fit(x, y).predict_none(x).any()

@@ -29,7 +29,7 @@ TRUE, UNIFORM = "true frequencies", "even frequencies"  # given to a fit in plac
 KNOWING = ", frequencies"  # added to the name of a method that is told those that the fit uses
 COLUMNS = (
     *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
-    *("frequencies_kl", "none_auroc", "none_share", "cpu_seconds"),
+    *("frequencies_kl", "none_false", "none_auroc", "none_share", "cpu_seconds"),
 )
 
 Row = dict[str, str]
@@ -90,13 +90,15 @@ def _right(probabilities: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
-    confidence, predicted = fitted.classifier.votes(x).probabilities.max(1)
-    right, kept = predicted == y, confidence >= fitted.classifier.threshold
+    votes = fitted.classifier.votes(x)
+    confidence, predicted = votes.probabilities.max(1)
+    right, kept = predicted == y, confidence * (1 - votes.strange) >= fitted.classifier.threshold
     return {
         "accuracy": float(right.double().mean()),
         "calibration_error": calibration_error(confidence, right),
         "precision": float(right[kept].double().mean()) if bool(kept.any()) else 1.0,
         "kept": float(kept.double().mean()),
+        "none_false": float((votes.strange > 0.5).double().mean()),
     }
 
 
