@@ -8,7 +8,7 @@ levels between operations, except in ``equalize``, which is defined on levels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Generator, Tensor
@@ -95,15 +95,44 @@ def colour_jitter(images: Tensor, strength: float, *, probability: float = 0.8, 
     factors.append(uniform(count, -0.2 * strength, 0.2 * strength, generator))
     order = torch.rand(count, 4, generator=generator).argsort(1)  # (B, 4) which operation comes when
     order[torch.rand(count, generator=generator) >= probability] = len(factors)  # none
-    rows = torch.arange(count)  # which image stands where: images of one operation next to each other
+    if images.device.type != "cpu":
+        return _by_operation(images, order, factors)
+    rows = (order * torch.tensor([125, 25, 5, 1])).sum(1).argsort()  # images of one order next to each other
+    found = torch.empty_like(images)
+    for done, part in _in_order(images[rows], rows, order, factors):
+        found[done] = part
+    return found
+
+
+KERNELS = (brightness, contrast, saturation, hue)
+
+
+def _by_operation(images: Tensor, order: Tensor, factors: list[Tensor]) -> Tensor:
+    """The operations of all images, those that are at the same one together: few kernels to launch on a device."""
+    rows = torch.arange(len(images))  # which image stands where
     for operations in order.unbind(1):
         sizes = operations.bincount(minlength=5).tolist()
         arranged = operations[rows].argsort()
         rows, images = rows[arranged], images.index_select(0, arranged.to(images.device, non_blocking=True))
-        parts = zip((brightness, contrast, saturation, hue), factors, images.split(sizes), rows.split(sizes), strict=False)
+        parts = zip(KERNELS, factors, images.split(sizes), rows.split(sizes), strict=False)
         done = [kernel(part, factor[where]) for kernel, factor, part, where in parts]
-        images = torch.cat([*done, images[count - sizes[4] :]])
+        images = torch.cat([*done, images[len(images) - sizes[4] :]])
     return torch.empty_like(images).index_copy_(0, rows.to(images.device, non_blocking=True), images)
+
+
+def _in_order(
+    images: Tensor, rows: Tensor, order: Tensor, factors: list[Tensor], place: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The operations from ``place`` on of the images ``rows``, one order at a time: on a CPU they stay in its cache."""
+    if place == order.shape[1]:
+        yield rows, images
+        return
+    sizes = order[rows, place].bincount(minlength=5).tolist()
+    for operation, (some, part) in enumerate(zip(rows.split(sizes), images.split(sizes), strict=True)):
+        if operation == len(factors) and len(some):
+            yield some, part
+        elif len(some):
+            yield from _in_order(KERNELS[operation](part, factors[operation][some]), some, order, factors, place + 1)
 
 
 def grayscale(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:

@@ -156,3 +156,20 @@ def test_views_are_a_function_of_the_generator(preset):
     assert all(torch.equal(x, y) for x, y in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0]) and not torch.equal(first[0], first[1])
     assert all(view.isfinite().all() and view.abs().max() < 2 + 1e-4 for view in first)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_is_the_same_by_operation_and_in_order(channels):
+    images = torch.rand(40, channels, 9, 9, generator=generator("jittered"))
+    order = torch.rand(40, 4, generator=generator("order")).argsort(1)
+    order[:7] = 4  # no operation at all
+    factors = [uniform(40, 0.5, 1.5, generator("factor", place)) for place in range(3)] + [
+        uniform(40, -0.2, 0.2, generator("hue"))
+    ]
+    rows = torch.randperm(40, generator=generator("rows"))
+    rows = rows[(order[rows] * torch.tensor([125, 25, 5, 1])).sum(1).argsort()]
+    found = torch.full_like(images, torch.nan)
+    for done, part in colour._in_order(images[rows], rows, order, factors):
+        found[done] = part
+    assert torch.equal(found, colour._by_operation(images, order, factors))
+    assert torch.equal(found[:7], images[:7]) and not torch.equal(found, images)
