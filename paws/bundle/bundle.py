@@ -103,7 +103,9 @@ class Bundle:
         return self.embedder.features(images)[:, 0]
 
     def predict_features(self, names: Sequence[str], features: Tensor) -> list[Prediction]:
-        """Predictions of images whose features (N, D) are there already."""
+        """Predictions of images whose features (N, D), or of V views (N, V, D), are there already. Raises InputError else."""
+        if not isinstance(features, Tensor) or features.ndim not in (2, 3) or len(features) != len(names):
+            raise InputError(f"expected features (N, D) of {len(names)} images as a tensor, not {reprlib.repr(features)}")
         votes = self.classifier.votes(features, k=NEAREST)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
         threshold = float(self.classifier.threshold)
@@ -183,11 +185,9 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
     Raises:
         InputError: no bundle, one of another format, or files that are missing or were edited, all of them named.
     """
-    try:
-        folder = Path(folder)
-        torch.device(device)
-    except (TypeError, RuntimeError):
-        raise InputError(f"folder {folder!r}, device {device!r}: expected a path, and cpu, cuda, cuda:N or mps") from None
+    if not isinstance(folder, str | Path) or not _is_device(device):
+        raise InputError(f"folder {folder!r}, device {device!r}: expected a path, and cpu, cuda, cuda:N or mps")
+    folder = Path(folder)
     about = _verified(folder)
     try:
         config, state = about["classifier"], load_file(folder / TENSORS[0])
@@ -202,6 +202,13 @@ def load_bundle(folder: str | Path, *, device: str = "cpu", networks: Mapping[st
     if fault:
         raise InputError(f"{folder}: cannot be used as a bundle: {fault}; fit again, or copy it again")
     return Bundle(classifier, frozen, supports, about, device)
+
+
+def _is_device(name: object) -> bool:
+    try:
+        return isinstance(name, str) and torch.device(name).type in ("cpu", "cuda", "mps")
+    except RuntimeError:
+        return False
 
 
 def _verified(folder: Path) -> dict[str, Any]:

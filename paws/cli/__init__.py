@@ -100,7 +100,10 @@ def main() -> None:
         print(f"error: not enough memory ({first or 'nothing more is known'}); ask for less at a time", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
-        if error.errno not in WRITING or error.filename is not None:
+        if error.filename is not None:  # of a name that no file can have, or a place that is not for this user
+            print(f"error: {os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+            raise SystemExit(2) from None
+        if error.errno not in WRITING:
             raise
         try:
             print(flush=True)

@@ -36,11 +36,17 @@ def _path(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def _without_zeros(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("no path holds a zero byte")
+    return path
+
+
 PREFERRED = "combination"  # the name of the predictor in use unless another one is asked for
 PresetName = Literal["fast", "balanced", "best"]
 Training = Literal["light", "full"]
 FORMER = {"finetune": "train, light or full"}  # options that have another name now
-File = Annotated[str, BeforeValidator(_path)]  # kept as it was given
+File = Annotated[str, BeforeValidator(_path), AfterValidator(_without_zeros)]  # kept as it was given
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

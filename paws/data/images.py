@@ -114,6 +114,8 @@ def as_pixels(image: Image.Image | np.ndarray, values: Range | None = None) -> T
         return torch.from_numpy(np.array(image)).view(*image.shape[:2], -1).permute(2, 0, 1).expand(3, -1, -1)
     if not isinstance(image, Image.Image):
         raise InputError(f"{reprlib.repr(image)}: expected a path, a Pillow image or a uint8 array (H, W[, 3])")
+    if not all(image.size):
+        raise InputError(f"a Pillow image of {image.width} x {image.height} holds no pixel")
     with _reading(getattr(image, "filename", "") or "a Pillow image"):
         image.load()  # of TIFF Pillow turns the pixels as it decodes them, and drops the note about the orientation
         return _upright(image, _orientation(image), 3, values)

@@ -67,9 +67,13 @@ def label_rows(labels: Labels) -> list[LabelRow]:
 def label_files(labels: Labels | None) -> list[Path]:
     """The files among what labels are read from. Raises InputError where that is no labels at all."""
     given: Any = () if labels is None else (labels,) if isinstance(labels, str | Path) else labels
-    if not isinstance(given, Sequence) or not all(isinstance(item, str | Path | LabelRow) for item in given):
+    if not isinstance(given, Sequence) or not all(_is_source(item) for item in given):
         raise InputError(f"labels: expected a file of labels, a list of them or a pandas DataFrame, not {reprlib.repr(labels)}")
     return [Path(item) for item in given if not isinstance(item, LabelRow)]
+
+
+def _is_source(item: Any) -> bool:
+    return isinstance(item, LabelRow) or (isinstance(item, str | Path) and "\0" not in str(item))
 
 
 def name_of(labels: Labels | None) -> str | None:
@@ -210,7 +214,7 @@ def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Lis
         unread = sorted({printable(label) for label in label_of.values() if not is_utf8(label)})
         problems += [f"the name of the folder {name} is not UTF-8, so it cannot be a class; rename it" for name in unread]
     else:
-        where = name_of(labels) or ""
+        where = name_of(labels) or "an empty list"
         label_of, problems = match_rows(root, names, label_rows(labels))
     classes = tuple(sorted(set(label_of.values())))
     if not problems and len(classes) < least:

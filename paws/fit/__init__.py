@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -58,9 +59,12 @@ class _Callable(ModuleType):
 
         chosen = fit_options(options)  # before torch is loaded
         for name, path in (("images", images), ("run", run)):
-            if not isinstance(path, str | os.PathLike):
+            if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
                 raise InputError(f"{name} {path!r}: expected a path")
-        if workers is not None and (not isinstance(workers, int) or workers < 0):
+        for name, value in (("overwrite", overwrite), ("quiet", quiet)):
+            if not isinstance(value, bool):
+                raise InputError(f"{name} {value!r}: must be True or False")
+        if workers is not None and (not isinstance(workers, Integral) or workers < 0):
             raise InputError(f"workers {workers!r}: must be a whole number, at least 0")
 
         from paws.data.labels import frame_rows
@@ -75,7 +79,7 @@ class _Callable(ModuleType):
                 Path(run),
                 chosen,
                 device=device_type(device, "device "),
-                workers=workers,
+                workers=None if workers is None else int(workers),
                 overwrite=overwrite,
                 quiet=quiet,
             )

@@ -114,6 +114,7 @@ def new_folder(path: Path, *, replace: bool = False, flush: bool = True) -> Iter
             if os.path.lexists(former) and not os.path.lexists(path):
                 os.rename(former, path)
             remove(former)
+        with suppress(OSError):
             remove(temporary)
 
 

@@ -133,7 +133,8 @@ OTHERS: Sequence[tuple[str, Any, str]] = (  # as labels of paws.fit
     ("None in a list", [None], "labels: expected a file"),
     ("an array", np.zeros((4, 2)), "labels: expected a file"),
     ("a column", pd.Series(["x", "y"]), "labels: expected a file"),
-    ("nothing in a list", [], "no label"),
+    ("nothing in a list", [], "an empty list: 1 problem(s) with the labels"),
+    ("a zero byte", "a\0b", "labels: expected a file"),
 )
 CASES = [
     Case("two label files", BOTH, two(TABLE + "a2.png,a\n"), 0, ("8 images, 5 labelled",)),

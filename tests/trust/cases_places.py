@@ -73,6 +73,34 @@ def only(*names: str, labels: str) -> Callable[[Path], None]:
 
 EVERY = "".join(f"{label}{number}.png,{label}\n" for label in "ab" for number in range(4))
 SINGLE = "".join(f"{label}{number}.png,{label}{number}\n" for label in "ab" for number in range(4))
+LONG = (  # verbs with a name that no file can have
+    ("fit", "LONG", "-o", "run"),
+    ("predict", "LONG", "im", "-o", "out.csv"),
+    ("report", "LONG"),
+    ("explain", "LONG", "im/a0.png"),
+    ("labels", "LONG", "--suspicious"),
+    ("suggest", "LONG"),
+    ("sort", "LONG", "--into", "new"),
+    ("export", "LONG", "-o", "model.onnx"),
+    ("label", "LONG", "-o", "run"),
+    ("train", "LONG"),
+    ("evaluate", "LONG"),
+    ("convert", "LONG", "-o", "card.yaml"),
+    ("launch", "LONG", "--dry-run"),
+    ("split", "LONG", "--dataset", "digits", "--per-class", "1"),
+    ("example", "LONG"),
+    ("fit", "im", "--labels", "l.csv", "-o", "LONG"),
+    ("fit", "im", "--labels", "LONG", "-o", "run"),
+    ("fit", "im", "--labels", "l.csv", "--test", "LONG", "-o", "run"),
+    ("label", "im", "-o", "LONG"),
+    ("predict", "{bundle}", "im", "-o", "LONG"),
+    ("report", "{run}", "-o", "LONG"),
+    ("explain", "{run}", "im/a0.png", "-o", "LONG.png"),
+    ("labels", "{run}", "--csv", "LONG"),
+    ("sort", "{run}", "--into", "LONG"),
+    ("suggest", "im", "-n", "2", "-o", "LONG"),
+    ("train", "card.yaml", "run_dir=LONG"),
+)
 CASES = [
     Case("a pipe among the pictures", LABELLED, with_pipe("im/c.png"), 0, ("8 images",)),
     Case(
@@ -94,6 +122,10 @@ CASES = [
     Case("a device as labels", (*LABELLED[:2], "-o", "run", "--labels", "/dev/null"), usual, 2, ("must name the columns",)),
     Case("no name for the table", ("predict", "{bundle}", "im", "-o", ""), usual, 2, (". is a folder",)),
     Case("no name for the page", ("report", "{run}", "-o", ""), usual, 2, (". is a folder",)),
+    *(
+        Case(f"a long name: {' '.join(verb)}", [part.replace("LONG", "x" * 300) for part in verb], usual, 2, ("xxx",))
+        for verb in LONG
+    ),
     Case("no name for the run", ("report", ""), usual, 2, (".: holds no run",)),
     Case("no name for the split", ("split", "", "--dataset", "digits", "--per-class", "1"), usual, 2, (".: exists already",)),
     Case("no name for the folder to sort into", ("sort", "{run}", "--into", ""), usual, 2, (".: exists already",)),

@@ -116,9 +116,19 @@ IDX = {  # bytes, what is said
     b"\x00\x00\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff": "more than 4294967296",
     b"\x1f\x8b\x08\x00": "not an IDX file",
 }
+
+
+def closed() -> Image.Image:
+    image = Image.new("L", (9, 9))
+    image.close()
+    return image
+
+
 NO_PATH: dict[str, Callable[[Path], Any]] = {
     "images 7": lambda folder: paws.fit(7, folder / "l.csv", folder / "run"),  # type: ignore[arg-type]
     "images None": lambda folder: paws.fit(None, folder / "l.csv", folder / "run"),  # type: ignore[arg-type]
+    "images 'a\\x00b'": lambda folder: paws.fit("a\0b", folder / "l.csv", folder / "run"),
+    "run 'a\\x00b'": lambda folder: paws.fit(folder / "im", folder / "l.csv", "a\0b"),
     "run None": lambda folder: paws.fit(folder / "im", folder / "l.csv", None),  # type: ignore[arg-type]
 }
 NOWHERE: dict[str, Callable[[Path], Any]] = {
@@ -141,9 +151,13 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "device": ("tpu", "device tpu is not one of auto, cpu, cuda, cuda:N, mps"),
     "view": (1, "unknown option view; did you mean views?"),
     "batch": (1, "unknown option batch"),
-    "weights": (3, "weights 3: "),
+    "weights": ("a\0b", "no path holds a zero byte"),
     "test": (3, "test 3: "),
     "prior": (3, "prior 3: "),
+    "overwrite": ("no", "overwrite 'no': must be True or False"),
+    "quiet": (7, "quiet 7: must be True or False"),
+    "none_class": (7, "none_class 7: "),
+    "train": (True, "train True: "),
     "mirror": ("perhaps", "mirror perhaps: "),
 }
 BUNDLE: Sequence[tuple[str, Callable[[Any], Any], str]] = (  # what is asked of a bundle, and what it says
@@ -159,11 +173,24 @@ BUNDLE: Sequence[tuple[str, Callable[[Any], Any], str]] = (  # what is asked of 
     ("a tensor among images", lambda bundle: bundle.predict([torch.zeros(3, 9, 9)]), "expected a path"),
     ("floats", lambda bundle: bundle.predict([np.zeros((9, 9))]), "an array of float64"),
     ("features of another width", lambda bundle: bundle.predict_features(["x"], torch.zeros(1, 3)), "of an image are expected"),
+    (
+        "features of another count",
+        lambda bundle: bundle.predict_features(["x"], torch.zeros(2, 256)),
+        "features (N, D) of 1 image",
+    ),
+    ("features as an array", lambda bundle: bundle.predict_features(["x"], np.zeros((1, 256))), "as a tensor"),
+    ("a row of features", lambda bundle: bundle.predict_features(["x"], torch.zeros(256)), "as a tensor"),
+    ("a Pillow image without pixels", lambda bundle: bundle.predict([Image.new("L", (0, 5))]), "0 x 5 holds no pixel"),
+    ("a closed image", lambda bundle: bundle.predict([closed()]), "Operation on closed image"),
+    ("a folder", lambda bundle: bundle.predict(["."]), "no plain file"),
+    ("a list in a list", lambda bundle: bundle.predict([["im/a0.png"]]), "expected a path"),
     ("features of nan", lambda bundle: bundle.predict_features(["x"], torch.full((1, 256), torch.nan)), "not finite"),
 )
 CASES = [
     Case("paws.load(7)", lambda folder: paws.load(7), code=2, says=("folder 7", "expected a path")),  # type: ignore[arg-type]
     Case("paws.load(None)", lambda folder: paws.load(None), code=2, says=("folder None",)),  # type: ignore[arg-type]
+    Case("paws.load for no device", lambda folder: paws.load(".", device="meta"), code=2, says=("device 'meta'",)),
+    Case("paws.load for a number", lambda folder: paws.load(".", device=7), code=2, says=("device 7",)),  # type: ignore[arg-type]
     Case("paws.load for another device", lambda folder: paws.load(".", device="tpu"), code=2, says=("device 'tpu'",)),
     *(
         Case(f"a bundle predicts {what}", lambda path, call=call: call(paws.load(path)), code=2, says=(says,), given="bundle")
