@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -63,13 +64,12 @@ def _draw(
 ) -> None:
     from paws.data.datasets import load_dataset
     from paws.data.splits import draw_validation, labelled, write_split
-    from paws.runs.files import check_target
 
     file = file.expanduser()
-    check_target(file, new=True)
-    held_out_file = file.with_name(f"{file.stem}-val{file.suffix}")
-    if validation:
-        check_target(held_out_file, new=True)
+    held_out_file = file.with_name(f"{file.stem}-val{file.suffix}") if file.name else file
+    for path in [file, held_out_file] if validation else [file]:
+        if os.path.lexists(path):
+            raise InputError(f"{path}: exists already; remove it or choose another name")
     train = load_dataset(dataset, root, "train")
     chosen = labelled(train.labels, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
     parts = {file: chosen}

@@ -166,7 +166,9 @@ def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_p
     assert names == {f"classifier.{n}" for n in bundle.classifier.state_dict()} | {
         f"backbone.{n}" for n in bundle.frozen.weights()
     }
-    assert json.loads(about["classes"]) == list(bundle.classes) and json.loads(about["threshold"]) <= 1
+    assert json.loads(about["classes"]) == list(bundle.classes) and json.loads(about["threshold"]) == float(
+        bundle.classifier.threshold
+    )
     assert support.equal(bundle.classifier.support)
 
 

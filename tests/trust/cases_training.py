@@ -88,6 +88,7 @@ ACCEPTED: Sequence[tuple[tuple[str, ...], str]] = (
     (("schema", "--markdown"), "| "),
     (("split", "new.txt", "--dataset", "digits", "--per-class", "1"), "10 of"),
     (("split", "new.txt", "--dataset", "digits", "--fraction", "1"), "training images"),
+    (("split", "new/new.txt", "--dataset", "digits", "--per-class", "1"), "10 of"),
     (("split", "new.txt", "--dataset", "digits", "--per-class", "1", "--validation", "1"), "new-val.txt"),
 )
 CASES = [
