@@ -183,3 +183,30 @@ def test_two_predictions_into_one_table_end_with_a_whole_one(fitted_run: Path, t
     assert len(rows) == 36 and set(rows[0]) == set(PREDICT_COLUMNS)
     assert len({row["file"] for row in rows}) == 36
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".paws")]
+
+
+@pytest.mark.parametrize(
+    ("place", "more"),
+    [
+        ("bundle/model.onnx", ["--seed", "1"]),
+        ("bundle/deep/model.onnx", ["--overwrite"]),
+        ("features/notes.txt", ["--overwrite"]),
+    ],
+)
+def test_files_of_somebody_in_a_folder_of_the_run_are_not_lost_with_it(
+    place: str, more: list[str], command: Command, tmp_path: Path, tiny_weights: Path
+) -> None:
+    images, run = write_patterns(tmp_path), tmp_path / "run"
+    arguments = fit_arguments(images, tiny_weights, run, "--labels", tmp_path / "labels.csv")
+    command(*arguments)
+    (run / place).parent.mkdir(exist_ok=True)
+    (run / place).write_bytes(b"mine")
+    before = contents(run)
+    assert f"{run / '/'.join(place.split('/')[:2])}: does not belong there and would be lost" in command(
+        *arguments, *more, code=2
+    )
+    if place.startswith("bundle"):
+        assert "would be lost" in command("labels", run, "--remove", "dü-0.png", code=2)
+    assert contents(run) == before
+    command(*arguments)  # unchanged: nothing is replaced
+    assert (run / place).read_bytes() == b"mine"
