@@ -22,6 +22,7 @@ from paws.data.texts import alike, from_json, is_utf8, printable
 from paws.errors import InputError
 from paws.runs.files import write_text
 
+FORMULA = ("=", "+", "-", "@")  # what begins one in a spreadsheet
 SPLITS = ("train", "training", "val", "valid", "validation", "test")  # folders of a split, that are seldom classes
 SHOWN = 12  # classes that a summary names
 TOO_MANY = 0.5  # share of unreadable files from which on the folder is taken for the wrong one
@@ -80,6 +81,8 @@ class Checked:
             one = len(self.listing.empty) == 1
             told.append(f"no image in the folder{'' if one else 's'} {_first(self.listing.empty)}, so no such class")
         told += odd_classes(self.files.classes, self.by_folder)
+        if formulas := [name for name in (*self.files.classes, *self.files.names) if is_formula(name)]:
+            told.append(f"a spreadsheet takes {_first(formulas)} for a formula: import the tables' columns as text")
         if self.values:
             wide = [found.extremes for found in self.inspected if found.extremes]
             low, high = min(low for low, _ in wide), max(high for _, high in wide)
@@ -208,6 +211,11 @@ def _read(known: Path) -> dict[Stamp, Inspected]:
         }
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return {}  # of another version, or damaged: everything is read
+
+
+def is_formula(name: str) -> bool:
+    """Whether a spreadsheet computes the cell: CSV has no way to say that it is text. A number is no danger."""
+    return name.startswith(FORMULA) and not name[1:].replace(".", "", 1).isdecimal()
 
 
 def odd_classes(classes: Sequence[str], by_folder: bool) -> list[str]:

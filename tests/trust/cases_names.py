@@ -211,6 +211,14 @@ CASES = [
         0,
         ("test and train and val are taken for classes",),
     ),
+    Case(
+        "classes and files that are formulas to a spreadsheet",
+        label_notes,
+        inputs.named("@SUM(A1).png", rows=[("a2.png", "=cmd|' /C calc'!A0"), ("b2.png", "-1")]),
+        0,
+        ("a spreadsheet takes =cmd|' /C calc'!A0, @SUM(A1).png for a formula",),
+    ),
+    Case("classes that are numbers are no formulas", label_notes, inputs.named(rows=[("a2.png", "-1")]), 0, (), ("formula",)),
     Case("train as one class of three", notes, inputs.class_folders("train", "bus", "car"), 0, (), ("taken for",)),
     Case("a folder of a NAS as a class", notes, inputs.class_folders("@eaDir", "cat", "dog"), 0, ("@eaDir taken for a class",)),
     Case(
