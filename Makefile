@@ -26,7 +26,7 @@ test: $(READY)
 
 # The table of inputs: every verb on bad, odd and right ones, and how many ended otherwise than they must.
 trust: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/trust/test_table.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/trust/test_table.py
 
 # Ten minutes of random files for the parsers; a case that is found belongs into the table.
 fuzz: $(READY)
