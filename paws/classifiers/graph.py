@@ -19,6 +19,7 @@ from paws.seeds import generator
 IMAGES = 10_000  # of the pool, at most, that labels are spread over
 NEIGHBOURS = 15
 CHUNK = 1024  # images whose neighbours are looked for at a time
+FAR = 0.99  # share of the images whose nearest is no farther than what counts as far
 
 
 def nearest(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -49,7 +50,7 @@ def neighbours(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tu
 
 def affinities(bank: Tensor) -> tuple[Any, np.ndarray, Tensor]:
     """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees; these
-    roots (M,); and the squared distance (M,) of each image to the farthest of its neighbours."""
+    roots (M,); and the squared distance () to the nearest image that few images of the bank exceed."""
     count, k = len(bank), min(NEIGHBOURS, len(bank) - 1)
     found = [neighbours(bank[rows], bank, k, rows) for rows in torch.arange(count).split(CHUNK)]
     distance, near = (torch.cat(part) for part in zip(*found, strict=True))
@@ -58,7 +59,7 @@ def affinities(bank: Tensor) -> tuple[Any, np.ndarray, Tensor]:
     graph = graph.maximum(graph.T)  # joined when either is among the nearest of the other
     roots = np.sqrt(np.asarray(graph.sum(1), np.float64).ravel() + 1e-10)
     scaling = scipy.sparse.diags(1 / roots)
-    return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots, distance[:, -1]
+    return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots, distance[:, 0].quantile(FAR)
 
 
 def mean_of_nearest(values: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
@@ -76,6 +77,6 @@ class Graph:
         self.images = order[: max(IMAGES, len(problem.labelled))].sort().values  # (M,)
         self.bank = mean_of_views(problem.projected[self.images].float())  # (M, P)
         self.k = min(NEIGHBOURS, len(self.images) - 1)
-        self.affinities, self.roots, self.radii = affinities(self.bank)  # (M, M) sparse, (M,), (M,)
+        self.affinities, self.roots, self.far = affinities(self.bank)  # (M, M) sparse, (M,), ()
         found = [nearest(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
         self.weights, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images

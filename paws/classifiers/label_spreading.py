@@ -18,7 +18,7 @@ from paws.classifiers.space import mean_of_views
 ALPHA, ROUNDS = 0.95, 100  # the share of what an image takes from its neighbours, and how often it does
 POWER = 2  # of the distributions, which spreading leaves flat
 REST = 1e-7  # of every class where no label arrives
-NEAR, DECAY = 1.5, 4.0  # beyond NEAR times the squared radius of its neighbours an image has less of what reached them
+DECAY = 20.0  # of the familiarity, per excess of the squared distance to the nearest image over what is far, as a share of it
 LEAST = 1e-12  # of what reaches an image
 
 
@@ -53,7 +53,7 @@ class LabelSpreading(Predictor):
     bank: Tensor
     distributions: Tensor
     reached: Tensor | None
-    radii: Tensor | None
+    far: Tensor | None
 
     def __init__(
         self,
@@ -64,21 +64,21 @@ class LabelSpreading(Predictor):
         project: nn.Module | None = None,
         cosine: bool = True,
         reached: Tensor | None = None,
-        radii: Tensor | None = None,
+        far: Tensor | None = None,
     ) -> None:
         super().__init__(num_classes)
         self.k, self.project, self.cosine = k, project or nn.Identity(), cosine
         self.register_buffer("bank", bank)  # (M, P), of length 1
         self.register_buffer("distributions", distributions)  # (M, C)
         self.register_buffer("reached", reached)  # (M,) how much of the labels reaches each; bundles of before have it not
-        self.register_buffer("radii", radii)  # (M,) squared distance to the farthest neighbour in the bank
+        self.register_buffer("far", far)  # () squared distance to the nearest that few images of the bank exceed
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
         graph, num_classes = problem.shared(Graph), len(problem.classes)
         labels = problem.visible_labels(left_out)[graph.images]
         found, reached = spread(graph.affinities, graph.roots, labels, num_classes)
-        return cls(num_classes, graph.bank, found, graph.k, reached=reached, radii=graph.radii)
+        return cls(num_classes, graph.bank, found, graph.k, reached=reached, far=graph.far)
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
@@ -94,13 +94,13 @@ class LabelSpreading(Predictor):
         return found / found.sum(1, keepdim=True), None
 
     def familiarity(self, x: Tensor) -> Tensor | None:
-        """The logarithm of the mean of what reached the nearest images of the pool, less where these are far."""
-        if self.reached is None or self.radii is None:
+        """The logarithm of the mean of what reached the nearest images of the pool, less where the nearest one is far."""
+        if self.reached is None or self.far is None:
             return None
         distance, rows = neighbours(normalize(x, dim=1), self.bank, self.k)  # (N, k)
         weights = affinity(distance)
-        near = (-DECAY * (distance / self.radii[rows] - NEAR).clamp_min(0)).exp()
-        return ((weights * near * self.reached[rows]).sum(1) / weights.sum(1)).clamp_min(LEAST).log()
+        reached = (weights * self.reached[rows]).sum(1) / weights.sum(1)
+        return reached.clamp_min(LEAST).log() - DECAY * (distance[:, 0] / self.far - 1).clamp_min(0)
 
     def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
         return self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels)
@@ -122,9 +122,9 @@ class LabelSpreading(Predictor):
         own = (normalize(support, dim=1) @ self.bank.T).argmax(1)  # (S,) the labelled images in the bank, or what is nearest
         known = torch.full((len(self.bank),), -1)
         known[own] = labels
-        graph, roots, radii = self.graph
+        graph, roots, far = self.graph
         found, reached = (part.to(self.bank) for part in spread(graph, roots, known, num_classes))
-        return LabelSpreading(num_classes, self.bank, found, self.k, reached=reached, radii=radii.to(self.bank))
+        return LabelSpreading(num_classes, self.bank, found, self.k, reached=reached, far=far.to(self.bank))
 
     def config(self) -> dict[str, Any]:
         shape = {"bank": list(self.bank.shape), "k": self.k, "project": projection_sizes(self.project)}
@@ -134,5 +134,5 @@ class LabelSpreading(Predictor):
     def from_config(cls, config: dict[str, Any]) -> Self:
         (rows, width), classes = config["bank"], config["num_classes"]
         project, cosine = empty_projection(config["project"]), config.get("cosine", False)
-        further = {name: torch.zeros(rows) for name in ("reached", "radii")} if config.get("reached") else {}
+        further = {"reached": torch.zeros(rows), "far": torch.ones(())} if config.get("reached") else {}
         return cls(classes, torch.zeros(rows, width), torch.zeros(rows, classes), config["k"], project, cosine, **further)
