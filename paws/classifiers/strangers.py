@@ -21,6 +21,7 @@ from paws.classifiers.space import mean_of_views
 UPPER = 0.5  # share of the images of the classes, the most familiar ones, that tell how many images are of the classes
 ERRORS = 1.5  # standard errors that must speak for strangers
 THRESHOLDS = 40  # looked at
+ENOUGH = 10  # labels that are held out, below which nothing is said
 RIDGE = 0.1  # penalty on the squared slope
 LOWEST = 0.002  # share of the pool that may be stranger than anything
 CERTAIN = 20.0  # log-odds
@@ -95,8 +96,8 @@ def _normalised(weights: Tensor) -> tuple[Tensor, float]:
 
 
 def strangers_of(problem: Problem) -> tuple[float, float, float]:
-    """What `fit_strangers` finds in a problem; ``UNKNOWN`` where a class has no label that could be held out."""
-    if not problem.judged:
+    """What `fit_strangers` finds in a problem; ``UNKNOWN`` where few labels, or none of some class, could be held out."""
+    if not problem.judged or len(problem.held) < ENOUGH:
         return UNKNOWN
     labels, held = problem.support_labels, problem.held
     found = torch.zeros(len(labels))

@@ -107,5 +107,8 @@ def test_a_fit_tells_strangers_of_its_pool() -> None:
     assert float((found.strange[rest & (truth < 2)] > 0.5).float().mean()) < 0.1
     single = labels.clone()
     single[(labels >= 0).nonzero().flatten()[[1, 2, 3, 4, 5, 7, 8, 9, 10, 11]]] = -1
-    alone = fit_features(points[:, None], single, ("a", "b")).classifier
-    assert not alone.knows_strangers and not alone.votes(points).strange.any()
+    few = labels.clone()
+    few[(labels >= 0).nonzero().flatten()[[1, 2, 9, 10]]] = -1  # eight are left
+    for known in (single, few):
+        alone = fit_features(points[:, None], known, ("a", "b")).classifier
+        assert not alone.knows_strangers and not alone.votes(points).strange.any()
