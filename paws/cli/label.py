@@ -33,8 +33,10 @@ def label(
         Path | None, typer.Option("--output", "-o", help="folder of the run; runs/NAME if absent; the same one goes on")
     ] = None,
     labels: Annotated[
-        Path | None,
-        typer.Option(help="labels to begin with: CSV, .jsonl, Label Studio's .json, or a folder with a sub-folder per class"),
+        list[Path] | None,
+        typer.Option(
+            help="labels to begin with: CSV, .jsonl, Label Studio's .json, or a folder with a sub-folder per class; repeatable"
+        ),
     ] = None,
     classes: Annotated[str | None, typer.Option(help="classes to begin with, separated by commas")] = None,
     preset: Annotated[str | None, typer.Option(help="fast, balanced or best, as of paws fit")] = None,
@@ -59,7 +61,7 @@ def label(
     from paws.fit.folder import check_target
     from paws.fit.presets import backbone_of, plan
     from paws.label_page.bench import FOLDER, Bench
-    from paws.label_page.formats import read_any
+    from paws.label_page.formats import read_all
     from paws.label_page.server import serve
     from paws.label_page.session import class_name
     from paws.label_page.worker import Place
@@ -68,11 +70,11 @@ def label(
     from paws.runs.lock import run_lock
 
     names, place = tuple(list_folder(images).images), device_of(device)  # all that can be wrong, before anything is written
-    first = {} if labels is None else read_any(labels, images, names)
+    first = read_all(labels or [], images, names)
     named = [class_name(name) for name in (classes or "").split(",") if name.strip()]
     if backbone is not None or weights is not None:
         backbone_of(plan(options, [], device=place).options)
-    check_target(images, run, [path for path in [labels] if path is not None], overwrite=False)
+    check_target(images, run, labels or [], overwrite=False)
     with run_lock(run / FOLDER):
         claim(run, "fit")
         bench = Bench(Place(images.absolute(), run.absolute(), names, options, place))

@@ -21,6 +21,20 @@ STUDIO, STUDIO_CONFIG = "label-studio.json", "label-studio.xml"  # in the folder
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before the names of uploaded files
 
 
+def read_all(paths: Sequence[Path], images: Path, names: Sequence[str]) -> dict[str, str]:
+    """What `read_any` reads of several.
+
+    Raises:
+        InputError: as it does, or two of them contradict each other about a picture.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        for name, label in read_any(path, images, names).items():
+            if found.setdefault(name, label) != label:
+                raise InputError(f"{path}: {name} is {label!r}, but {found[name]!r} in what was read before; give it one label")
+    return found
+
+
 def read_any(path: Path, images: Path, names: Sequence[str]) -> dict[str, str]:
     """Label of each of ``names``, pictures below ``images``, that ``path`` labels: a CSV or .jsonl, Label Studio's .json, or a
     folder with one sub-folder per class (that of the images, or one that holds copies of them).

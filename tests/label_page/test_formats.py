@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paws.errors import InputError
-from paws.label_page.formats import from_label_studio, label_config, read_any, to_label_studio
+from paws.label_page.formats import from_label_studio, label_config, read_all, read_any, to_label_studio
 from tests.conftest import write_patterns
 
 NAMES = ("a/1.png", "b/1.png", "b/ü 2.png", "3.png")
@@ -75,3 +75,14 @@ def test_what_is_wrong_with_labels_is_told(tmp_path: Path) -> None:
         read_any(tmp_path / "other.json", images, ("a.png",))
     with pytest.raises(InputError, match="3 problem"):
         read_any(tmp_path / "labels.csv", images, ("a.png",))
+
+
+def test_several_files_of_labels_agree_or_are_refused(tmp_path: Path) -> None:
+    first, second, other = (tmp_path / name for name in ("first.csv", "second.csv", "other.csv"))
+    first.write_text("file,label\na.png,x\n")
+    second.write_text("file,label\na.png,x\nb.png,y\n")
+    other.write_text("file,label\nb.png,z\n")
+    assert read_all([first, second], tmp_path, ("a.png", "b.png")) == {"a.png": "x", "b.png": "y"}
+    assert read_all([], tmp_path, ("a.png",)) == {}
+    with pytest.raises(InputError, match=r"other\.csv: b\.png is 'z', but 'y'"):
+        read_all([second, other], tmp_path, ("a.png", "b.png"))
