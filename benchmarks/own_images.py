@@ -38,6 +38,7 @@ from benchmarks.letters import letter_features
 from benchmarks.side_by_side import Figure, finish
 from paws import classifiers
 from paws.classifiers.paws_ensemble import PawsEnsemble
+from paws.classifiers.strangers import STRANGE
 from paws.config.options import PREFERRED
 from paws.fit.fit import fit_features
 from paws.metrics import calibration_error
@@ -59,7 +60,7 @@ def one_draw(data: Pool, per_class: int, number: int) -> dict[str, float]:
     found = {score.method: 100 * score.test for score in fitted.scores if score.test is not None}
     votes = fitted.classifier.votes(data.test)
     confidence, predicted = votes.probabilities.max(1)
-    kept = confidence * (1 - votes.strange) >= fitted.classifier.threshold
+    kept = (confidence >= fitted.classifier.threshold) & (votes.strange <= STRANGE)
     right = predicted == data.test_labels
     found[AS_IT_COMES] = scikit_learn_spreading(data, labels)
     found["auto"] = found[fitted.chosen]

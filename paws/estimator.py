@@ -65,7 +65,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         classifier_: the fitted `paws.classifiers.classifier.Classifier`.
         support_: (S,) the labelled rows of X.
         scores_: PAWS and the baselines on held-out labels, best first.
-        threshold_: the probability, times 1 - `predict_none`, from which predictions should reach ``accuracy``.
+        threshold_: the probability from which predictions should reach ``accuracy``, where `predict_none` is at most a half.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.folders.build import draw
 from benchmarks.folders.features import Suite
+from paws.classifiers.strangers import STRANGE
 from paws.fit.fit import Fitted, fit_features
 from paws.metrics import calibration_error
 
@@ -92,13 +93,13 @@ def _right(probabilities: Tensor, y: Tensor) -> dict[str, float]:
 def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
     votes = fitted.classifier.votes(x)
     confidence, predicted = votes.probabilities.max(1)
-    right, kept = predicted == y, confidence * (1 - votes.strange) >= fitted.classifier.threshold
+    right, kept = predicted == y, (confidence >= fitted.classifier.threshold) & (votes.strange <= STRANGE)
     return {
         "accuracy": float(right.double().mean()),
         "calibration_error": calibration_error(confidence, right),
         "precision": float(right[kept].double().mean()) if bool(kept.any()) else 1.0,
         "kept": float(kept.double().mean()),
-        "none_false": float((votes.strange > 0.5).double().mean()),
+        "none_false": float((votes.strange > STRANGE).double().mean()),
     }
 
 

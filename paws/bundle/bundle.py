@@ -28,6 +28,7 @@ from torch import Tensor
 from paws.bundle import format_2
 from paws.bundle.table import DIGITS, NEAREST, Prediction, is_below, to_frame
 from paws.classifiers.classifier import Classifier
+from paws.classifiers.strangers import STRANGE
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.models.embedding import Embedder
@@ -117,7 +118,7 @@ class Bundle:
                 probability=p,
                 second=self.classes[second],
                 second_probability=q,
-                abstain=is_below(p * (1 - strange), threshold),
+                abstain=is_below(p, threshold) or strange > STRANGE,
                 classes=self._set(every),
                 none=self._none(every, strange),
                 novelty=max(0.0, novelty),

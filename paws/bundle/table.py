@@ -43,7 +43,7 @@ class Prediction:
     probability: float = 0.0  # calibrated, in [0, 1]
     second: str = ""
     second_probability: float = 0.0
-    abstain: bool = True  # the probability, times that of belonging to a class, is below what reaches the accuracy asked for
+    abstain: bool = True  # the probability is below what reaches the accuracy asked for, or it belongs rather to no class
     classes: tuple[str, ...] = ()  # which hold the true one with the accuracy that was asked for; none where that is not known
     none: float | None = None  # probability that it belongs to no class; None where nothing tells of it
     novelty: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image; the column ``unfamiliar``

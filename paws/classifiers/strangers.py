@@ -25,6 +25,7 @@ ENOUGH = 10  # labels that are held out, below which nothing is said
 RIDGE = 0.1  # penalty on the squared slope
 LOWEST = 0.002  # share of the pool that may be stranger than anything
 CERTAIN = 20.0  # log-odds
+STRANGE = 0.5  # probability above which an image belongs rather to no class, and the classifier abstains
 UNKNOWN = (CERTAIN, 0.0, -1e9)  # where nothing is known of strangers: no familiarity is as low
 
 

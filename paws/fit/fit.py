@@ -190,4 +190,4 @@ def _threshold(problem: Problem, classifier: Classifier, accuracy: float) -> flo
         return NEVER
     chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
     pool = calibrated(problem.predict(classifier.predictor, chosen), classifier.calibration).amax(1)
-    return confident_threshold(pool * (1 - classifier.strange(problem.seen_by(classifier.predictor, chosen).float())), accuracy)
+    return confident_threshold(pool, accuracy)
