@@ -120,10 +120,13 @@ def main() -> None:
 def _stopped_by_signals() -> Iterator[None]:
     """A signal that asks for the end raises SystemExit, so that temporary files go; training saves its state instead."""
 
+    ends: list[SystemExit] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)  # once is enough
+        ends.append(SystemExit(128 + number))
         print(f"stopped by {signal.Signals(number).name}; what is finished is kept", file=sys.stderr)
-        raise SystemExit(128 + number)
+        raise ends[0]
 
     caught = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
@@ -132,6 +135,10 @@ def _stopped_by_signals() -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
+    except Exception:
+        if ends:  # native code that was called back took the end for a failure of its own
+            raise ends[0] from None
+        raise
     finally:
         for number in caught:
             signal.signal(number, signal.SIG_DFL)

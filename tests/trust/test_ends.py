@@ -17,7 +17,7 @@ from unittest.mock import Mock
 import pytest
 
 from paws.bundle.bundle import load_bundle
-from paws.cli import main
+from paws.cli import _stopped_by_signals, main
 from paws.errors import InputError
 from paws.fit import run as files_of_run
 from paws.fit.run import load_fit
@@ -44,6 +44,21 @@ def test_sigterm_outside_of_training_ends_with_a_message_and_no_left_overs(fitte
     _, err = finish(process, code=128 + signal.SIGTERM)
     assert "stopped by SIGTERM" in err and "Traceback" not in err
     assert not left_over(tmp_path) and not (tmp_path / "p.csv").exists()
+
+
+def test_an_end_that_native_code_takes_for_a_failure_is_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    former = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as end, _stopped_by_signals():
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except SystemExit:
+                raise ValueError("a shape that could not be told") from None
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in capsys.readouterr().err
 
 
 def test_what_a_kill_leaves_is_gone_after_the_same_command(fitted_run: Path, tmp_path: Path) -> None:
