@@ -1,7 +1,7 @@
 """Ten corrected labels in a fit of 10,000 images, from start-up to the new table: `python -m benchmarks.relabel [--quick]`.
 
 Wall time of ``paws labels RUN --csv new.csv`` in a process of its own, start-up included; the best of several, beside the
-CPU-seconds. The fit is made up: random features of 1,280 numbers in 6 views, 100 labels, five heads.
+CPU-seconds. The fit is made up: random features of 1,280 numbers in 6 views, 100 labels, a head for each fold.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def made_up_fit(run: Path) -> None:
     labels = [classes[c] for c in given.tolist()] + [""] * (IMAGES - LABELS)
     files_of_run.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
     ids = given.tolist() + [-1] * (IMAGES - LABELS)
-    folds = [row % 5 for row in range(LABELS)]
+    folds = [row % settings.heads for row in range(LABELS)]
     files_of_run.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)], range(IMAGES))
     record.write_record(run, made_up_record(run, classes))
     rows = [f"{names[i]},{classes[(i + 1) % CLASSES]}" for i in range(CORRECTED)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from paws.config.schema import Config
 from paws.runs.checkpoint import load_latest
 from tests.ranks import context, environment, free_port
 
@@ -136,3 +137,23 @@ def assert_equal(ours: Any, theirs: Any, where: str = "state") -> None:
         assert torch.equal(ours, theirs), where
     else:
         assert ours == theirs, where
+
+
+def whole_and_killed(config: Callable[..., Config], folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train ``folder``/whole at once and ``folder``/parts as if it had been killed after its second step: both are equal.
+
+    ``config(run folder, *overrides)`` is the card. The result of the second one and its last state.
+    """
+    from paws.train import train  # here: processes of other tests begin with this module
+
+    train(config(folder / "whole"), quiet=True)
+    parts = folder / "parts"
+    train(config(parts, "checkpoint.every_steps=1", "checkpoint.keep=9"), quiet=True)
+    for path in (parts / "checkpoints").glob("step-*"):
+        if int(path.stem[5:13]) > 2:
+            path.unlink()
+    result = train(config(parts), resume=True, quiet=True)
+    assert_same_run(parts, folder / "whole")
+    state = load_latest(parts / "checkpoints")
+    assert state is not None
+    return result, state

@@ -26,9 +26,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from paws.bundle import format_2
-from paws.bundle.table import DIGITS, NEAREST, Prediction, is_below, to_frame
+from paws.bundle.table import DIGITS, NEAREST, Prediction, abstains, to_frame
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.strangers import STRANGE
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.models.embedding import Embedder
@@ -118,7 +117,7 @@ class Bundle:
                 probability=p,
                 second=self.classes[second],
                 second_probability=q,
-                abstain=is_below(p, threshold) or strange > STRANGE,
+                abstain=abstains(p, threshold, strange),
                 classes=self._set(every),
                 none=self._none(every, strange),
                 novelty=max(0.0, novelty),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from paws.classifiers.strangers import STRANGE
 from paws.errors import InputError
 from paws.runs.files import writing
 
@@ -85,9 +86,12 @@ class Prediction:
         return json.dumps(about)
 
 
-def is_below(probability: float, threshold: float) -> bool:
-    """Whether a classifier with this threshold abstains from an image, by the digits that are written."""
-    return round(probability, DIGITS) < round(threshold, DIGITS)
+def abstains(probability: float, threshold: float, strange: float) -> bool:
+    """Whether a classifier with this threshold abstains from an image that is ``strange`` with that probability.
+
+    By the digits that are written.
+    """
+    return round(probability, DIGITS) < round(threshold, DIGITS) or strange > STRANGE
 
 
 def write_rows(file: TextIO, rows: Iterable[dict[str, str]], columns: Sequence[str], *, header: bool = True) -> None:

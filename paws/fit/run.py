@@ -21,6 +21,7 @@ from torch import Tensor
 from paws.bundle.bundle import Bundle, load_bundle
 from paws.bundle.table import FIT_COLUMNS, Prediction, read_table, write_rows
 from paws.classifiers import known
+from paws.classifiers.strangers import STRANGE
 from paws.data.images import read_image
 from paws.data.labels import read_labels
 from paws.data.texts import from_json
@@ -285,7 +286,7 @@ def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Se
         write_rows(file, [], FIT_COLUMNS)
         for prediction, label in zip(predictions, given, strict=True):
             abstained += prediction.abstain
-            strange += not label and (prediction.none or 0) > 0.5
+            strange += not label and (prediction.none or 0) > STRANGE
             write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
     write_text(folder / PREDICTED, f"{_sha256(folder / PREDICTIONS)}  {PREDICTIONS}\n")
     return abstained, strange

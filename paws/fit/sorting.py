@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from paws.classifiers.strangers import STRANGE
 from paws.errors import InputError
 from paws.fit.record import OWN
 from paws.fit.run import FitRun
@@ -56,7 +57,7 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
 
 def _folder(row: dict[str, str], names: dict[str, str]) -> str:
     """That of a predicted image."""
-    if float(row.get("none") or 0) > 0.5:
+    if float(row.get("none") or 0) > STRANGE:
         return NONE
     return UNSURE if row["abstain"] == "yes" else names[row["label"]]
 

@@ -11,9 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
-from paws.bundle.table import is_below
+from paws.bundle.table import abstains
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.strangers import STRANGE
 from paws.data.texts import one_line
 from paws.errors import InputError
 from paws.runs.files import writing
@@ -71,7 +70,7 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
         classifier.predictor.votes,
         names[best],
         float(probabilities[best]),
-        is_below(float(probabilities[best]), float(classifier.threshold)) or float(strange) > STRANGE,
+        abstains(float(probabilities[best]), float(classifier.threshold), float(strange)),
         float(novelty),
         float(strange),
         {names[i]: float(probabilities[i]) for i in order},

@@ -130,14 +130,19 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path, tiny_weights: Path)
         assert complaints(browser) == []
 
 
+def begin_to_confirm(browser: Any, server: Any) -> None:
+    """Label until there are votes, and go to the view that confirms."""
+    opened(browser, server)
+    while labelled(server) < 9 or len(classes(browser)) < 3:
+        label(browser)
+    wait_for(lambda: server.ask("/state")["measures"]["expected"], "votes")
+    go(browser, "confirm")
+
+
 def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
     write_patterns(tmp_path)
     with served(tmp_path, tiny_weights) as server:
-        opened(browser, server)
-        while labelled(server) < 9 or len(classes(browser)) < 3:
-            label(browser)
-        wait_for(lambda: server.ask("/state")["measures"]["expected"], "votes")
-        go(browser, "confirm")
+        begin_to_confirm(browser, server)
         browser.execute_script(
             "const select = document.querySelector('#confirm-class'); select.value = 'rows';"
             "select.dispatchEvent(new Event('change'))"
@@ -178,11 +183,7 @@ def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Pa
 def test_pictures_that_teach_most_are_confirmed_as_they_look(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
     write_patterns(tmp_path)
     with served(tmp_path, tiny_weights) as server:
-        opened(browser, server)
-        while labelled(server) < 9 or len(classes(browser)) < 3:
-            label(browser)
-        wait_for(lambda: server.ask("/state")["measures"]["expected"], "votes")
-        go(browser, "confirm")
+        begin_to_confirm(browser, server)
         browser.execute_script(
             "const order = document.querySelector('#confirm-order'); order.value = 1; order.dispatchEvent(new Event('change'))"
         )

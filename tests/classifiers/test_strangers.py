@@ -107,6 +107,8 @@ def test_a_fit_tells_strangers_of_its_pool() -> None:
     assert float((found.strange[rest & (truth < 2)] > 0.5).float().mean()) < 0.1
     single = labels.clone()
     single[(labels >= 0).nonzero().flatten()[[1, 2, 3, 4, 5, 7, 8, 9, 10, 11]]] = -1
+    heads = fit_features(points[:, None], labels, ("a", "b"), model="paws").classifier
+    assert not heads.knows_strangers, "it has no graph, and 0 would say that none is strange"
     few = labels.clone()
     few[(labels >= 0).nonzero().flatten()[[1, 2, 9, 10]]] = -1  # eight are left
     for known in (single, few):

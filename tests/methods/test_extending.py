@@ -13,9 +13,8 @@ from paws.config.cards import load_config
 from paws.config.schema import Recipe
 from paws.methods import base, method
 from paws.report import write_report
-from paws.runs.checkpoint import load_latest
 from paws.train import evaluate, train
-from tests.digits_runs import assert_same_run
+from tests.digits_runs import whole_and_killed
 
 ROOT = Path(__file__).parents[2]
 OPTIM = "optim={name: adamw, lr: 1.0e-3, epochs: 2, steps_per_epoch: 3, batch_size: 16}"
@@ -45,16 +44,7 @@ def test_it_trains_is_evaluated_and_has_a_page(tmp_path: Path) -> None:
 
 
 def test_what_moves_beside_the_network_survives_a_kill(tmp_path: Path) -> None:
-    train(config(tmp_path / "whole"), quiet=True)
-    parts = tmp_path / "parts"
-    train(config(parts, "checkpoint.every_steps=1", "checkpoint.keep=9"), quiet=True)
-    for path in (parts / "checkpoints").glob("step-*"):
-        if int(path.stem[5:13]) > 2:
-            path.unlink()  # as if it had been killed after the second step
-    train(config(parts), resume=True, quiet=True)
-    assert_same_run(parts, tmp_path / "whole")
-    state = load_latest(parts / "checkpoints")
-    assert state is not None
+    _, state = whole_and_killed(config, tmp_path)
     teacher, student = state["method"]["teacher"]["head.fc1.weight"], state["model"]["head.fc1.weight"]
     assert not teacher.equal(student)
 

@@ -11,9 +11,8 @@ from paws.errors import InputError
 from paws.methods import Method, method
 from paws.methods.build import task_of
 from paws.methods.msn import Msn, masked, msn_loss
-from paws.runs.checkpoint import load_latest
 from paws.train import evaluate, train
-from tests.digits_runs import assert_same_run
+from tests.digits_runs import whole_and_killed
 
 CARD = Path(__file__).parents[2] / "configs/digits_msn.yaml"
 OPTIM = "optim={name: adamw, lr: 3.0e-3, epochs: 2, steps_per_epoch: 3, batch_size: 12}"
@@ -86,17 +85,8 @@ def test_a_step_shows_the_network_masked_and_small_views_and_the_average_the_who
 
 
 def test_prototypes_learn_and_what_moves_beside_the_network_survives_a_kill(tmp_path: Path) -> None:
-    train(config(tmp_path / "whole"), quiet=True)
-    parts = tmp_path / "parts"
-    train(config(parts, "checkpoint.every_steps=1", "checkpoint.keep=9"), quiet=True)
-    for path in (parts / "checkpoints").glob("step-*"):
-        if int(path.stem[5:13]) > 2:
-            path.unlink()  # as if it had been killed after the second step
-    result = train(config(parts), resume=True, quiet=True)
-    assert_same_run(parts, tmp_path / "whole")
-    assert result["recipe"] == "msn" and evaluate(parts)["top1"] == result["top1"]
-    state = load_latest(parts / "checkpoints")
-    assert state is not None
+    result, state = whole_and_killed(config, tmp_path)
+    assert result["recipe"] == "msn" and evaluate(tmp_path / "parts")["top1"] == result["top1"]
     made: Method = method("msn").build(config(tmp_path), task_of(config(tmp_path)), torch.device("cpu"))
     start, end, average = made.encoder.state_dict(), state["model"], state["method"]["teacher"]
     for name in ("prototypes", "head.fc1.weight"):
