@@ -5,9 +5,11 @@ Nothing here knows what the processes compute; `paws.distributed` has the collec
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,6 +95,7 @@ def init(device: str | torch.device = "cpu", *, timeout: float = 600.0) -> Itera
 
     ``device`` is "cpu" (gloo) or "cuda" (NCCL; gloo for the few values that live on the CPU). ``timeout``: seconds to
     wait for the other ranks, when the group forms and in every collective. A single process forms no group.
+    What holds the group - a model of DDP does - must be gone when the block ends: the group's threads end with it.
 
     Raises InputError naming address, port and rank when the group cannot form - never a silent single process - and
     LostRankError naming the rank when one ends or hangs later.
@@ -106,15 +109,12 @@ def init(device: str | torch.device = "cpu", *, timeout: float = 600.0) -> Itera
     try:
         yield device
         dist.all_reduce(torch.zeros(1))  # the store lives in rank 0: no rank may leave while another still works
-        # A worker thread of gloo that gives a tensor of Python back while the interpreter ends aborts the process, and
-        # destroying the group does not end the threads where DDP still refers to it. A barrier has no tensor, and while
-        # it waits the threads finish what came before.
-        dist.barrier()
     except BaseException as error:
         _say_goodbye(store, where, error, min(5.0, timeout))
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        gc.collect()  # models of DDP in circles of references hold the group, whose threads end with it
 
 
 def _own_device(device: torch.device, where: Place) -> torch.device:
@@ -130,6 +130,10 @@ def _own_device(device: torch.device, where: Place) -> torch.device:
 
 
 def _join(where: Place, device: torch.device, timeout: float) -> dist.Store:
+    # Its functions take the group of the moment of their import as a default. DDP imports it: the group would never be given
+    # up, and a thread of gloo that gives a tensor of Python back while the interpreter ends aborts the process.
+    import torch.distributed.nn.functional  # noqa: F401
+
     wait = timedelta(seconds=timeout)
     os.environ.update(MASTER_ADDR=where.address, MASTER_PORT=str(where.port))
     try:
@@ -152,6 +156,10 @@ def _join(where: Place, device: torch.device, timeout: float) -> dist.Store:
 
 def _say_goodbye(store: dist.Store, where: Place, error: BaseException, patience: float) -> NoReturn:
     """Leave this rank's last words for the others; where the group broke, find out and name who broke it."""
+    raised: BaseException | None = error
+    while raised is not None:  # a model of DDP in the frames that ended would hold the group and its threads
+        traceback.clear_frames(raised.__traceback__)
+        raised = raised.__context__
     lost_contact = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     words = "lost contact" if lost_contact else f"{type(error).__name__}: {error}"
     others = [r for r in range(where.world_size) if r != where.rank]

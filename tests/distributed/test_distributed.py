@@ -230,9 +230,9 @@ def test_the_place_of_a_process(monkeypatch: pytest.MonkeyPatch):
         place()
 
 
-def start(code: str, variables: dict[str, str]) -> subprocess.Popen[str]:
+def start(code: str, variables: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env={**os.environ, **variables, "OMP_NUM_THREADS": "1"},
         cwd=Path(__file__).parent.parent,
         stdout=subprocess.PIPE,
@@ -301,3 +301,41 @@ def test_when_one_rank_ends_the_others_stop_and_name_it(role: str, victim: int, 
         assert story[1] == said
     if role == "killed":
         assert f"rank {victim}: ended without a word" in str(caught.value)
+
+
+LEAVE = """
+import os, sys
+from pathlib import Path
+import torch
+from paws import distributed
+def step(fails):
+    model = distributed.over_ranks(torch.nn.Linear(2, 2), torch.device("cpu"))
+    model(torch.ones(1, 2)).sum().backward()
+    if fails:
+        try:
+            raise KeyError(model.training)
+        except KeyError as error:
+            raise ValueError(error)
+def threads():
+    return sum("gloo" in path.read_text() for path in Path("/proc/self/task").glob("*/comm"))
+try:
+    with distributed.init("cpu", timeout=60):
+        try:
+            step(sys.argv[1] == "fails")
+        finally:
+            print(threads() > 0)
+except (ValueError, distributed.LostRankError):
+    print(threads())
+else:
+    print(threads())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+@pytest.mark.parametrize("end", ["well", "fails"])
+def test_the_threads_of_a_group_end_with_it(end: str):
+    port = free_port()
+    processes = [start(LEAVE, environment(r, 2, port), end) for r in range(2)]
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [out.split() for out, _ in said] == [["True", "0"]] * 2, said
+    assert [process.returncode for process in processes] == [0, 0], said
