@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from paws.errors import InputError
 from paws.models.frozen import FROM_PYTHON, Frozen
+from paws.models.recorded import UnknownOperation, recorded
 from paws.runs.files import write_bytes
 from paws.runs.keys import content_key
 
@@ -64,7 +65,11 @@ def exported(frozen: Frozen) -> bytes:
                 return found
             path.unlink()
     images = torch.zeros(2, 3, frozen.size, frozen.size, dtype=torch.uint8)
-    network: bytes = to_onnx(frozen.model, images, ({0: torch.export.Dim("batch")},), ("features",)).SerializeToString()
+    try:
+        model = recorded(frozen.model, images)
+    except UnknownOperation:
+        model = to_onnx(frozen.model, images, ({0: torch.export.Dim("batch")},), ("features",))
+    network: bytes = model.SerializeToString()
     path = folder / f"{name}-{_digest(network)}.onnx"
     try:
         folder.mkdir(parents=True, exist_ok=True)
