@@ -1,8 +1,7 @@
-"""Logistic regression by scikit-learn: the linear probe."""
+"""Logistic regression, the linear probe: what scikit-learn minimises, as it does."""
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from paws.classifiers.base import Predictor
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import unit
+from paws.voting import one_hot
 
 C, TOLERANCE, ITERATIONS = 1.0, 1e-2, 100  # inverse strength of the L2 penalty, and where the fit of a problem stops
 
@@ -44,24 +44,16 @@ class LogisticRegression(Predictor):
     @classmethod
     def _fitted(cls, x: Tensor, labels: Tensor, num_classes: int, c: float, strength: float, *, balanced: bool) -> Self:
         """Fit samples (R, P) of classes (R,); ``c`` is kept for a fit of one sample an image, ``strength`` is used."""
-        from sklearn import linear_model
-        from sklearn.exceptions import ConvergenceWarning
-
-        how = {"class_weight": "balanced", "tol": TOLERANCE, "max_iter": ITERATIONS} if balanced else {"max_iter": 2000}
-        rows = x.numpy() if balanced else x.double().numpy()
-        with warnings.catch_warnings():  # of many classes with few samples, which is what this is for
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = linear_model.LogisticRegression(C=strength, **how).fit(rows, labels.numpy())
+        present, ids = labels.unique(return_inverse=True)
+        weights = torch.ones(len(x)) if not balanced else (len(x) / len(present) / torch.bincount(ids))[ids].float()
+        tolerance, iterations = (TOLERANCE, ITERATIONS) if balanced else (1e-4, 2000)
+        x = x if balanced else x.double()
+        weight, bias = _minimised(x, ids, weights.to(x), len(present), strength, tolerance, iterations)
         found = cls(num_classes, x.shape[1], c, scaled=balanced)
-        weight, bias = model.coef_, model.intercept_
-        if len(model.classes_) == 2:  # scikit-learn keeps one row: the log odds of the second class
-            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         with torch.no_grad():
             found.linear.weight.zero_()
             found.linear.bias.fill_(-1e4)
-            found.linear.weight[model.classes_] = torch.from_numpy(weight).float()
-            found.linear.bias[model.classes_] = torch.from_numpy(bias).float()
+            found.linear.weight[present], found.linear.bias[present] = weight.float(), bias.float()
         return found
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -74,3 +66,32 @@ class LogisticRegression(Predictor):
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "dim": self.linear.in_features, "c": self.c, "scaled": self.scaled}
+
+
+def _minimised(
+    x: Tensor, labels: Tensor, weights: Tensor, classes: int, c: float, tolerance: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Weights (C, P) and biases (C,) that minimise c · Σ weight · cross-entropy + ‖W‖² / 2 over samples ``x`` (R, P).
+
+    As scikit-learn's ``LogisticRegression`` does, importing which takes a second: by L-BFGS from zeros, until no component of
+    the gradient, divided by c · Σ weight, is above ``tolerance``. Of two classes W and the biases are one row, the log-odds.
+    """
+    from scipy.optimize import minimize
+
+    rows = 1 if classes == 2 else classes
+    spread = torch.tensor([[-0.5], [0.5]], dtype=x.dtype) if classes == 2 else torch.eye(classes, dtype=x.dtype)  # (C, rows)
+    weights, strength = weights / weights.sum(), 1 / (c * float(weights.sum()))
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        free = torch.from_numpy(flat).to(x.dtype).view(rows, -1)  # (rows, P + 1)
+        slopes = free[:, :-1]
+        logs = (torch.addmm(free[:, -1], x, slopes.T) @ spread.T).log_softmax(1)  # (R, C)
+        error = (logs.exp() - one_hot(labels, classes, x.dtype)) * weights[:, None] @ spread  # (R, rows)
+        value = strength / 2 * slopes.square().sum() - weights @ logs.gather(1, labels[:, None])[:, 0]
+        slope = torch.cat([error.T @ x + strength * slopes, error.sum(0)[:, None]], 1)
+        return float(value), slope.double().flatten().numpy()
+
+    how = {"maxiter": iterations, "maxls": 50, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps}
+    found = minimize(loss, np.zeros(rows * (x.shape[1] + 1)), method="L-BFGS-B", jac=True, options=how).x
+    free = spread.double() @ torch.from_numpy(found).view(rows, -1)  # (C, P + 1)
+    return free[:, :-1], free[:, -1]

@@ -11,12 +11,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from paws.classifiers import predictor, table
 from paws.classifiers.label_spreading import LabelSpreading
-from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.logistic_regression import ITERATIONS, TOLERANCE, LogisticRegression
 from paws.classifiers.nearest_neighbours import NearestNeighbours
 from paws.classifiers.paws_ensemble import PawsEnsemble, head
 from paws.classifiers.poisson import Poisson
 from paws.classifiers.poisson_mbo import PoissonMbo
 from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
+from paws.classifiers.space import unit
 from paws.voting import floor
 
 IDENTITY = torch.nn.Identity()
@@ -76,6 +77,11 @@ def test_logistic_regression_and_neighbours_are_scikit_learns(classes):
         .fit(support.double().numpy(), y.numpy())
         .predict_proba(x.double().numpy())
     )
+    assert np.allclose(ours(x, support, y)[0].detach(), theirs, atol=1e-5)
+    uneven, y2 = support[: -classes // 2], y[: -classes // 2]
+    ours = LogisticRegression(classes, x.shape[1], 2.0, scaled=True).with_labels(uneven, y2, classes)
+    model = linear_model.LogisticRegression(C=2.0, class_weight="balanced", tol=TOLERANCE, max_iter=ITERATIONS)
+    theirs = model.fit(unit(uneven).numpy(), y2.numpy()).predict_proba(unit(x).numpy())
     assert np.allclose(ours(x, support, y)[0].detach(), theirs, atol=1e-5)
     theirs = KNeighborsClassifier(3).fit(support.numpy(), y.numpy()).predict_proba(x.numpy())
     assert np.allclose(NearestNeighbours(classes, 3)(x, support, y)[0], theirs)
