@@ -61,41 +61,34 @@ def train(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     with distributed.init(device_type(machine.device), timeout=machine.group_timeout) as device:
-        return _train(config, device, began, resume, overwrite, resume_with_changes, quiet)
-
-
-def _train(
-    config: Config, device: torch.device, began: float, resume: bool, overwrite: bool, resume_with_changes: bool, quiet: bool
-) -> dict[str, Any]:
-    """A function of its own, so that what holds the process group is gone when the group ends."""
-    check_run_folder(config.run_dir, resume=resume, overwrite=overwrite)
-    if resume and not resume_with_changes:
-        refuse_changes(config)
-    config = staged(config)
-    task = task_of(config)
-    with open_run(config, task, device, resume=resume, overwrite=overwrite, quiet=quiet) as run:
-        trained = method(config.recipe.name).build(config, task, device)
-        encoder = trained.encoder  # which a run over several ranks wraps
-        validated = trained.classifies and len(task.validation) > 0  # then the best weights are the ones evaluated
-        if validated or not trained.classifies:
-            run.validate = partial(validate, run, trained, encoder, config, task)
-        run.start(trained, config.optim)
-        if distributed.is_main() and not quiet:
-            images, supports = run.per_step.values()
-            ranks = distributed.world_size()
-            console.print(f"{run.total_steps} steps of {images} images and {supports} supports on {ranks} rank(s)")
-        run.train()
-        if validated:
-            run.load_best()
-        result = {"recipe": config.recipe.name, "seed": config.seed, **evaluate_network(encoder, config, task, device)}
-        if validated:
-            result["validation_top1"] = run.best_value
-        run.finish(result)
-        if distributed.is_main():
-            about = {"steps": run.step, "wall_seconds": round(time.monotonic() - began, 1), **run.per_step}
-            summary = {**result, **about, "ranks": distributed.world_size(), "versions": versions()}
-            write_text(config.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
-        return result
+        check_run_folder(config.run_dir, resume=resume, overwrite=overwrite)
+        if resume and not resume_with_changes:
+            refuse_changes(config)
+        config = staged(config)
+        task = task_of(config)
+        with open_run(config, task, device, resume=resume, overwrite=overwrite, quiet=quiet) as run:
+            trained = method(config.recipe.name).build(config, task, device)
+            encoder = trained.encoder  # which a run over several ranks wraps
+            validated = trained.classifies and len(task.validation) > 0  # then the best weights are the ones evaluated
+            if validated or not trained.classifies:
+                run.validate = partial(validate, run, trained, encoder, config, task)
+            run.start(trained, config.optim)
+            if distributed.is_main() and not quiet:
+                images, supports = run.per_step.values()
+                ranks = distributed.world_size()
+                console.print(f"{run.total_steps} steps of {images} images and {supports} supports on {ranks} rank(s)")
+            run.train()
+            if validated:
+                run.load_best()
+            result = {"recipe": config.recipe.name, "seed": config.seed, **evaluate_network(encoder, config, task, device)}
+            if validated:
+                result["validation_top1"] = run.best_value
+            run.finish(result)
+            if distributed.is_main():
+                about = {"steps": run.step, "wall_seconds": round(time.monotonic() - began, 1), **run.per_step}
+                summary = {**result, **about, "ranks": distributed.world_size(), "versions": versions()}
+                write_text(config.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
+            return result
 
 
 def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, overwrite: bool, quiet: bool) -> Run:

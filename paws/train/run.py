@@ -81,6 +81,7 @@ class Run:
             self.model.compile()
         if distributed.world_size() > 1 and any(parameter.requires_grad for parameter in self.model.parameters()):
             method.encoder = distributed.over_ranks(self.model, self.device)
+            self._held.callback(setattr, method, "encoder", self.model)  # what is wrapped holds the process group
 
     def train(self) -> None:
         """All steps from where the run stands to its end."""

@@ -304,14 +304,24 @@ def test_when_one_rank_ends_the_others_stop_and_name_it(role: str, victim: int, 
 
 
 LEAVE = """
-import os, sys
+import sys
 from pathlib import Path
 import torch
 from paws import distributed
-def step(fails):
-    model = distributed.over_ranks(torch.nn.Linear(2, 2), torch.device("cpu"))
+from paws.config.schema import Optim
+from paws.train.run import Run
+def step(way):
+    encoder = torch.nn.Linear(2, 2)
+    if way == "run":
+        import types
+        method = types.SimpleNamespace(encoder=encoder, source=types.SimpleNamespace(steps_per_epoch=1, per_step={}))
+        with Run(torch.device("cpu"), quiet=True) as run:
+            run.start(method, Optim())
+            method.encoder(torch.ones(1, 2)).sum().backward()
+        return method  # as a caller may keep it
+    model = distributed.over_ranks(encoder, torch.device("cpu"))
     model(torch.ones(1, 2)).sum().backward()
-    if fails:
+    if way == "fails":
         try:
             raise KeyError(model.training)
         except KeyError as error:
@@ -321,7 +331,7 @@ def threads():
 try:
     with distributed.init("cpu", timeout=60):
         try:
-            step(sys.argv[1] == "fails")
+            kept = step(sys.argv[1])
         finally:
             print(threads() > 0)
 except (ValueError, distributed.LostRankError):
@@ -332,10 +342,10 @@ else:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-@pytest.mark.parametrize("end", ["well", "fails"])
-def test_the_threads_of_a_group_end_with_it(end: str):
+@pytest.mark.parametrize("way", ["model", "run", "fails"])
+def test_the_threads_of_a_group_end_with_it(way: str):
     port = free_port()
-    processes = [start(LEAVE, environment(r, 2, port), end) for r in range(2)]
+    processes = [start(LEAVE, environment(r, 2, port), way) for r in range(2)]
     said = [process.communicate(timeout=60) for process in processes]
     assert [out.split() for out, _ in said] == [["True", "0"]] * 2, said
     assert [process.returncode for process in processes] == [0, 0], said

@@ -69,6 +69,7 @@ def test_copies_of_an_image_have_no_part_in_what_is_predicted_of_it(kind: type[P
     g = torch.Generator().manual_seed(0)
     x, labels = torch.randn(9, 6, generator=g), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 0])
     x[8] = x[0]
+    torch.manual_seed(0)
     heads = [torch.nn.Linear(6, 4) for _ in range(2)]
     vote = PawsEnsemble(3, heads, 0.2, torch.nn.Identity()) if kind is PawsEnsemble else kind(3, 0.1)
     alone, fold, found = torch.arange(9), torch.arange(9) % 2, {}
