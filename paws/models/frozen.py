@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from paws.errors import InputError
+from paws.models.efficientnet_lite import NETWORKS as LITE_NETWORKS
+from paws.models.efficientnet_lite import EfficientNetLite
 from paws.models.layers import layer_means
 from paws.runs.keys import content_key
 
@@ -291,9 +293,12 @@ class _Call(nn.Module):
 
 def timm_network(name: str) -> nn.Module:
     """The timm model ``name`` with random weights and without classifier."""
+    name = name.removeprefix("timm:")
+    if name in LITE_NETWORKS:
+        return EfficientNetLite(LITE_NETWORKS[name])
     from paws.models.timm import timm_backbone  # only here, as timm takes long to import
 
-    return timm_backbone(name.removeprefix("timm:"))
+    return timm_backbone(name)
 
 
 def check_fit(build: Callable[[], nn.Module], state: State) -> None:

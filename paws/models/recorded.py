@@ -50,6 +50,11 @@ class _Recorder(TorchDispatchMode):
         self._names: dict[int, str | None] = {id(images): "images"}
         self._alive: list[Any] = [images]  # so that no other tensor gets the id of one that has a name
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What torch asks; yes would import its compiler, which takes over a second and is not used here."""
+        return False
+
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = operation(*args, **(kwargs or {}))
         results = given if isinstance(given, tuple | list) else [given]

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from paws.data.download import check_https
 from paws.errors import InputError
 from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Held, Network, as_module, join, timm_network
-from paws.models.remembered import Known, keep, recall
 
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -47,25 +46,10 @@ def frozen_backbone(name: str = LITE, weights: str | Path | None = None, image_s
     Raises:
         InputError: unknown model, no weights or ones that do not fit, a size that the model does not take.
     """
-    package = _package_file(name) if weights is None else None
     layers = LAYERS.get(name.removeprefix("timm:").partition(".")[0], ())
-    if package is not None and (known := recall(name, image_size, layers, package)) is not None:
-        state = dict(zip(known.names, _stored(package).values(), strict=False))
-        return Frozen(
-            name, known.size, known.mean, known.std, known.interpolation, known.feature_dim, Held(state), layers=layers
-        )
-    frozen = _built(name, None if weights is None else Path(weights), image_size, layers)
-    if package is not None:
-        names = tuple(frozen.weights())
-        known = Known(frozen.size, frozen.mean, frozen.std, frozen.interpolation, frozen.feature_dim, names)
-        keep(known, name, image_size, layers, package)
-    return frozen
-
-
-def _built(name: str, path: Path | None, image_size: int | None, layers: tuple[str, ...]) -> Frozen:
-    """By building the network."""
     network = timm_network(name)
     about: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    path = None if weights is None else Path(weights)
     next(fill for fill in SOURCES if fill(network, name, path))
     state = {key: value.detach() for key, value in network.state_dict().items()}
     own = int(about["input_size"][1])
@@ -160,7 +144,7 @@ def _from_package(network: nn.Module, name: str, path: Path | None) -> bool:
     path = _package_file(name)
     if path is None:
         return False
-    stored = _stored(path)
+    stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     own = network.state_dict()
     pairs = list(zip(own.items(), stored.values(), strict=False))
     if len(stored) != len(own) + 2 or any(mine.shape != theirs.shape for (_, mine), theirs in pairs):
@@ -176,11 +160,6 @@ def _package_file(name: str) -> Path | None:
         return Path(getattr(importlib.import_module(module), file).get_model_file_path()) if module else None
     except ImportError:
         return None
-
-
-def _stored(path: Path) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return found
 
 
 def _from_hub(network: nn.Module, name: str, path: Path | None) -> bool:
