@@ -32,6 +32,7 @@ FILE = (
     "filepath",
 )  # columns that name the image, the first of them
 LABEL = ("label", "class", "category", "target")
+SURPLUS = "\n"  # the key of fields without a column, which no column has
 MANY = 20_000  # images among which no name is looked for that is spelled nearly the same
 
 
@@ -140,18 +141,29 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
 
 def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]]]:
     head = text.replace("\r", "\n").split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
     lines = io.StringIO(text, newline="")  # splits at the ends of lines alone: names may hold other separators
-    reader = csv.DictReader(lines, delimiter=max(",;\t", key=head.count), skipinitialspace=True)
-    names = [name.strip().lower() for name in reader.fieldnames or []]
-    used = [names[column] for column in _columns(names, f"{path}: the first line", head.strip())]
-    twice = [name for name in used if names.count(name) > 1]
-    if twice:
-        raise InputError(f"{path}: the first line names the column {twice[0]} more than once; leave one of them")
-    reader.fieldnames = names
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True, restkey=SURPLUS, strict=True)
+    records: list[tuple[int, dict[str, str | None]]] = []
+    begun = 0  # the last line that was read whole
     try:
-        return [(reader.line_num, record) for record in reader]
+        names = [name.strip().lower() for name in reader.fieldnames or []]
+        used = [names[column] for column in _columns(names, f"{path}: the first line", head.strip())]
+        twice = [name for name in used if names.count(name) > 1]
+        if twice:
+            raise InputError(f"{path}: the first line names the column {twice[0]} more than once; leave one of them")
+        reader.fieldnames = names
+        begun = reader.line_num
+        for record in reader:
+            begun = reader.line_num
+            records.append((begun, record))
     except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+        raise InputError(f"{path}: line {begun + 1}: {error}; is a quotation mark not closed there?") from None
+    surplus = [f"line {line}" for line, record in records if any(map(str.strip, record.get(SURPLUS) or ()))]
+    if surplus:
+        why = f"more fields than the first line names; put a name or label that holds {delimiter!r} in quotation marks"
+        raise InputError(listed(f"{path}: {why}", surplus))
+    return records
 
 
 def _columns(names: Sequence[str], where: str, head: str = "") -> tuple[int, int]:
@@ -258,9 +270,11 @@ def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tu
 
 
 def _near(file: str, names: Sequence[str]) -> str:
-    """A hint at the image that may be meant: one of the same name in another folder, or spelled nearly the same."""
-    base = PurePosixPath(file.replace("\\", "/")).name
-    found = [name for name in names if PurePosixPath(name).name == base]
+    """A hint at the image that may be meant: of that name in another folder or with another suffix, or spelled alike."""
+    base = PurePosixPath(file.replace("\\", "/"))
+    stems = (base.name.casefold(), base.stem.casefold())
+    found = [name for name in names if PurePosixPath(name).name == base.name]
+    found = found or [name for name in names if PurePosixPath(name).stem.casefold() in stems]
     if not found and len(names) <= MANY:
         found = difflib.get_close_matches(file, names, 1, 0.8)
     return f"; did you mean {printable(found[0])}?" if found else ""

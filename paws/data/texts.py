@@ -29,8 +29,10 @@ def read_text(path: Path) -> str:
         if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) or (b"\0" in data and encoding != "utf-16"):
             raise InputError(f"{path}: holds zero bytes, as UTF-16 or UTF-32 text does; save it as UTF-8")
         return data.decode(encoding, "strict" if encoding == "utf-16" else "surrogateescape")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({getattr(error, 'strerror', error)}); save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from None
 
 
 def from_json(text: str | bytes) -> Any:

@@ -130,11 +130,13 @@ def test_several_files_and_names_relative_to_the_file_or_the_working_folder(
 
 def test_near_names_are_suggested(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
-        labelled_folder(folder, write(tmp_path, "file,label\nü.png,cat\nbb.png,dog\nnothing.jpg,dog\n"))
+        labelled_folder(folder, write(tmp_path, "file,label\nü.png,cat\nbb.png,dog\nnothing.jpg,dog\nC,dog\nA.JPG,dog\n"))
     message = str(refused.value)
     assert "ü.png does not exist; did you mean deep/er/ü.png?" in message
     assert "bb.png does not exist; did you mean b b.png?" in message
-    assert "nothing.jpg does not exist" in message and message.count("did you mean") == 2
+    assert "C does not exist; did you mean c.png?" in message
+    assert "A.JPG does not exist; did you mean a.png?" in message
+    assert "nothing.jpg does not exist" in message and message.count("did you mean") == 4
 
 
 def test_a_table_in_memory_is_a_label_file(folder: Path) -> None:

@@ -141,6 +141,14 @@ CASES = [
     Case("two label files that say the same", BOTH, two(TABLE + "a0.png,a\n"), 0, ("8 images, 4 labelled",)),
     Case("the same label file twice", (*LABELLED, "--labels", "l.csv"), inputs.named(), 0, ("8 images, 4 labelled",)),
     Case("two label files at odds", BOTH, two(TABLE + "a0.png,b\n"), 2, ("m.csv line 2: a0.png is 'b', but 'a' on",)),
+    Case("a label with a comma", BOTH, two(TABLE + "a2.png,a, big\n"), 2, ("m.csv: more fields", "quotation marks", "line 2")),
+    Case("empty cells at the end", BOTH, two(TABLE + "a2.png,a,, \n"), 0, ("8 images, 5 labelled",)),
+    Case(
+        "a quotation mark left open", BOTH, two(TABLE + 'a2.png,a\n"a3.png,a\nb2.png,b\n'), 2, ("m.csv: line 3", "not closed")
+    ),
+    Case("a first line with one left open", BOTH, two('"file,label\na2.png,a\n'), 2, ("m.csv: line 1", "not closed")),
+    Case("marks within a field", BOTH, two(TABLE + 'a2.png,"a" b\n'), 2, ("m.csv: line 2",)),
+    Case("a label with a line's end", BOTH, two(TABLE + 'a2.png,"a\nbig"\n'), 0, ("8 images, 5 labelled",)),
     Case("a second label file without a label", BOTH, two(TABLE), 2, ("m.csv: holds no label",)),
     Case("a second label file that is empty", BOTH, two(""), 2, ("m.csv",)),
     Case("a second label file in a Windows code page", BOTH, two(TABLE.encode() + b"a2.png,caf\xe9\n"), 2, ("m.csv",)),
