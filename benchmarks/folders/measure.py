@@ -30,7 +30,7 @@ TRUE, UNIFORM = "true frequencies", "even frequencies"  # given to a fit in plac
 KNOWING = ", frequencies"  # added to the name of a method that is told those that the fit uses
 COLUMNS = (
     *("folder", "labels", "per_class", "draw", "method", "accuracy", "calibration_error", "precision", "kept"),
-    *("frequencies_kl", "none_false", "none_auroc", "none_share", "cpu_seconds"),
+    *("calibration_chance", "frequencies_kl", "none_false", "none_auroc", "none_share", "cpu_seconds"),
 )
 
 Row = dict[str, str]
@@ -90,6 +90,13 @@ def _right(probabilities: Tensor, y: Tensor) -> dict[str, float]:
     return {"accuracy": float(right.double().mean()), "calibration_error": calibration_error(confidence, right)}
 
 
+def chance(confidence: Tensor, trials: int = 50) -> float:
+    """The mean calibration error of so many predictions, were each right as often as its ``confidence`` (Q,) says."""
+    g = torch.Generator().manual_seed(0)
+    drawn = torch.rand(trials, len(confidence), generator=g) < confidence
+    return sum(calibration_error(confidence, right) for right in drawn) / trials
+
+
 def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
     votes = fitted.classifier.votes(x)
     confidence, predicted = votes.probabilities.max(1)
@@ -97,6 +104,7 @@ def _in_use(fitted: Fitted, x: Tensor, y: Tensor) -> dict[str, float]:
     return {
         "accuracy": float(right.double().mean()),
         "calibration_error": calibration_error(confidence, right),
+        "calibration_chance": chance(confidence),
         "precision": float(right[kept].double().mean()) if bool(kept.any()) else 1.0,
         "kept": float(kept.double().mean()),
         "none_false": float((votes.strange > STRANGE).double().mean()),

@@ -29,7 +29,8 @@ WEIGHTS = (0.10, 0.25, 0.35)  # of these, before a held-out label is looked at
 SINGLE_WEIGHTS = (0.0, 0.2, 0.4)  # ... with single labels, from which logistic regression is a nearest neighbour
 ENCODERS = 0.5  # weight of encoders trained on the images, where there are some: like the others', before the factor
 SHARPNESS, GROWTH = 0.99, 0.22  # factor of all weights but those: SHARPNESS * (labels a class) ** GROWTH
-SPREAD, SCALE = 100.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
+SPREAD, SCALE = 10.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
+LEARNING = 0.5  # weights that suit predictions from a share of the labels are this power of it as large
 FREE = 3.0  # ... to the weight of encoders trained on the images, and to all others beside them
 
 
@@ -215,7 +216,8 @@ def _start(problem: Problem) -> Tensor:
 
 
 def _fitted(problem: Problem, logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
-    return fit_weights(logs, labels, start, encoders=problem.encoded is not None)
+    share = (1 - 1 / problem.fold_count) ** LEARNING  # held-out labels are predicted without those of their fold
+    return fit_weights(logs, labels, start * share, encoders=problem.encoded is not None) / share
 
 
 def _held_out(problem: Problem, prior: Tensor) -> Tensor:

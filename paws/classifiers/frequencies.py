@@ -7,15 +7,11 @@ from scipy.special import chdtri
 from torch import Tensor
 
 from paws.classifiers.base import Predictor
-from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
-from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import SINGLE, Problem
 from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 
-JUDGES: tuple[type[Predictor], ...] = (LogisticRegression, SoftNearestNeighbours, LabelSpreading)
-OF_SINGLE: tuple[type[Predictor], ...] = (Poisson, SoftNearestNeighbours, LabelSpreading)  # one label a class: see `estimated`
-TRUST = 0.5  # in an estimate from single labels; the rest is even
+JUDGES: tuple[type[Predictor], ...] = (LogisticRegression, SoftNearestNeighbours)
 FUSED = 0.5  # weight of the log-probabilities of each of them in their common prediction
 ROUNDS = 30  # of EM
 LEAST = 1e-4  # frequency of a class
@@ -28,23 +24,26 @@ def frequencies(problem: Problem) -> Tensor:
 
 
 def estimated(problem: Problem) -> Tensor:
-    """(C,) class frequencies from what three predictors, for which all classes are alike, say of all images.
+    """(C,) class frequencies from what predictors, for which all classes are alike, say of all images.
 
-    The mean of EM's estimates from each of them and from their common prediction, drawn to even ones by the share of the
-    deviation from even that their disagreement explains. From single labels logistic regression says what soft nearest
-    neighbours say, so Poisson learning takes its place, and half of the estimate is even.
+    EM's estimate from the common prediction of `JUDGES` is drawn to even frequencies by the share of its squared deviation from
+    them that chance explains, as James and Stein do with means; its variance is that of the jackknife over the folds of the
+    labels. From single labels nothing can be told. What labels that look like a sample of the pool say is added.
     """
-    single = problem.labels_per_class < SINGLE
-    logs = torch.stack([problem.on_pool(judge) for judge in (OF_SINGLE if single else JUDGES)])  # (3, N, C)
-    each = torch.stack([em(found) for found in logs])  # (3, C)
-    together = em((FUSED * logs.sum(0)).log_softmax(1))
-    even = 1 / logs.shape[2]
-    mean = torch.cat([each, together[None]]).mean(0)
-    noise, signal = each.var(0).sum(), (each.mean(0) - even).square().sum()
-    share = float((noise / signal.clamp_min(1e-9)).clamp(0, 1))
-    found = (1 - share) * mean + share * even
-    found = with_counts(TRUST * found + (1 - TRUST) * even if single else found, problem.support_labels).clamp_min(LEAST)
+    found = torch.full((len(problem.classes),), 1 / len(problem.classes))
+    if problem.fold_count and problem.labels_per_class >= SINGLE:
+        estimate = em(_together(problem))
+        folds = torch.stack([em(_together(problem, fold)) for fold in range(problem.fold_count)])  # (F, C)
+        variance = (len(folds) - 1) * folds.var(0, correction=0).sum()
+        share = float((variance / (estimate - found).square().sum().clamp_min(1e-9)).clamp(0, 1))
+        found = (1 - share) * estimate + share * found
+    found = with_counts(found, problem.support_labels).clamp_min(LEAST)
     return found / found.sum()
+
+
+def _together(problem: Problem, left_out: int | None = None) -> Tensor:
+    """(N, C) log-probabilities of all images by the predictors together, which were not shown the fold ``left_out``."""
+    return (FUSED * torch.stack([problem.on_pool(judge, left_out) for judge in JUDGES]).sum(0)).log_softmax(1)
 
 
 def em(logs: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ SHOWN = 5  # of what a note counts
 VERSION: Literal[3] = 3  # of fit.json; 2 knew a network trained on all labels; 1 had no version and no provenance
 
 SHOWN = 12  # classes named in a sentence
+SAME = 1e-6  # how far even frequencies may be apart
 
 Provenance = Literal["cross_validated", "seen_in_training", "before_relabelling", "none"]
 Images = Literal["labelled", "test", "all"]
@@ -185,7 +186,9 @@ def verdict(record: FitRecord, titles: dict[str, str]) -> str:
 
 def frequencies_sentence(record: FitRecord) -> str:
     """How often each class is taken to be among the images, the most frequent first; empty where that was not noted."""
-    asked = record.settings.get("prior", "estimate")
+    asked, shares = record.settings.get("prior", "estimate"), record.frequencies.values()
+    if asked == "estimate" and shares and max(shares) - min(shares) < SAME:
+        asked = "uniform"  # nothing spoke for others
     how = {"estimate": "estimated", "uniform": "taken to be even", "labels": "as among the labels"}.get(str(asked), "as given")
     order = sorted(record.frequencies.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{name} {share:.0%}" for name, share in order[:SHOWN])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.folders import build as suite
 from benchmarks.folders.build import build, draw
-from benchmarks.folders.measure import COLUMNS, IN_USE, TRUE, UNIFORM, Results, named
+from benchmarks.folders.measure import COLUMNS, IN_USE, TRUE, UNIFORM, Results, chance, named
 from benchmarks.folders.pictures import Picture, by_folder, folders_of
 from benchmarks.folders.summary import draw_figure, figures
 
@@ -89,6 +89,12 @@ def test_a_sample_has_as_many_labels_in_all_and_one_of_each_class() -> None:
 def _row(method: str, accuracy: float, draw: int, **more: float) -> dict[str, str]:
     head = {"folder": "f", "labels": "even", "per_class": "4", "draw": str(draw), "method": method}
     return {**head, "accuracy": str(accuracy), **{key: str(value) for key, value in more.items()}}
+
+
+def test_the_error_of_calibration_that_chance_makes_falls_with_the_number_of_predictions() -> None:
+    few, many = (chance(torch.full((count,), 0.7)) for count in (50, 5000))
+    assert 0.02 < few < 0.1  # standard error of 50 draws: 0.065, whose mean size is 0.052
+    assert many < 0.2 * few
 
 
 def test_results_are_kept_and_only_what_is_missing_is_measured(tmp_path: Path) -> None:

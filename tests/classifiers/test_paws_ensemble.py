@@ -164,6 +164,18 @@ def test_frequencies_are_estimated_given_or_told_by_uneven_labels():
     assert torch.allclose(counts, (torch.tensor([21, 4, 2]) / 27 + even) / 2)
 
 
+def test_frequencies_that_depend_on_which_labels_are_seen_are_even() -> None:
+    views, labels, _ = blobs(sizes=(120, 20, 20), per_class=8)
+    g = torch.Generator().manual_seed(0)
+    known = labels >= 0
+    away = []
+    for _ in range(5):  # labels at random: what is estimated is chance
+        shuffled = labels.clone()
+        shuffled[known] = labels[known][torch.randperm(int(known.sum()), generator=g)]
+        away.append(float((frequencies(made(views, shuffled)) - 1 / 3).abs().sum()))
+    assert sum(away) / len(away) < 0.25 * float((frequencies(made(views, labels)) - 1 / 3).abs().sum())
+
+
 def test_many_classes_take_no_more_from_a_vote_than_nine_others_do():
     assert all(temperature_for(classes) == 0.2 for classes in range(2, 11))
     before = 0.2

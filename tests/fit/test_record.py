@@ -116,6 +116,7 @@ def test_frequencies_are_told_with_where_they_come_from() -> None:
     found = record(frequencies={"a": 0.3, "b": 0.7})
     assert frequencies_sentence(found) == "class frequencies, estimated: b 70%, a 30%"
     assert "taken to be even" in frequencies_sentence(record(frequencies={"a": 0.5, "b": 0.5}, settings={"prior": "uniform"}))
+    assert "taken to be even" in frequencies_sentence(record(frequencies={"a": 0.5, "b": 0.5}))
 
 
 def test_changed_labels_are_noted_with_what_was_measured_before() -> None:
