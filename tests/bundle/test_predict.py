@@ -28,7 +28,12 @@ def test_a_table_of_a_folder(command: Command, fitted_run: Path, tmp_path: Path)
     out = command("predict", fitted_run / "bundle", fitted_run.parent / "images", "-o", tmp_path / "p.csv")
     assert "36 rows" in out
     rows, expected = read_table(tmp_path / "p.csv"), read_table(fitted_run / "predictions.csv")
-    assert [(row["file"], row["label"]) for row in rows] == [(row["file"], row["label"]) for row in expected]
+    assert [row["file"] for row in rows] == [row["file"] for row in expected]
+    apart = [(a, b) for a, b in zip(rows, expected, strict=True) if a["label"] != b["label"]]
+    for plain, all_views in apart:  # the fit looks at all views: only where its two best classes are close may another win
+        assert plain["label"] == all_views["second"]
+        assert float(all_views["probability"]) - float(all_views["second_probability"]) < 0.2
+    assert len(apart) <= 1
     assert not any(row["error"] for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"], "left-overs"
 
