@@ -164,9 +164,9 @@ class _Work:
             return store.fill()
         embedder = Embedder(frozen, self.device)
         known = embedder.known([contents[row] for row in pending], views, mirror=self.options.mirror)
-        missing = [files.paths[row] for row in pending if contents[row] not in known]
+        missing = {files.paths[row]: contents[row] for row in pending if contents[row] not in known}
         if missing:
-            announce(self.progress, embedder, missing, len(files), self.options, views, self.workers)
+            announce(self.progress, embedder, missing, len(files), self.options, views)
         with self.progress.step("embed", len(files)) as advance:
             advance(len(files) - len(pending))
             features = store.fill(embedder, workers=self.workers, advance=advance)
