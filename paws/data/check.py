@@ -99,11 +99,11 @@ def check_folder(
     *,
     test: Path | None = None,
     skip_broken: bool = False,
-    known: Path | None = None,
+    known: Sequence[Path] = (),
     workers: int = 0,
     advance: Callable[[float], None] = lambda percent: None,
 ) -> Checked:
-    """Hold labels against the folder and decode every image once; ``known`` is a file that `remember` wrote.
+    """Hold labels against the folder and decode every image once; ``known`` are files that `remember` wrote, or none.
 
     Raises:
         InputError: listing all of: label rows that name no image of the folder or contradict each other, classes without
@@ -148,7 +148,7 @@ def check_folder(
 def check_images(
     root: Path,
     *,
-    known: Path | None = None,
+    known: Sequence[Path] = (),
     workers: int = 0,
     advance: Callable[[float], None] = lambda percent: None,
 ) -> Checked:
@@ -187,10 +187,10 @@ def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listi
 
 
 def _inspected(
-    files: FileSet, marks: Sequence[Stamp | None], known: Path | None, workers: int, advance: Callable[[float], None]
+    files: FileSet, marks: Sequence[Stamp | None], known: Sequence[Path], workers: int, advance: Callable[[float], None]
 ) -> list[Inspected]:
     """What every file tells, in order; files that look as they did in ``known`` are not read again."""
-    former = _read(known) if known is not None else {}
+    former = {stamp: told for path in known for stamp, told in _read(path).items()}
     found = [None if stamp is None else former.get(stamp) for stamp in marks]
     rows = [row for row, told in enumerate(found) if told is None]
     percent = 100 / max(1, len(rows))

@@ -6,6 +6,7 @@ check -> embed -> fit (train the head, compare with baselines, choose) -> predic
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.fit.training import Folder, train_encoders
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, join
+from paws.models.runtime import cache_folder
 from paws.runs.folder import claim
 from paws.runs.keys import content_key
 from paws.runs.lock import run_lock
@@ -74,14 +76,14 @@ def fit_folder(
         check_trainable(options, device=device, former=preset)
     workers = default_workers() if workers is None else workers
     progress = StepProgress(quiet=quiet)
-    known = run / record.CHECKED
+    memories = (run / record.CHECKED, _memory_of(images))
     with progress.step("check") as advance:
         checked = check_folder(
             images,
             labels,
             test=None if options.test is None else Path(options.test),
             skip_broken=options.skip_broken,
-            known=known if known.is_file() and not overwrite else None,
+            known=() if overwrite else memories,
             workers=workers,
             advance=advance,
         )
@@ -99,7 +101,10 @@ def fit_folder(
             check_parts(run)
             clear(run, inputs)
         files_of_run.put_in_place(run)
-        remember(known, checked)
+        remember(memories[0], checked)
+        with suppress(OSError, InputError):  # without a cache they are read again
+            memories[1].parent.mkdir(parents=True, exist_ok=True)
+            remember(memories[1], checked)
         work = _Work(images, labels, checked, options, progress, device, workers)
         key = work.key(frozen)
         former = read_former(run)
@@ -265,6 +270,11 @@ def _percent(advance: Advance) -> Callable[[str, float], None]:
         done[0] = share
 
     return report
+
+
+def _memory_of(images: Path) -> Path:
+    """Where this machine keeps what decoding the images of a folder told, for all runs."""
+    return cache_folder() / "checked" / f"{content_key(str(images.resolve()))}.json"
 
 
 def _told(frozen: Backbone) -> str:

@@ -98,7 +98,7 @@ class Worker:
         known = self.place.run / record.CHECKED
         checked = check_images(
             self.place.images,
-            known=known if known.is_file() else None,
+            known=[known],
             workers=default_workers(),
             advance=lambda percent: self._step("reading", percent / 100 * len(self.place.files)),
         )

@@ -101,7 +101,7 @@ def test_files_that_were_read_once_are_not_read_again_until_they_change(folder: 
     known.write_text(json.dumps(rows))
 
     def unreadable() -> list[str]:
-        return list(check_folder(folder, labels(folder), skip_broken=True, known=known).unreadable)
+        return list(check_folder(folder, labels(folder), skip_broken=True, known=[tmp_path / "none.json", known]).unreadable)
 
     assert unreadable() == ["db.png", "dc.png"], "not read again"
     status = os.stat(folder / "rc.png")
@@ -132,7 +132,7 @@ def test_the_range_of_images_of_more_than_8_bits_is_that_of_the_folder(folder: P
     told = "2 images have more than 8 bits and values 7 to 3000: 0 is taken for black and 4095 for white, in new images too"
     assert checked.notes() == [told]
     remember(tmp_path / "known.json", checked)
-    assert check_folder(folder, labels(folder), known=tmp_path / "known.json").notes() == [told]
+    assert check_folder(folder, labels(folder), known=[tmp_path / "known.json"]).notes() == [told]
 
 
 def test_copies_among_labels_test_labels_and_the_rest_are_named(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import torch
 
 from paws.bundle.bundle import load_bundle
 from paws.bundle.table import FIT_COLUMNS
+from paws.data import check
+from paws.data.folder import TICK
 from paws.errors import InputError
 from paws.fit import presets, training
 from paws.fit.feature_file import ROW
@@ -98,6 +101,23 @@ def test_what_changed_is_done_anew_and_no_more(command: Command, copied: Path, t
     out = call(command, copied, tiny_weights, "--seed", "2")
     assert "fit      unchanged" not in out
     assert load_fit(copied / "run").bundle.classes == ("dots", "rows", "slope")
+
+
+def test_files_that_another_run_has_read_are_not_read_again(
+    command: Command, copied: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (copied / "images").rglob("*.png"):
+        wait_until(lambda path=path: time.time_ns() > path.stat().st_ctime_ns + TICK, "a time that tells changes apart")
+    read: list[int] = []
+    inspected = check.inspect_images
+    monkeypatch.setattr(check, "inspect_images", lambda paths, *how: (read.append(len(paths)), inspected(paths, *how))[1])
+    for run in ("first", "second"):
+        arguments = [copied / "images", "--labels", copied / "labels.csv", "-o", copied / run]
+        command("fit", *arguments, *options(tiny_weights), "--model", "logistic_regression")
+    assert read == [36, 0]
+    again = (copied / "second/predictions.csv").read_bytes()
+    command("fit", *arguments, *options(tiny_weights), "--model", "logistic_regression", "--overwrite")
+    assert read == [36, 0, 36] and (copied / "second/predictions.csv").read_bytes() == again
 
 
 def test_labels_to_test_on_are_reported(command: Command, copied: Path, tiny_weights: Path) -> None:
