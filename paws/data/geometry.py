@@ -27,8 +27,25 @@ def crop_boxes(
     Area in ``scale`` of the image and width / height in ``ratio`` (log-uniform), at most ten tries, then the largest
     central box of an allowed ratio.
     """
-    area = uniform(count * 10, *scale, generator).view(count, 10) * (height * width)
-    aspect = uniform(count * 10, math.log(ratio[0]), math.log(ratio[1]), generator).view(count, 10).exp()
+    return boxes_from(*crop_draws(count, generator), height, width, scale, ratio)
+
+
+def crop_draws(count: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """What chance says of ``count`` boxes, all in [0, 1): area and aspect of ten tries each (count, 10), place (2, count)."""
+    return (
+        torch.rand(count * 10, generator=generator).view(count, 10),
+        torch.rand(count * 10, generator=generator).view(count, 10),
+        torch.rand(2, count, generator=generator),
+    )
+
+
+def boxes_from(
+    area: Tensor, aspect: Tensor, place: Tensor, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Tensor:
+    """The boxes (count, 4) of `crop_boxes` by its draws."""
+    area = (area * (scale[1] - scale[0]) + scale[0]) * (height * width)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = (aspect * (high - low) + low).exp()
     w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()  # (count, 10)
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = fits.int().argmax(1, keepdim=True)  # (count, 1) the first try that fits
@@ -36,7 +53,7 @@ def crop_boxes(
     found = fits.any(1)
     w = torch.where(found, w.gather(1, first)[:, 0], float(min(width, round(height * whole))))
     h = torch.where(found, h.gather(1, first)[:, 0], float(min(height, round(width / whole))))
-    top, left = (torch.rand(2, count, generator=generator) * torch.stack([height - h + 1, width - w + 1])).floor()
+    top, left = (place * torch.stack([height - h + 1, width - w + 1])).floor()
     top, left = torch.where(found, top, ((height - h) / 2).floor()), torch.where(found, left, ((width - w) / 2).floor())
     return torch.stack([top, left, h, w], 1).long()
 

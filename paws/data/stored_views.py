@@ -16,8 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from paws.data.colour import brightness
-from paws.data.geometry import crop_boxes
+from paws.data.geometry import boxes_from, crop_draws
 from paws.data.images import ImageFile, as_pixels
 from paws.data.levels import Range
 from paws.data.resize import resized_crop
@@ -56,13 +55,14 @@ def random_views(image: Tensor, count: int, size: int, interpolation: str, key: 
     the same ones, none of them mirrored.
     """
     draws = [generator("stored views", DRAWS, key, number) for number in range(count)]
-    boxes = [crop_boxes(1, image.shape[1], image.shape[2], SCALE, RATIO, draw)[0].tolist() for draw in draws]
-    mirrored = torch.cat([torch.rand(1, generator=draw) < 0.5 for draw in draws])
+    area, aspect, place = zip(*(crop_draws(1, draw) for draw in draws), strict=True)
+    chance = torch.cat(area), torch.cat(aspect), torch.cat(place, 1)
+    boxes = boxes_from(*chance, image.shape[1], image.shape[2], SCALE, RATIO).tolist()
+    mirrored = [mirror & bool(torch.rand(1, generator=draw) < 0.5) for draw in draws]
     factors = torch.cat([uniform(1, *BRIGHTNESS, draw) for draw in draws])
-    views = torch.stack([_resized(image, box, size, interpolation) for box in boxes])  # (count, 3, size, size)
-    if mirror:
-        views = torch.where(mirrored[:, None, None, None], views.flip(3), views)
-    return brightness(views.float() / 255, factors).mul_(255).round_().byte()
+    views = [_resized(image, box, size, interpolation) for box in boxes]  # count times (3, size, size)
+    levels = torch.stack([view.flip(2) if turned else view for view, turned in zip(views, mirrored, strict=True)]).float()
+    return levels.div_(255).mul_(factors[:, None, None, None]).clamp_(0, 1).mul_(255).round_().byte()
 
 
 def view_batches(
