@@ -142,6 +142,12 @@ def test_devices_starts_the_same_ranks_as_a_launcher(two_ranks: Path):
     assert_same_run(two_ranks / "devices", two_ranks / "run")
 
 
+def test_what_is_wrong_with_the_data_ends_devices_as_it_ends_one_process(tmp_path: Path):
+    (tmp_path / "card.yaml").write_text(CARD)
+    told = finish(paws(*RANKS, "data.labels.per_class=10000", "--devices", "2", cwd=tmp_path), code=2)[1]
+    assert "10000" in told and "Traceback" not in told and "elastic" not in told
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_rank_stops_the_others_and_is_named(victim: int, tmp_path: Path, two_ranks: Path):
     (tmp_path / "card.yaml").write_text(CARD)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -87,6 +88,7 @@ def main() -> None:
         raise SystemExit(1)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text that the terminal can show
+    warnings.filterwarnings("ignore", "This DataLoader will create")  # a card's workers may be more than there are cores
     try:
         with _stopped_by_signals():
             app()

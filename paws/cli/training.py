@@ -38,17 +38,8 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
 ) -> None:
     """Train a recipe: pre-training or fine-tuning, as the config says."""
-    if devices > 1 and "RANK" not in os.environ:
-        from paws.distributed import relaunch
-
-        arguments = sys.argv[1:]
-        for flag in ("--devices", f"--devices={devices}"):
-            if flag in arguments:
-                at = arguments.index(flag)
-                del arguments[at : at + (2 if flag == "--devices" else 1)]
-        relaunch(devices, arguments)
     from paws import train as recipes
-    from paws.distributed import place
+    from paws.distributed import place, relaunch
     from paws.runs.console import console
     from paws.runs.files import write_text
     from paws.runs.running_means import Diverged
@@ -59,6 +50,8 @@ def train(
 
     main = place().rank == 0
     settings, notes = load_card(config, overrides or [], to_train=True)
+    if devices > 1 and "RANK" not in os.environ:
+        relaunch(devices, sys.argv[1:])
     if notes and recipes.device_type(settings.machine.device) == "cpu":
         settings, notes = without_gpu(settings, notes, overrides or [])
     if main:

@@ -135,7 +135,7 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
         hint = f"did you mean {'.'.join([*where[:-1], near[0]])}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {key}; {hint}"
     given = "" if isinstance(fault["input"], dict) else f" (given: {fault['input']!r})"
-    return f"{key}: {fault['msg']}{given}"
+    return f"{key}: {fault['msg'].removeprefix('Value error, ')}{given}"
 
 
 def _keys(section: list[str], values: dict[str, Any]) -> list[str]:

@@ -6,7 +6,9 @@ Nothing here knows what the processes compute; `paws.distributed` has the collec
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -195,15 +197,28 @@ def _arrived(store: dist.Store, name: str, ranks: Sequence[int], patience: float
 
 
 def relaunch(processes: int, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by torch's launcher running ``python -m paws ARGUMENTS`` on ``processes`` ranks here.
+    """Run ``python -m paws ARGUMENTS`` on ``processes`` ranks here by torch's launcher, and end as the first rank that failed.
 
     The launcher passes on the signals that ask for a checkpoint, and ends the other ranks when one of them ends.
     """
-    environment = dict(os.environ)
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     # The launcher's own options by their environment variables, so that a torch without one of them still starts.
-    environment.setdefault("PET_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2")
-    environment.setdefault("PET_SHUTDOWN_TIMEOUT", "300")  # seconds for a last step and a checkpoint
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, *launcher, "-m", "paws", *arguments], environment)
+    os.environ.setdefault("PET_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2")
+    os.environ.setdefault("PET_SHUTDOWN_TIMEOUT", "300")  # seconds for a last step and a checkpoint
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what a rank has to say it says itself
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
+    try:
+        run.run(run.parse_args(["--standalone", "--nproc-per-node", str(processes), "-m", "paws", *arguments]))
+    except SignalException as stop:
+        raise SystemExit(128 + stop.sigval) from None
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode >= 0:
+            raise SystemExit(failure.exitcode) from None
+        print(f"error: rank {rank} was ended by {signal.Signals(-failure.exitcode).name}", file=sys.stderr)
+        raise SystemExit(128 - failure.exitcode) from None
+    raise SystemExit(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit import record
-from paws.runs.folder import check_owner, holds_run, kind_of
+from paws.runs.folder import check_apart, check_owner, holds_run, kind_of
 from paws.runs.temporary import remove
 
 PARTS = {  # folders of a run that are replaced or removed as a whole, and what may lie in them
@@ -26,10 +26,7 @@ def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: boo
     That is where something would be lost: a file, somebody else's files or a training run in its place, a fit of other images
     (without ``overwrite``), the images in it or around it, or an input among the files that a fit writes.
     """
-    own, pictures = run.resolve(), images.resolve()
-    if own == pictures or own in pictures.parents or pictures in own.parents:
-        where = "is" if own == pictures else "lies around" if own in pictures.parents else "lies in"
-        raise InputError(f"{run} {where} the folder of the images; give a folder beside it for the run")
+    check_apart(run, images)
     if kind_of(run) is None and holds_run(run):
         raise InputError(f"{run} holds a training run; give another folder")
     former = _images_of(run)

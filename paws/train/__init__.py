@@ -25,8 +25,8 @@ from paws.runs.checkpoint import CheckpointFolder
 from paws.runs.console import console
 from paws.runs.environment import environment, versions
 from paws.runs.files import write_text
-from paws.runs.folder import check_run_folder
-from paws.train.evaluation import evaluate_network, validate
+from paws.runs.folder import check_apart, check_run_folder
+from paws.train.evaluation import evaluate_network, leave_one_out, validate
 from paws.train.intervals import Intervals
 from paws.train.run import Run
 
@@ -61,6 +61,8 @@ def train(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     with distributed.init(device_type(machine.device), timeout=machine.group_timeout) as device:
+        if config.data.dataset == "folder" and config.data.root is not None:
+            check_apart(config.run_dir, config.data.root)
         check_run_folder(config.run_dir, resume=resume, overwrite=overwrite)
         if resume and not resume_with_changes:
             refuse_changes(config)
@@ -84,6 +86,8 @@ def train(
             if validated:
                 result["validation_top1"] = run.best_value
             run.finish(result)
+            if task.test is None and not trained.classifies:
+                result |= leave_one_out(encoder, config, task, device)
             if distributed.is_main():
                 about = {"steps": run.step, "wall_seconds": round(time.monotonic() - began, 1), **run.per_step}
                 summary = {**result, **about, "ranks": distributed.world_size(), "versions": versions()}
@@ -218,7 +222,12 @@ def load_run(
 
 
 def evaluate(folder: Path, overrides: list[str] | tuple[str, ...] = (), *, best: bool = False) -> dict[str, Any]:
-    """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``."""
+    """Evaluate the last (or best) weights of a run on its held-out split; ``overrides`` e.g. of ``evaluate.temperature``.
+
+    Without a held-out split there is ``loo_top1``, if at all: see `leave_one_out`.
+    """
     config, task, model, state = load_run(folder, overrides, best=best)
     device = next(model.parameters()).device
-    return {"recipe": config.recipe.name, "step": state["step"], **evaluate_network(model, config, task, device)}
+    result = {"recipe": config.recipe.name, "step": state["step"], **evaluate_network(model, config, task, device)}
+    judged = task.test is None and not method(config.recipe.name).classifies
+    return result | (leave_one_out(model, config, task, device) if judged else {})

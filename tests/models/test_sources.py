@@ -18,7 +18,7 @@ from paws.bundle.export import Deployed
 from paws.classifiers.heads import HeadSettings
 from paws.errors import InputError
 from paws.fit.fit import fit_features
-from paws.models import runtime, sources
+from paws.models import build_backbone, runtime, sources
 from paws.models.embedding import Embedder
 from paws.models.frozen import Frozen, blocks, frozen_from, join
 from paws.models.runtime import Runtime
@@ -192,3 +192,14 @@ def test_without_a_network_the_error_says_how_to_give_a_file(tmp_path: Path, mon
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
         with pytest.raises(InputError, match=r"cannot be reached.*--weights FILE"):
             frozen_backbone(TINY)
+        with pytest.raises(InputError, match=r"cannot be reached.*model\.pretrained=false"):
+            build_backbone(f"timm:{TINY}", pretrained=True)
+
+
+def test_a_network_that_is_trained_begins_with_the_weights_of_an_installed_package() -> None:
+    stored = torch.load(
+        getattr(pytest.importorskip(PACKAGES[LITE][0]), PACKAGES[LITE][1]).get_model_file_path(), weights_only=True
+    )
+    network = build_backbone(f"timm:{LITE}", pretrained=True).state_dict()
+    assert torch.equal(network["conv_stem.weight"], stored["_conv_stem.weight"])
+    assert torch.equal(network["bn2.running_var"], stored["_bn1.running_var"])

@@ -16,6 +16,7 @@ from paws.runs.log import read_metrics
 from paws.train import evaluate, train
 from paws.train.evaluation import embeddings
 from paws.voting import soft_vote
+from tests.conftest import write_patterns
 from tests.digits_runs import assert_equal, rows
 
 CARD = Path(__file__).parents[2] / "configs/digits.yaml"
@@ -64,6 +65,14 @@ def test_evaluate_prints_one_json_object_and_nothing_else(recipe, tmp_path):
     command = [sys.executable, "-m", "paws", "evaluate", str(tmp_path), "--json"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.count("\n") == 1 and {**json.loads(said), "seed": 0} == {**result, "step": 3}
+
+
+def test_a_folder_without_a_held_out_split_is_judged_by_its_labelled_images(tmp_path):
+    images = write_patterns(tmp_path, per_class=4, labelled=2)
+    data = f"data={{dataset: folder, root: {images}, labels: {{file: {tmp_path / 'labels.csv'}, per_class: null}}}}"
+    result = train(tiny(tmp_path / "run", data, "views={preset: imagenet, size: 16}"), quiet=True)
+    assert result["loo_top1"] == judged(tmp_path / "run", "leave-one-out", "loo_top1")[-1]
+    assert evaluate(tmp_path / "run")["loo_top1"] == result["loo_top1"] and result["labelled_images"] == 6
 
 
 def test_leave_one_out_chooses_the_best_weights(tmp_path):

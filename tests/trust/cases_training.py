@@ -30,6 +30,13 @@ REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the messag
     (("train", "card.yaml", "machine.precision=fp16", "machine.device=cpu"), "machine.precision=fp16 needs a GPU"),
     (("train", "card.yaml", "model.name=resnet"), "resnet"),
     (("train", "card.yaml", "run_dir=text.txt"), "text.txt"),
+    (
+        ("train", "card.yaml", "data.dataset=folder", "data.root=im", "run_dir=im/run"),
+        "im/run lies in the folder of the images",
+    ),
+    (("train", "card.yaml", "data.dataset=folder", "data.root=im", "run_dir=."), ". lies around the folder of the images"),
+    (("train", "card.yaml", "--devices", "2", "optim.epoch=2"), "optim.epoch=2: unknown key optim.epoch; did you mean"),
+    (("train", "card.yaml", "data.labels={per_class: 1, fraction: 1}"), "data.labels: give only one of"),
     (("evaluate",), "Missing argument"),
     (("evaluate", "nowhere"), "nowhere"),
     (("evaluate", "empty"), "empty"),
