@@ -20,7 +20,8 @@ from paws.models.recorded import UnknownOperation, recorded
 from paws.runs.files import write_bytes
 from paws.runs.keys import content_key
 
-BATCH = {"cpu": 32, "mps": 64, "cuda": 256}  # images at a time; on a CPU their activations stay in its cache
+BATCH = {"cpu": 32, "mps": 64, "cuda": 256}  # images at a time, at most
+FEW, PIXELS = 4, 8 * 160**2  # on a CPU at least, and pixels from which on there are no more: activations stay in its cache
 
 
 class Runtime:
@@ -29,6 +30,8 @@ class Runtime:
     def __init__(self, frozen: Frozen, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.batch = BATCH.get(self.device.type, 64)
+        if self.device.type == "cpu":
+            self.batch = min(self.batch, max(FEW, PIXELS // frozen.size**2))
         self.feature_dim = frozen.feature_dim
         make = {"cpu": _onnx, "cuda": _compiled}.get(self.device.type, _eager) if frozen.source != FROM_PYTHON else _eager
         self._features: Callable[[Tensor], Tensor] = make(frozen, self.device)
