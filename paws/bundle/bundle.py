@@ -269,6 +269,10 @@ def _checksum(about: dict[str, Any]) -> str:
 
 def _several(images: Pictures) -> list[str | Path | Image.Image | np.ndarray]:
     """Images as a list: a column of a table and a generator too. Raises InputError where it is one image."""
+    if hasattr(images, "columns"):  # a pandas DataFrame, which goes by its columns
+        raise InputError(f"expected images, not a table of {', '.join(map(str, images.columns))}; give the column of the paths")
+    if isinstance(images, str | Path) and Path(images).is_dir():
+        raise InputError(f"{images} is a folder; of all images in it write sorted(Path({str(images)!r}).rglob('*.*'))")
     one = isinstance(images, str | bytes | Path | Image.Image) or not isinstance(images, Iterable)
     if one or (isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] in ((1,), (3,)))):
         raise InputError(f"expected several images, not {reprlib.repr(images)}; of a single one write [image]")

@@ -12,6 +12,7 @@ from paws import distributed
 from paws.bundle.bundle import Bundle
 from paws.bundle.table import PREDICT_COLUMNS, Prediction, write_rows
 from paws.data.formats import scan_images
+from paws.data.labels import SHOWN, listed
 from paws.data.texts import read_text
 from paws.errors import InputError
 from paws.runs.files import writing
@@ -76,10 +77,13 @@ def predict_table(
     begin, end = (len(paths) * place // ranks for place in (rank, rank + 1))
     share = None if rank == 0 else output.with_name(temporary_name())
 
+    faults: list[str] = []
+
     def write(file: TextIO) -> int:
         broken = 0
         for batch in predictions(bundle, paths[begin:end], names[begin:end], workers=workers):
             broken += sum(bool(p.error) for p in batch)
+            faults.extend(p.error for p in batch[: SHOWN - len(faults)] if p.error)
             write_rows(file, (p.row() for p in batch), PREDICT_COLUMNS, header=False)
             advance(len(batch))
         return broken
@@ -88,7 +92,7 @@ def predict_table(
         try:
             with writing(share, text=True) as file:
                 broken = write(file)
-            total = _total(distributed.gather_objects((broken, share)), len(paths))
+            total = _total(distributed.gather_objects((broken, share)), len(paths), faults)
             distributed.barrier()  # until the share is in the table
         finally:
             share.unlink(missing_ok=True)
@@ -96,7 +100,7 @@ def predict_table(
     with writing(output, text=True, ours=",".join(PREDICT_COLUMNS[:4]).encode()) as file:
         write_rows(file, [], PREDICT_COLUMNS)
         found = distributed.gather_objects((write(file), None))  # from here on every share is whole
-        total = _total(found, len(paths))
+        total = _total(found, len(paths), faults)
         for _, further in found[1:]:
             with open(further, encoding="utf-8", errors="surrogateescape", newline="") as part:
                 shutil.copyfileobj(part, file)
@@ -104,8 +108,8 @@ def predict_table(
     return total
 
 
-def _total(found: Sequence[tuple[int, Path | None]], images: int) -> int:
+def _total(found: Sequence[tuple[int, Path | None]], images: int, faults: Sequence[str]) -> int:
     total = sum(broken for broken, _ in found)
     if total == images:
-        raise InputError(f"not one of {total} images can be read")
+        raise InputError(listed(f"not one of {total} images can be read", faults))
     return total

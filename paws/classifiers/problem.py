@@ -222,7 +222,7 @@ def problem_of(
     counts = torch.bincount(labels[labels >= 0], minlength=len(classes))
     if len(counts) > len(classes) or not bool(counts.all()):
         raise InputError(f"labels must cover exactly the classes 0 to {len(classes) - 1}; counts are {counts.tolist()}")
-    frequencies = class_prior(prior, labels, len(classes))
+    frequencies = class_prior(prior, labels, classes)
     space = fit_space(views, width, seed=seed) if known is None else known[0]
     projected = space.project(views) if known is None else known[1]
     return Problem(views, labels, tuple(classes), space, projected, frequencies, seed, **training)

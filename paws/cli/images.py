@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from paws.cli.options import FitVerb, flag, takes_options
+from paws.cli.tables import SHOWN
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,8 +152,9 @@ def _next_steps(found: FitRun) -> list[str]:
 
     run, predictions = found.folder, found.predictions
     steps = [f"paws report {run}"]
-    if sum(row["abstain"] == "yes" for row in predictions) > len(predictions) / 2:
-        steps.append(f"paws suggest {run} -n 20 -o next.csv    (it abstains from most: the images that a label helps most)")
+    left = min(SHOWN, int((found.labels < 0).sum()))
+    if left and sum(row["abstain"] == "yes" for row in predictions) > len(predictions) / 2:
+        steps.append(f"paws suggest {run} -n {left} -o next.csv    (it abstains from most: the images that a label helps most)")
     doubtful = sum(doubt.stands_out for doubt in suspicious(found))
     if doubtful:
         steps.append(f"paws labels {run} --suspicious    ({doubtful} labels to look at again)")

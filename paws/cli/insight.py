@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     source: Source,
-    image: Annotated[Path, typer.Argument(help="the image to explain")],
+    image: Annotated[Path, typer.Argument(help="the image to explain; of a fit also by its name in predictions.csv")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="write the images side by side, e.g. why.png")] = None,
     images: Images = None,
     nearest: Annotated[int, typer.Option("-k", min=1, help="labelled images to show")] = 7,
@@ -47,10 +48,12 @@ def explain(
     from paws.labels import explain as module
     from paws.runs.files import check_no_input
 
-    if output is not None:
-        check_no_input(output, [image, source])
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         bundle, run = _open(source)
+        if run is not None and not os.path.exists(image) and os.path.isfile(run.root / image):
+            image = run.root / image  # by the name that it has in the predictions
+        if output is not None:
+            check_no_input(output, [image, source])
         found = module.explain(bundle.classifier, bundle.support_files, bundle.features([image])[0], nearest)
     if output is not None:
         module.save_grid(output, found, image, images or (run.root if run else None))
@@ -99,7 +102,7 @@ def labels(
 
 def suggest(
     source: Annotated[Path, typer.Argument(help="the folder of a fit, or of images without any label yet")],
-    n: Annotated[int, typer.Option("-n", min=1, help="images to label")] = SHOWN,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="images to label; 20, or as many as there are, if absent")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a CSV to fill in")] = None,
     backbone: Annotated[str | None, typer.Option(help="a timm model; as paws fit chooses if absent")] = None,
     weights: Annotated[Path | None, typer.Option(help="file of its weights, where there is no network")] = None,
@@ -117,10 +120,12 @@ def suggest(
             raise InputError(f"{source} is a fit with embedded images: leave out --backbone, --weights and --image-size")
         from paws.fit.run import load_fit
 
-        picks = module.suggest(load_fit(source), n)
+        run = load_fit(source)
+        n = n or min(SHOWN, max(1, int((run.labels < 0).sum())))
+        picks = module.suggest(run, n)
     else:
         picks = _first(source, n, backbone, weights, image_size, device)
-    print_table(f"{n} images to label next", ("image", "why"), [(pick.file, pick.reason) for pick in picks])
+    print_table(f"{len(picks)} images to label next", ("image", "why"), [(pick.file, pick.reason) for pick in picks])
     if output is not None:
         module.write_suggestions(output, picks)
         say(f"to fill in: the column label of {output}")
@@ -167,7 +172,9 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     return load_bundle(source), None
 
 
-def _first(source: Path, n: int, backbone: str | None, weights: Path | None, size: int | None, device: str) -> list[Suggestion]:
+def _first(
+    source: Path, n: int | None, backbone: str | None, weights: Path | None, size: int | None, device: str
+) -> list[Suggestion]:
     """The images of a folder to label first."""
     from paws.config.options import fit_options
     from paws.config.threads import default_workers
@@ -179,6 +186,7 @@ def _first(source: Path, n: int, backbone: str | None, weights: Path | None, siz
 
     options = fit_options({"backbone": backbone, "weights": weights, "image_size": size}, shown=flag)
     names = find_images(source)
+    n = n or min(SHOWN, max(1, len(names)))
     if len(names) < n:
         raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
     paths = [str(source / name) for name in names]

@@ -90,7 +90,7 @@ def fit_folder(
     for line in (checked.summary(), *checked.notes()):
         progress.log("check", line)
     check_none_class(options.none_class, checked.files.classes)
-    class_prior(options.prior, checked.files.labels, len(checked.files.classes))  # raises what is wrong with it
+    class_prior(options.prior, checked.files.labels, checked.files.classes)  # raises what is wrong with it
     planned = plan(options, checked.files.paths, device=device, former=preset)
     options = planned.options
     frozen = backbone_of(options).with_values(checked.values)

@@ -31,7 +31,7 @@ MOST_COVERED = 5_000  # images whose coverage is counted; of more, a random part
 PAIRS = 500  # images from which the distances of pairs are estimated
 CHUNK = 1024
 LOOK_AGAIN = 32  # old gains computed anew at a time
-WORTH_SAYING = 0.05  # probability of a class
+WORTH_SAYING = 0.05  # probability of a second class
 COMPONENTS = 64  # of the features, before a label exists
 
 
@@ -169,7 +169,8 @@ def _reason(row: int, count: int, probabilities: Tensor | None, classes: Sequenc
         return f"typical of {images}"
     top = probabilities[row].topk(2)
     names = [classes[i] if classes else f"class {i}" for i in top.indices.tolist()]
-    said = [f"{name} {p:.0%}" for name, p in zip(names, top.values.tolist(), strict=True) if p >= WORTH_SAYING]
+    said = [f"{name} {p:.0%}" for name, p in zip(names, top.values.tolist(), strict=True)]
+    said = said[:1] if top.values[1] < WORTH_SAYING else said
     return f"{' or '.join(said)}; nearest to {images}"
 
 

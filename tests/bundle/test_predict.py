@@ -74,7 +74,8 @@ def test_mistakes_are_named_and_nothing_is_written(command: Command, fitted_run:
     (tmp_path / "empty").mkdir()
     assert "no images there" in command("predict", bundle, tmp_path / "empty", "--json", code=2)
     (tmp_path / "only.png").write_text("text")
-    assert "not one of 1 images" in command("predict", bundle, tmp_path / "only.png", "-o", tmp_path / "p.csv", code=2)
+    said = command("predict", bundle, tmp_path / "only.png", "-o", tmp_path / "p.csv", code=2)
+    assert "not one of 1 images" in said and "only.png: cannot be read" in said
     assert "cannot be written" in command("predict", bundle, images, "-o", tmp_path / "no/p.csv", code=2)
     assert f"is it {bundle}?" in command("predict", fitted_run, images, "-o", tmp_path / "p.csv", code=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "only.png"]

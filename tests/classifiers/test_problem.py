@@ -35,13 +35,13 @@ def test_copies_are_held_out_together_and_a_class_of_copies_is_never_held_out():
 
 def test_priors():
     labels = torch.tensor([0, 0, 0, 1, -1, -1])
-    assert class_prior(None, labels, 2) is None and class_prior("estimate", labels, 2) is None
-    assert torch.equal(class_prior("uniform", labels, 2), torch.tensor([0.5, 0.5]))
-    assert torch.equal(class_prior("labels", labels, 2), torch.tensor([0.75, 0.25]))
-    assert torch.equal(class_prior([2, 6], labels, 2), torch.tensor([0.25, 0.75]))
+    assert class_prior(None, labels, ("a", "b")) is None and class_prior("estimate", labels, ("a", "b")) is None
+    assert torch.equal(class_prior("uniform", labels, ("a", "b")), torch.tensor([0.5, 0.5]))
+    assert torch.equal(class_prior("labels", labels, ("a", "b")), torch.tensor([0.75, 0.25]))
+    assert torch.equal(class_prior([2, 6], labels, ("a", "b")), torch.tensor([0.25, 0.75]))
     for wrong in ("odd", [1.0], [1.0, 0.0], [1.0, float("nan")]):
-        with pytest.raises(InputError, match="prior"):
-            class_prior(wrong, labels, 2)
+        with pytest.raises(InputError, match=r"prior .* a, b"):
+            class_prior(wrong, labels, ("a", "b"))
 
 
 def test_projection_is_the_map_of_the_standardised_features():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paws.cli import EXAMPLES
+from tests.conftest import TINY
 from tests.trust.case import LABELLED, Case, shown
 from tests.trust.inputs import usual
 
@@ -133,7 +134,6 @@ REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the messag
     (("suggest", "nowhere"), "nowhere"),
     (("suggest", "text.txt"), "text.txt"),
     (("suggest", "empty"), "holds 0 images"),
-    (("suggest", "im"), "holds 8 images; 20"),
     (("suggest", "im", "-n", "9"), "holds 8 images; 9"),
     (("suggest", "im", "-n", "0"), "-n"),
     (("suggest", "im", "-n", "2", "--backbone", "resnet"), "unknown model"),
@@ -208,8 +208,10 @@ ACCEPTED: Sequence[tuple[tuple[str, ...], str]] = (  # what is right, beside its
     (("predict", "{bundle}", "im/a0.png", "text.txt", "-o", "out.csv", "--workers", "0"), "1 of them could not be read"),
     (("explain", "{run}", "im/a0.png", "--json", "-k", "100"), '"neighbours"'),
     (("explain", "{bundle}", "im/a0.png", "-o", "why.jpg"), "images: why.jpg"),
+    (("explain", "{run}", "dü-0.png"), "dü-0.png: dots"),
     (("labels", "{run}", "--suspicious", "-n", "1000"), "labelled images are more like another class"),
     (("suggest", "{run}", "-n", "1"), "1 images to label next"),
+    (("suggest", "im", "--backbone", TINY, "--weights", "{weights}", "--image-size", "32"), "8 images to label next"),
     (("export", "{run}", "-o", "model.safetensors"), "MB"),
     (("report", "{run}", "-o", "page.html"), "page.html"),
     (("sort", "{run}", "--into", "new"), "dots"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -166,6 +167,8 @@ BUNDLE: Sequence[tuple[str, Callable[[Any], Any], str]] = (  # what is asked of 
     ("one Pillow image", lambda bundle: bundle.predict(Image.new("L", (9, 9))), "of a single one write [image]"),
     ("one colour array", lambda bundle: bundle.predict(np.zeros((9, 9, 3), np.uint8)), "of a single one write [image]"),
     ("one grey array", lambda bundle: bundle.predict(np.zeros((9, 9), np.uint8)), "of a single one write [image]"),
+    ("a folder", lambda bundle: bundle.predict("."), ". is a folder; of all images in it write"),
+    ("a table", lambda bundle: bundle.predict(pd.DataFrame({"file": ["im/a0.png"]})), "not a table of file; give the column"),
     ("bytes", lambda bundle: bundle.predict(b"im/a0.png"), "expected several images"),
     ("nothing", lambda bundle: bundle.predict(None), "expected several images"),
     ("None among images", lambda bundle: bundle.predict(["im/a0.png", None]), "None: expected a path"),
