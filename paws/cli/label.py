@@ -79,6 +79,10 @@ def label(
         claim(run, "fit")
         bench = Bench(Place(images.absolute(), run.absolute(), names, options, place))
         _begin(bench, first, named)
+        bench.labels.taken = any(
+            path.is_file() and bench.labels.path.is_file() and path.samefile(bench.labels.path) for path in labels or []
+        )
+        bench.labels.write()
 
         def opened(address: str) -> None:
             done = bench.session.labelled_count
