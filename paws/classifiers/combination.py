@@ -25,7 +25,7 @@ from paws.optim import uncompiled
 
 PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
 PAWS = 2  # the place from which on parts have the class frequencies in them
-WEIGHTS = (0.10, 0.25, 0.35)  # of these, before a held-out label is looked at
+WEIGHTS = (0.10, 0.10, 0.50)  # of these, before a held-out label is looked at
 SINGLE_WEIGHTS = (0.0, 0.2, 0.4)  # ... with single labels, from which logistic regression is a nearest neighbour
 ENCODERS = 0.5  # weight of encoders trained on the images, where there are some: like the others', before the factor
 SHARPNESS, GROWTH = 0.99, 0.22  # factor of all weights but those: SHARPNESS * (labels a class) ** GROWTH
