@@ -97,7 +97,7 @@ def predict_table(
         finally:
             share.unlink(missing_ok=True)
         return total
-    with writing(output, text=True, ours=",".join(PREDICT_COLUMNS[:4]).encode()) as file:
+    with writing(output, text=True, ours=",".join(PREDICT_COLUMNS).encode()) as file:
         write_rows(file, [], PREDICT_COLUMNS)
         found = distributed.gather_objects((write(file), None))  # from here on every share is whole
         total = _total(found, len(paths), faults)

@@ -170,6 +170,14 @@ CASES = [
             ("a broken fit in the run", (), with_bytes("run/fit.json", b"{}"), 2, "run holds fit.json"),
         )
     ),
+    Case(
+        "predictions over those of a fit",
+        ("predict", "run/bundle", "im", "-o", "run/predictions.csv", "--workers", "0"),
+        usual,
+        2,
+        ("run/predictions.csv: exists, and is nothing that this command has written",),
+        first=[LABELLED],
+    ),
     Case("label into the images", ("label", "im", "-o", "im", "--no-browser"), usual, 2, ("im is the folder of the images",)),
     Case("label in the images", ("label", "im", "-o", "im/run", "--no-browser"), usual, 2, ("im/run lies in the folder",)),
     Case("label into a file", ("label", "im", "-o", "text.txt", "--no-browser"), usual, 2, ("text.txt is a file",)),
