@@ -24,7 +24,7 @@ from paws.fit.presets import backbone_of, plan
 from paws.model_selection import known_rows
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone
-from paws.train import device_type
+from paws.runs.device import device_type
 
 if TYPE_CHECKING:
     from paws.data.stored_views import Picture

@@ -9,13 +9,15 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from paws.config.schema import Optim
 from paws.errors import InputError
+
+if TYPE_CHECKING:
+    from paws.config.schema import Optim
 
 Groups = list[dict[str, Any]]
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)

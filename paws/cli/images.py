@@ -59,7 +59,7 @@ def fit(
     chosen = fit_options(options | ({"finetune": True} if finetune else {}), shown=flag)  # before torch is loaded
 
     from paws.fit.pipeline import fit_folder
-    from paws.train.signals import Interrupted
+    from paws.runs.signals import Interrupted
 
     try:
         found = fit_folder(
@@ -115,7 +115,7 @@ def predict(
 
 def device_of(name: str) -> str:
     """The device that ``--device`` asks for."""
-    from paws.train import device_type
+    from paws.runs.device import device_type
 
     return device_type(name, "--device ")
 

@@ -56,8 +56,8 @@ class TrainJob:
 
     def __call__(self) -> dict[str, Any]:
         """Train on this task's rank; the result of the run, or where it stopped when the job went back to the queue."""
+        from paws.runs.signals import Interrupted
         from paws.train import train
-        from paws.train.signals import Interrupted
 
         _describe_place()
         again = int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0

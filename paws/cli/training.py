@@ -41,18 +41,19 @@ def train(
     from paws import train as recipes
     from paws.distributed import place, relaunch
     from paws.runs.console import console
+    from paws.runs.device import device_type
     from paws.runs.files import write_text
     from paws.runs.running_means import Diverged
+    from paws.runs.signals import Interrupted
     from paws.suncet import load_card, without_gpu
     from paws.train.baselines import baselines, check_comparable
     from paws.train.evaluation import title
-    from paws.train.signals import Interrupted
 
     main = place().rank == 0
     settings, notes = load_card(config, overrides or [], to_train=True)
     if devices > 1 and "RANK" not in os.environ:
         relaunch(devices, sys.argv[1:])
-    if notes and recipes.device_type(settings.machine.device) == "cpu":
+    if notes and device_type(settings.machine.device) == "cpu":
         settings, notes = without_gpu(settings, notes, overrides or [])
     if main:
         _print_notes(notes)

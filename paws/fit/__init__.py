@@ -51,7 +51,7 @@ class _Callable(ModuleType):
             The fit: record, predictions, bundle.
 
         Raises:
-            paws.train.signals.Interrupted: a signal came while the network was trained on, the state is saved, and the calling
+            paws.runs.signals.Interrupted: a signal came while the network was trained on, the state is saved, and the calling
                 program's own handler, which was called, did not end it.
             InputError: an option that does not exist or is out of bounds, or anything wrong with images, labels or ``run``.
         """
@@ -69,8 +69,8 @@ class _Callable(ModuleType):
 
         from paws.data.labels import frame_rows
         from paws.fit.pipeline import fit_folder
-        from paws.train import device_type
-        from paws.train.signals import Interrupted
+        from paws.runs.device import device_type
+        from paws.runs.signals import Interrupted
 
         try:
             return fit_folder(

@@ -112,7 +112,7 @@ def train_encoder(
     ``folder`` holds its checkpoints: called again, it goes on from the last one, or is done.
 
     Raises:
-        paws.train.signals.Interrupted: a signal came; the state is saved.
+        paws.runs.signals.Interrupted: a signal came; the state is saved.
     """
     fold = number % problem.fold_count if problem.fold_count else None
     recipe, device = begin.recipe, torch.device(problem.device)

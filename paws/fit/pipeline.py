@@ -24,7 +24,7 @@ from paws.config.threads import default_workers
 from paws.data.check import Checked, check_folder, remember
 from paws.data.labels import Labels, label_files, name_of
 from paws.errors import InputError
-from paws.fit import encoders, record, training
+from paws.fit import record
 from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
 from paws.fit.embed import FeatureStore
@@ -37,7 +37,6 @@ from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
 from paws.fit.run import FitRun, load_fit, read_former, titles
-from paws.fit.training import Folder, train_encoders
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone, join
 from paws.models.runtime import cache_folder
@@ -145,13 +144,13 @@ class _Work:
 
     def train(self, run: Path, frozen: Backbone, problem: Problem) -> tuple[Backbone, np.memmap, Problem]:
         """Train encoders; the backbone, the features and the problem with them."""
+        from paws.fit.training import FOLDER, Folder, train_encoders  # only here: how networks are trained takes long to import
+
         rows = (self.checked.test < 0).nonzero().flatten()
         paths, options = self.checked.files.paths, self.options
         assert options.train is not None
         images = Folder([paths[row] for row in rows.tolist()], options.train, options.epochs, options.mirror, self.workers)
-        encoders, encoded = train_encoders(
-            run / training.FOLDER, self.trained_key(frozen), problem, images, frozen, self.progress
-        )
+        encoders, encoded = train_encoders(run / FOLDER, self.trained_key(frozen), problem, images, frozen, self.progress)
         whole = join([frozen, encoders])
         features = self.embed(run, whole, options.views or 0)
         views = features[rows.numpy()] if len(rows) < len(features) else features
@@ -254,7 +253,12 @@ class _Work:
         known = {"preset", "backbone", "weights", "image_size", "test"}  # by their content
         trained = {"train", "epochs"} if self.options.train is None else set()
         chosen = {name: value for name, value in asdict(self.options).items() if name not in known | trained}
-        return content_key(seen, given, chosen, frozen.config(), *(() if trained else (encoders.VERSION,)))
+        made: tuple[int, ...] = ()
+        if self.options.train is not None:
+            from paws.fit.encoders import VERSION
+
+            made = (VERSION,)
+        return content_key(seen, given, chosen, frozen.config(), *made)
 
     def trained_key(self, frozen: Backbone) -> str:
         """Names everything that the training of encoders depends on."""

@@ -53,7 +53,7 @@ def train_encoders(
 
     Raises:
         InputError: no room for the pixels.
-        paws.train.signals.Interrupted: a signal came; the state is saved.
+        paws.runs.signals.Interrupted: a signal came; the state is saved.
     """
     _prepare(folder, key)
     found = begins(frozen.parts[0], images.train)

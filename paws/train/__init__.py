@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from paws.methods.build import task_of
 from paws.models import Encoder
 from paws.runs.checkpoint import CheckpointFolder
 from paws.runs.console import console
+from paws.runs.device import device_type
 from paws.runs.environment import environment, versions
 from paws.runs.files import write_text
 from paws.runs.folder import check_apart, check_run_folder
@@ -52,7 +52,7 @@ def train(
 
     Raises:
         InputError: bad config or data, or a folder that holds a run; nothing is written then.
-        paws.train.signals.Interrupted: a signal came; the state is saved.
+        paws.runs.signals.Interrupted: a signal came; the state is saved.
         paws.runs.running_means.Diverged: a loss is not finite.
     """
     machine, began = config.machine, time.monotonic()
@@ -116,23 +116,6 @@ def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, 
         resume=resume,
         overwrite=overwrite,
     )
-
-
-def device_type(name: str, option: str = "machine.device=") -> str:
-    """ "auto" resolved to the accelerator that is there, else the CPU; ``option`` is what the user wrote before ``name``.
-
-    Raises:
-        InputError: no such kind of device, or it is not there.
-    """
-    there = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "auto":
-        return there
-    kind, _, number = str(name).partition(":")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", str(name)):
-        raise InputError(f"{option}{name} is not one of auto, cpu, cuda, cuda:N, mps")
-    if (kind not in ("cpu", there)) or (number and int(number) >= torch.cuda.device_count()):
-        raise InputError(f"{option}{name} is not available here (found: {there}); use {option}auto")
-    return name
 
 
 def check_precision(precision: str, device: str) -> None:

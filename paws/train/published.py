@@ -12,8 +12,8 @@ from paws.errors import InputError
 from paws.methods.build import task_of
 from paws.models import build_classifier, build_encoder
 from paws.models.weights import assign
+from paws.runs.device import device_type
 from paws.suncet import PUBLISHED, fetch, read_checkpoint
-from paws.train import device_type
 from paws.train.evaluation import evaluate_network
 
 

@@ -25,8 +25,8 @@ from paws.runs.folder import check_run_folder, claim, clear_run, holds_run
 from paws.runs.lock import run_lock
 from paws.runs.log import HELD_OUT, Metrics
 from paws.runs.running_means import RunningMeans, diverged
+from paws.runs.signals import Interrupted, caught_signals
 from paws.train.intervals import Intervals
-from paws.train.signals import Interrupted, caught_signals
 
 WIDE = 140  # columns of a terminal that shows every loss beside the bar
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

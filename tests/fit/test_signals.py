@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 import paws
-from paws.train.signals import Interrupted
+from paws.runs.signals import Interrupted
 from tests.conftest import TINY, write_patterns
 from tests.digits_runs import wait_until
 

@@ -21,10 +21,10 @@ from paws.models.runtime import Runtime
 from paws.models.sources import frozen_backbone
 from paws.runs.checkpoint import load_latest
 from paws.runs.log import read_metrics
+from paws.runs.signals import Interrupted
 from paws.train import train
 from paws.train.intervals import Intervals
 from paws.train.run import Run
-from paws.train.signals import Interrupted
 from tests.ranks import environment, free_port
 from tests.train.test_scaler import OVERFLOW, STEPS, Linear
 

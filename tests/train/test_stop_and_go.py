@@ -11,9 +11,9 @@ from paws.config.cards import load_config
 from paws.config.schema import Config
 from paws.errors import InputError
 from paws.runs.checkpoint import load_latest
+from paws.runs.signals import Interrupted
 from paws.train import evaluate, train
 from paws.train.run import Run
-from paws.train.signals import Interrupted
 from tests.digits_runs import assert_same_run
 from tests.images import imagenet_folder
 
