@@ -21,7 +21,7 @@ from paws.config.options import FitOptions, argument_docs, fit_options
 from paws.errors import InputError
 from paws.fit.fit import fit_features
 from paws.fit.presets import backbone_of, plan
-from paws.model_selection import known_rows
+from paws.model_selection import known_rows, right
 from paws.models.embedding import Embedder
 from paws.models.frozen import Backbone
 from paws.runs.device import device_type
@@ -181,7 +181,7 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         weights = np.ones(len(known)) if sample_weight is None else np.asarray(sample_weight)
         found = self.predict(X)
         check_consistent_length(found, known, weights)
-        return float(np.average(found[known] == labels, weights=weights[known])) if weights[known].any() else float("nan")
+        return float(np.average(right(found[known], labels), weights=weights[known])) if weights[known].any() else float("nan")
 
     def _options(self) -> FitOptions:
         """The arguments that ``paws fit`` has too; raises InputError for any argument that is out of its range."""

@@ -24,7 +24,8 @@ def known_rows(y: Any) -> tuple[np.ndarray, np.ndarray]:
         InputError: texts and numbers among the labels.
     """
     if not isinstance(y, np.ndarray):  # a list of texts and nan is one of texts to numpy, hence object
-        y = y.to_numpy() if hasattr(y, "to_numpy") else np.array(y, dtype=object)
+        known_kind = hasattr(y, "__array__")  # a tensor, say
+        y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y) if known_kind else np.array(y, dtype=object)
     y = column_or_1d(y, warn=True)
     if y.dtype.kind in "biu":
         known = y != -1
@@ -52,6 +53,19 @@ def _is_unknown(value: Any) -> bool:
     return bool(value == -1 or value != value)
 
 
+def right(found: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(K,) bool: which of the classes ``found`` are the ``labels`` (K,).
+
+    Raises:
+        InputError: one of them are texts, the other numbers, which are never equal.
+    """
+    found = np.array(found.tolist()) if found.dtype.kind == "O" else found  # texts of an estimator that keeps them as objects
+    if len(labels) and (found.dtype.kind == "U") != (labels.dtype.kind == "U"):
+        given, fitted = labels[:1].tolist()[0], found[:1].tolist()[0]
+        raise InputError(f"y: its labels are such as {given!r}, the classes that were fitted such as {fitted!r}")
+    return np.asarray(found == labels)
+
+
 def labelled_accuracy(estimator: Any, X: Any, y: Any) -> float:
     """A scorer, for ``scoring=``: accuracy on the rows that are labelled; nan where none is.
 
@@ -60,7 +74,7 @@ def labelled_accuracy(estimator: Any, X: Any, y: Any) -> float:
     known, labels = known_rows(y)
     found = np.asarray(estimator.predict(X))
     check_consistent_length(found, known)
-    return float((found[known] == labels).mean()) if known.any() else float("nan")
+    return float(right(found[known], labels).mean()) if known.any() else float("nan")
 
 
 class LabelledKFold(StratifiedKFold):

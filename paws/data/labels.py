@@ -231,6 +231,8 @@ def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Lis
     classes = tuple(sorted(set(label_of.values())))
     if not problems and len(classes) < least:
         found = f"only the class {classes[0]!r}" if classes else "no label"
+        if labels is None:
+            found += f", as the images of {root} lie in {'one' if classes else 'no'} sub-folder; give a table of labels"
         problems.append(f"{found}; at least two classes are needed")
     if problems:
         raise InputError(listed(f"{where}: {len(problems)} problem(s) with the labels of {root}", problems))

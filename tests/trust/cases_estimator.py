@@ -39,6 +39,8 @@ ASKED: Sequence[
     ("folds of fewer labels", lambda: list(LabelledKFold(2).split(MATRIX, CLASSES[:5])), "inconsistent numbers of samples"),
     ("more folds than labels", lambda: list(LabelledKFold(50).split(MATRIX, CLASSES)), "n_splits=50"),
     ("folds of no label", lambda: list(LabelledKFold(2).split(MATRIX, -np.ones(40))), "0 sample"),
+    ("a score of numbers for texts", lambda: fitted().score(MATRIX, CLASSES.astype(str)), "y: its labels are such as"),
+    ("the scorer of numbers for texts", lambda: labelled_accuracy(fitted(), MATRIX, CLASSES.astype(str)), "such as '0'"),
     ("features of another width", lambda: fitted().predict(MATRIX[:, :3]), "3 features"),
     ("no row", lambda: fitted().predict(MATRIX[:0]), "0 sample"),
     ("nan", lambda: fitted().predict(MATRIX * np.nan), "NaN"),
