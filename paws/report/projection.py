@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing import current_process
+
 import numpy as np
 
 COMPONENTS = 50
@@ -22,8 +24,8 @@ def project(embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     if len(points) > 5:
         perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
         start = places / max(1e-12, places[:, 0].std()) * 1e-4  # as scikit-learn's init="pca"
-        places = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=2).fit_transform(
-            points
-        )
+        jobs = 1 if current_process().daemon else 2  # the learner of the labelling page may start no processes
+        layout = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=jobs)
+        places = layout.fit_transform(points)
     low, high = places.min(0), places.max(0)
     return (places - low) / np.maximum(1e-12, high - low)
