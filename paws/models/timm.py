@@ -10,7 +10,7 @@ import timm
 from torch import nn
 
 from paws.errors import InputError
-from paws.models import sources
+from paws.models import hub
 
 OFFLINE = "model.pretrained=false begins with random weights, model.name=timm:tf_efficientnet_lite0 with those of this package"
 
@@ -35,8 +35,8 @@ def timm_backbone(
     if (tag or pretrained) and not timm.is_model_pretrained(name):
         known = ", ".join(timm.list_pretrained(f"{architecture}.*")) or "none"
         raise InputError(f"no pretrained weights for {name!r}; for this model timm has: {known}")
-    packaged = pretrained and in_channels == 3 and sources.available(name) == "package"
-    if pretrained and not packaged and (cached := sources.cached_or_reachable(name, OFFLINE)) is not None:
+    packaged = pretrained and in_channels == 3 and hub.available(name) == "package"
+    if pretrained and not packaged and (cached := hub.cached_or_reachable(name, OFFLINE)) is not None:
         options = {"pretrained_cfg_overlay": {"file": str(cached)}, **options}
     try:
         backbone: Any = _create(name, in_chans=in_channels, pretrained=pretrained and not packaged, **options)
@@ -45,7 +45,7 @@ def timm_backbone(
     except OSError as error:  # what the hub's client raises without a network or a cached file
         raise InputError(f"the pretrained weights of {name!r} could not be fetched: {error}; {OFFLINE}") from error
     if packaged:
-        sources.from_package(backbone, name, None)
+        hub.from_package(backbone, name, None)
     backbone.feature_dim = getattr(backbone, "head_hidden_size", backbone.num_features)
     return backbone
 

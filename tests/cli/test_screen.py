@@ -76,12 +76,12 @@ def test_what_does_not_compute_imports_little_and_threads_wait_passively(
 
 
 def test_the_list_of_backbones_fits_80_columns(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from paws.models import sources
+    from paws.models import hub, sources
 
     cached = "vit_giant_patch14_reg4_dinov2_of_a_long_name.lvd142m"
     (tmp_path / f"models--timm--{cached}").mkdir()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(sources, "available", {sources.LITE: "package", cached: "cache"}.get)
+    monkeypatch.setattr(hub, "available", {sources.LITE: "package", cached: "cache"}.get)
     monkeypatch.setattr("paws.cli.backbones._speed", lambda name: (224, 12345.6))
     monkeypatch.setattr(console, "console", Console(soft_wrap=True, width=80))
     lines = command("fit", "--list-backbones").splitlines()

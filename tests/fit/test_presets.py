@@ -12,7 +12,8 @@ from paws.config.options import FitOptions, PresetName
 from paws.errors import InputError
 from paws.fit.presets import PRESETS, chosen, fitting_size, plan, smaller, views_of
 from paws.fit.progress import in_words
-from paws.models.sources import LITE, available
+from paws.models.hub import available
+from paws.models.sources import LITE
 from tests.commands import Command
 from tests.conftest import TINY, draw, write_patterns
 
