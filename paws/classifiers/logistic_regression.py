@@ -13,7 +13,7 @@ from paws.classifiers.problem import Problem
 from paws.classifiers.space import unit
 from paws.voting import one_hot
 
-C, TOLERANCE, ITERATIONS = 1.0, 1e-2, 100  # inverse strength of the L2 penalty, and where the fit of a problem stops
+C, TOLERANCE, ITERATIONS = 1.0, 1e-4, 2000  # inverse strength of the L2 penalty, and where a fit stops
 
 
 class LogisticRegression(Predictor):
@@ -46,9 +46,8 @@ class LogisticRegression(Predictor):
         """Fit samples (R, P) of classes (R,); ``c`` is kept for a fit of one sample an image, ``strength`` is used."""
         present, ids = labels.unique(return_inverse=True)
         weights = torch.ones(len(x)) if not balanced else (len(x) / len(present) / torch.bincount(ids))[ids].float()
-        tolerance, iterations = (TOLERANCE, ITERATIONS) if balanced else (1e-4, 2000)
         x = x if balanced else x.double()
-        weight, bias = _minimised(x, ids, weights.to(x), len(present), strength, tolerance, iterations)
+        weight, bias = _minimised(x, ids, weights.to(x), len(present), strength)
         found = cls(num_classes, x.shape[1], c, scaled=balanced)
         with torch.no_grad():
             found.linear.weight.zero_()
@@ -68,13 +67,11 @@ class LogisticRegression(Predictor):
         return {**super().config(), "dim": self.linear.in_features, "c": self.c, "scaled": self.scaled}
 
 
-def _minimised(
-    x: Tensor, labels: Tensor, weights: Tensor, classes: int, c: float, tolerance: float, iterations: int
-) -> tuple[Tensor, Tensor]:
+def _minimised(x: Tensor, labels: Tensor, weights: Tensor, classes: int, c: float) -> tuple[Tensor, Tensor]:
     """Weights (C, P) and biases (C,) that minimise c · Σ weight · cross-entropy + ‖W‖² / 2 over samples ``x`` (R, P).
 
     As scikit-learn's ``LogisticRegression`` does, importing which takes a second: by L-BFGS from zeros, until no component of
-    the gradient, divided by c · Σ weight, is above ``tolerance``. Of two classes W and the biases are one row, the log-odds.
+    the gradient, divided by c · Σ weight, is above `TOLERANCE`. Of two classes W and the biases are one row, the log-odds.
     """
     from scipy.optimize import minimize
 
@@ -91,7 +88,7 @@ def _minimised(
         slope = torch.cat([error.T @ x + strength * slopes, error.sum(0)[:, None]], 1)
         return float(value), slope.double().flatten().numpy()
 
-    how = {"maxiter": iterations, "maxls": 50, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps}
+    how = {"maxiter": ITERATIONS, "maxls": 50, "gtol": TOLERANCE, "ftol": 64 * np.finfo(float).eps}
     found = minimize(loss, np.zeros(rows * (x.shape[1] + 1)), method="L-BFGS-B", jac=True, options=how).x
     free = spread.double() @ torch.from_numpy(found).view(rows, -1)  # (C, P + 1)
     return free[:, :-1], free[:, -1]

@@ -16,6 +16,7 @@ from paws.classifiers.nearest_neighbours import NearestNeighbours
 from paws.classifiers.paws_ensemble import PawsEnsemble, head
 from paws.classifiers.poisson import Poisson
 from paws.classifiers.poisson_mbo import PoissonMbo
+from paws.classifiers.problem import problem_of
 from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 from paws.classifiers.space import unit
 from paws.voting import floor
@@ -85,6 +86,21 @@ def test_logistic_regression_and_neighbours_are_scikit_learns(classes):
     assert np.allclose(ours(x, support, y)[0].detach(), theirs, atol=1e-5)
     theirs = KNeighborsClassifier(3).fit(support.numpy(), y.numpy()).predict_proba(x.numpy())
     assert np.allclose(NearestNeighbours(classes, 3)(x, support, y)[0], theirs)
+
+
+def test_logistic_regression_of_a_problem_is_at_its_minimum() -> None:
+    g = torch.Generator().manual_seed(0)
+    truth = torch.arange(300) % 30
+    views = torch.randn(30, 1, 64, generator=g)[truth] + torch.randn(300, 2, 64, generator=g)
+    labels = torch.where(torch.arange(300) < 120, truth, -1)
+    problem = problem_of(views, labels, [str(c) for c in range(30)], width=64)
+    x = unit(problem.projected[:120].float()).flatten(0, 1).double().numpy()
+    known = truth[:120].repeat_interleave(2).numpy()
+    model = linear_model.LogisticRegression(class_weight="balanced", tol=1e-9, max_iter=10_000).fit(x, known)
+    rest = unit(problem.projected[120:].float()).mean(1)
+    ours = LogisticRegression.fit(problem).linear(rest).softmax(1).detach()
+    theirs = rest.double().numpy() @ model.coef_.T + model.intercept_
+    assert np.allclose(ours, torch.from_numpy(theirs).softmax(1), atol=0.02)  # at a tolerance of 1e-2 it would be 0.16 off
 
 
 def test_a_class_that_logistic_regression_did_not_see_gets_nothing():
