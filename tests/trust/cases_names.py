@@ -149,7 +149,7 @@ CASES = [
     text("a0.png,a\nb0.png,b\n", 2, "must name the columns file and label", name="labels without a head"),
     text("file,label\n ,a\n", 2, "line 2: no file", name="a blank file"),
     text("file,label\na0.png, \n", 2, "holds no label", name="a blank label"),
-    text('file,label\n"a0.png,a\nb0.png,b\n', 2, "no label", name="a quote that does not end"),
+    text('file,label\n"a0.png,a\nb0.png,b\n', 2, "quotation mark", name="a quote that does not end"),
     text("file,label\na0.png,caf\u0065\u0301\n", 0, "caf\u00e9", name="a decomposed label is composed"),
     text("file,label\na0.png,a\x00b\n", 2, "save it as UTF-8", name="a zero byte in a label"),
     Case(

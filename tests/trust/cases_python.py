@@ -167,7 +167,7 @@ BUNDLE: Sequence[tuple[str, Callable[[Any], Any], str]] = (  # what is asked of 
     ("one Pillow image", lambda bundle: bundle.predict(Image.new("L", (9, 9))), "of a single one write [image]"),
     ("one colour array", lambda bundle: bundle.predict(np.zeros((9, 9, 3), np.uint8)), "of a single one write [image]"),
     ("one grey array", lambda bundle: bundle.predict(np.zeros((9, 9), np.uint8)), "of a single one write [image]"),
-    ("a folder", lambda bundle: bundle.predict("."), ". is a folder; of all images in it write"),
+    ("a folder in place of a list", lambda bundle: bundle.predict("."), ". is a folder; of all images in it write"),
     ("a table", lambda bundle: bundle.predict(pd.DataFrame({"file": ["im/a0.png"]})), "not a table of file; give the column"),
     ("bytes", lambda bundle: bundle.predict(b"im/a0.png"), "expected several images"),
     ("nothing", lambda bundle: bundle.predict(None), "expected several images"),
