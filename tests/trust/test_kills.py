@@ -115,7 +115,7 @@ def await_moment(verb: str, number: int, process: BaseProcess, run: Path, delay:
         begun = list(STAGES.values())[number // 2 % len(STAGES)]
         while process.is_alive() and not begun(run):
             time.sleep(0.001)
-        delay /= 20
+        delay /= 100  # stages may be short
     process.join(delay)
 
 
