@@ -38,10 +38,9 @@ OWN = (
     "training",
     "finetuned",  # of former versions
 )
-SHOWN = 5  # of what a note counts
 VERSION: Literal[3] = 3  # of fit.json; 2 knew a network trained on all labels; 1 had no version and no provenance
 
-SHOWN = 12  # classes named in a sentence
+SHOWN = 12  # classes, images or pairs named in a sentence
 SAME = 1e-6  # how far even frequencies may be apart
 
 Provenance = Literal["cross_validated", "seen_in_training", "before_relabelling", "none"]

@@ -30,8 +30,14 @@ def available(name: str) -> str:
     return "cache" if repository and cached(repository) is not None else ""
 
 
-def from_package(network: nn.Module, name: str, path: Path | None) -> bool:
-    """Its tensors have other names, in the order of timm's; its classifier comes last."""
+def from_package(network: nn.Module, name: str, _: Path | None = None) -> bool:
+    """Load the weights of an installed package into the timm model ``name``; False where there is none.
+
+    Their names are others, in the order of timm's; those of the classifier come last.
+
+    Raises:
+        InputError: a version of the package with other weights.
+    """
     path = package_file(name)
     if path is None:
         return False
@@ -89,6 +95,7 @@ def repository_of(name: str) -> str:
 
 
 def cached(repository: str) -> Path | None:
+    """The file of weights of a repository in the hub's cache; None where it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     found = (try_to_load_from_cache(repository, file) for file in HUB_FILES)

@@ -21,9 +21,8 @@ def timm_backbone(
     """The timm model ``name`` without classifier, (N, in_channels, H, W) -> (N, feature_dim).
 
     Weights are random, and nothing is downloaded, unless ``pretrained``; weights of installed packages and of the hub's
-    cache need no network. Transformers take views of several sizes,
-    padded to whole patches, by interpolating their position embedding. ``options`` go to the model's constructor;
-    ``also_known`` are further names to suggest where ``name`` is unknown.
+    cache need no network. Transformers take views of several sizes, padded to whole patches, by interpolating their position
+    embedding. ``options`` go to the model's constructor; ``also_known`` are further names to suggest where ``name`` is unknown.
 
     Raises:
         InputError: unknown name or option, no such pretrained weights, or they could not be fetched.
@@ -45,7 +44,7 @@ def timm_backbone(
     except OSError as error:  # what the hub's client raises without a network or a cached file
         raise InputError(f"the pretrained weights of {name!r} could not be fetched: {error}; {OFFLINE}") from error
     if packaged:
-        hub.from_package(backbone, name, None)
+        hub.from_package(backbone, name)
     backbone.feature_dim = getattr(backbone, "head_hidden_size", backbone.num_features)
     return backbone
 
