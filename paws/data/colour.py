@@ -1,14 +1,15 @@
 """Random colour operations of a whole batch at once, each image with its own parameters.
 
 Images are float (B, ch, H, W) in [0, 1], ch 1 or 3. ``f(images, ..., generator)`` draws parameters on the CPU and applies the
-kernel beside it (see ``paws.data.geometry``); an operation that applies to some images only works on those. Random operations
-may work in place on ``images``: use what they return. Kernels leave their input as it is. Unlike PIL nothing is rounded to 256
-levels between operations, except in ``equalize``, which is defined on levels.
+kernel beside it (see ``paws.data.geometry``); an operation that applies to some images only works on those. All may work in
+place on ``images``: use what they return. Unlike PIL nothing is rounded to 256 levels between operations, except in
+``equalize``, which is defined on levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 from paws.seeds import uniform
 
 LUMA = (0.2989, 0.587, 0.114)
+BLOCK = 1 << 17  # values of images that a CPU works on at a time: what is made of them stays in its cache
+KEEP = 4  # in an order of operations: none
 
 
 def chosen(count: int, probability: float, generator: Generator) -> Tensor:
@@ -28,11 +31,16 @@ def _per_image(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images.device, images.dtype, non_blocking=True).view(-1, 1, 1, 1)
 
 
-def _on_some(images: Tensor, rows: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
-    """``kernel`` on the images ``rows``, in place."""
-    if len(rows):
-        rows = rows.to(images.device, non_blocking=True)
-        images.index_copy_(0, rows, kernel(images.index_select(0, rows)))
+@torch.inference_mode()
+def _on_some(images: Tensor, rows: Tensor, kernel: Callable[..., Tensor], *values: Tensor) -> Tensor:
+    """``kernel`` on the images ``rows`` and what ``values`` hold for each of them, in place; on a CPU a few at a time.
+
+    Without any note for gradients, which costs small tensors an eighth of the time.
+    """
+    blocks = min(len(rows), -(-len(rows) * images[:1].numel() // BLOCK) if images.device.type == "cpu" else 1)
+    for some, *theirs in zip(*(each.tensor_split(blocks) for each in (rows, *values)), strict=True) if blocks else ():
+        places = some.to(images.device, non_blocking=True)
+        images.index_copy_(0, places, kernel(images.index_select(0, places), *theirs))
     return images
 
 
@@ -46,20 +54,20 @@ def to_gray(images: Tensor) -> Tensor:
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
     """Multiply by ``factor`` (B,) >= 0 and clip."""
-    return (images * _per_image(factor, images)).clamp_(0, 1)
+    return images.mul_(_per_image(factor, images)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean luma and clip."""
-    mean, factor = to_gray(images).mean((1, 2, 3), keepdim=True), _per_image(factor, images)
-    return torch.lerp(mean, images, factor).clamp_(0, 1)
+    mean, factor = to_gray(images.mean((2, 3), keepdim=True)), _per_image(factor, images)
+    return images.mul_(factor).add_(mean * (1 - factor)).clamp_(0, 1)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the luma and clip; grey images stay as they are."""
     if images.shape[1] == 1:
         return images
-    return torch.lerp(to_gray(images), images, _per_image(factor, images)).clamp_(0, 1)
+    return images.lerp_(to_gray(images), 1 - _per_image(factor, images)).clamp_(0, 1)
 
 
 def hue(images: Tensor, shift: Tensor) -> Tensor:
@@ -67,22 +75,22 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
     r, g, b = images.unbind(1)
-    value = torch.maximum(torch.maximum(r, g), b)  # (B, H, W)
-    low = torch.minimum(torch.minimum(r, g), b)
-    chroma = value - low
-    # hue in sixths of a turn from red: the lowest channel names the third of the circle, the other two the place in it
-    # (masks as floats and lerp: a choice by random booleans costs twenty times as much)
-    r_low, b_low = torch.eq(r, low, out=torch.empty_like(low)), torch.eq(b, low, out=torch.empty_like(low))
-    away = torch.lerp((r - b).add_(chroma, alpha=4), (b - g).add_(chroma, alpha=2), r_low).lerp_(g - r, b_low)
-    sixths = away.div_(low.copy_(chroma).clamp_min_(1e-12)).add_(_per_image(shift * 6 + 1, images)[:, 0])
-    sixths.sub_(torch.div(sixths, 6, out=low).floor_(), alpha=6)  # modulo 6, several times faster than remainder
-    # a channel falls from value to value - chroma between one and two sixths from its own hue; red, at 0 and 6, is seen from 3
-    out = torch.empty_like(images)
-    top = value + chroma
-    for channel, hue_of, base, sign in ((0, 3, value.sub_(chroma, alpha=2), 1), (1, 2, top, -1), (2, 4, top, -1)):
-        ramp = torch.sub(sixths, hue_of, out=low).abs_().clamp_(1, 2)
-        torch.addcmul(base, ramp, chroma, value=sign, out=out[:, channel])
-    return out
+    value, low = torch.maximum(g, b), torch.minimum(g, b)  # (B, H, W)
+    torch.maximum(value, r, out=value), torch.minimum(low, r, out=low)
+    chroma = torch.sub(value, low).mul_(6).clamp_min_(1e-12)  # six times the chroma, so that hues are in turns
+    # in sixths the hue is (g + b - r - value) / chroma + 2 away from red, towards green where g > b, else towards blue
+    turns = torch.add(g, b).sub_(r).sub_(value).add_(chroma, alpha=1 / 3).div_(chroma).copysign_(torch.sub(g, b, out=low))
+    turns.add_(_per_image(shift + 1, images)[:, 0]).frac_()
+    # a channel falls from value to value - chroma between one and two sixths from its hue; red, at 0 and 1, is seen from 1/2
+    hues = torch.tensor([1 / 2, 1 / 3, 2 / 3], device=images.device, dtype=images.dtype).view(3, 1, 1)
+    torch.sub(turns[:, None], hues, out=images).abs_().clamp_(1 / 6, 1 / 3)
+    red = torch.sub(value, chroma, alpha=1 / 3, out=low).addcmul_(images[:, 0], chroma)
+    torch.addcmul(value.add_(chroma, alpha=1 / 6)[:, None], images, chroma[:, None], value=-1, out=images)
+    images[:, 0] = red
+    return images
+
+
+KERNELS = (brightness, contrast, saturation, hue)
 
 
 def colour_jitter(images: Tensor, strength: float, *, probability: float = 0.8, generator: Generator) -> Tensor:
@@ -94,51 +102,45 @@ def colour_jitter(images: Tensor, strength: float, *, probability: float = 0.8, 
     factors = [uniform(count, max(0.0, 1 - spread), 1 + spread, generator) for _ in range(3)]
     factors.append(uniform(count, -0.2 * strength, 0.2 * strength, generator))
     order = torch.rand(count, 4, generator=generator).argsort(1)  # (B, 4) which operation comes when
-    order[torch.rand(count, generator=generator) >= probability] = len(factors)  # none
-    if images.device.type != "cpu":
-        return _by_operation(images, order, factors)
-    rows = (order * torch.tensor([125, 25, 5, 1])).sum(1).argsort()  # images of one order next to each other
-    found = torch.empty_like(images)
-    for done, part in _in_order(images[rows], rows, order, factors):
-        found[done] = part
-    return found
+    order[torch.rand(count, generator=generator) >= probability] = KEEP
+    apply = _in_order if images.device.type == "cpu" else _by_operation
+    return apply(images, order, torch.stack(factors, 1))
 
 
-KERNELS = (brightness, contrast, saturation, hue)
+def _in_order(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
+    """The operations ``order`` (B, 4) with ``factors`` (B, 4), images of one order together, which stay in a CPU's cache."""
+    orders, which = (order * torch.tensor([125, 25, 5, 1])).sum(1).unique(return_inverse=True)
+    for number in range(len(orders)):
+        rows = (which == number).nonzero()[:, 0]
+        operations = order[rows[0]].tolist()
+        if KEEP not in operations:
+            _on_some(images, rows, partial(_chain, operations), factors[rows])
+    return images
 
 
-def _by_operation(images: Tensor, order: Tensor, factors: list[Tensor]) -> Tensor:
-    """The operations of all images, those that are at the same one together: few kernels to launch on a device."""
+def _chain(operations: list[int], images: Tensor, factors: Tensor) -> Tensor:
+    for operation in operations:
+        images = KERNELS[operation](images, factors[:, operation])
+    return images
+
+
+def _by_operation(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
+    """The same, images that are at the same operation together: few kernels to launch on a device."""
     rows = torch.arange(len(images))  # which image stands where
     for operations in order.unbind(1):
         sizes = operations.bincount(minlength=5).tolist()
         arranged = operations[rows].argsort()
         rows, images = rows[arranged], images.index_select(0, arranged.to(images.device, non_blocking=True))
-        parts = zip(KERNELS, factors, images.split(sizes), rows.split(sizes), strict=False)
+        parts = zip(KERNELS, factors.unbind(1), images.split(sizes), rows.split(sizes), strict=False)
         done = [kernel(part, factor[where]) for kernel, factor, part, where in parts]
-        images = torch.cat([*done, images[len(images) - sizes[4] :]])
+        images = torch.cat([*done, images[len(images) - sizes[KEEP] :]])
     return torch.empty_like(images).index_copy_(0, rows.to(images.device, non_blocking=True), images)
-
-
-def _in_order(
-    images: Tensor, rows: Tensor, order: Tensor, factors: list[Tensor], place: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The operations from ``place`` on of the images ``rows``, one order at a time: on a CPU they stay in its cache."""
-    if place == order.shape[1]:
-        yield rows, images
-        return
-    sizes = order[rows, place].bincount(minlength=5).tolist()
-    for operation, (some, part) in enumerate(zip(rows.split(sizes), images.split(sizes), strict=True)):
-        if operation == len(factors) and len(some):
-            yield some, part
-        elif len(some):
-            yield from _in_order(KERNELS[operation](part, factors[operation][some]), some, order, factors, place + 1)
 
 
 def grayscale(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
     """Replace some images by their luma, in as many channels."""
     rows = chosen(len(images), probability, generator)
-    return _on_some(images, rows, lambda x: to_gray(x).expand_as(x))
+    return _on_some(images, rows, lambda part: to_gray(part).expand_as(part))
 
 
 def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
@@ -157,8 +159,7 @@ def gaussian_blur(
 ) -> Tensor:
     """Blur some images with a standard deviation drawn from ``sigma``."""
     rows = chosen(len(images), probability, generator)
-    widths = uniform(len(rows), *sigma, generator)
-    return _on_some(images, rows, lambda x: blur(x, widths))
+    return _on_some(images, rows, blur, uniform(len(rows), *sigma, generator))
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
@@ -170,8 +171,7 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 def random_solarize(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
     """Solarize some images at a threshold drawn from the 256 levels."""
     rows = chosen(len(images), probability, generator)
-    thresholds = uniform(len(rows), 0, 256, generator) / 255
-    return _on_some(images, rows, lambda x: solarize(x, thresholds))
+    return _on_some(images, rows, solarize, uniform(len(rows), 0, 256, generator) / 255)
 
 
 def equalize(images: Tensor) -> Tensor:
@@ -183,9 +183,10 @@ def equalize(images: Tensor) -> Tensor:
     counts.scatter_add_(2, levels, torch.ones((), dtype=dtype, device=images.device).expand_as(levels))
     last = counts.gather(2, levels.amax(2, keepdim=True))  # (B, ch, 1) pixels at the highest level that occurs
     step = ((levels.shape[2] - last) / 255).floor_()
-    table = counts.cumsum(2).sub_(counts).add_((step / 2).floor_()).div_(step.clamp_min(1)).floor_()  # (B, ch, 256)
-    table = torch.where(step == 0, torch.arange(256, dtype=dtype, device=images.device), table.clamp_(0, 255))
-    return table.div_(255).gather(2, levels).to(images.dtype).view(images.shape)
+    same = (step == 0).to(dtype)  # then levels stay: one pixel at each level and a step of one
+    step, counts = step.add_(same), counts.mul_(1 - same).add_(same)
+    table = counts.cumsum(2).sub_(counts).add_((step / 2).floor_()).div_(step).floor_().clamp_(0, 255).div_(255)
+    return table.gather(2, levels).to(images.dtype).view(images.shape)  # of tables (B, ch, 256)
 
 
 def random_equalize(images: Tensor, probability: float = 0.2, *, generator: Generator) -> Tensor:
@@ -196,4 +197,4 @@ def random_equalize(images: Tensor, probability: float = 0.2, *, generator: Gene
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(x - mean) / std per channel."""
     shift, scale = (torch.tensor(each).to(images.device, images.dtype, non_blocking=True) for each in (mean, std))
-    return (images - shift[:, None, None]).div_(scale[:, None, None])  # (B, ch, H, W)
+    return images.sub_(shift[:, None, None]).div_(scale[:, None, None])  # (B, ch, H, W)

@@ -17,14 +17,14 @@ from paws.data import colour, geometry
 from paws.data.images import ImageFile
 from paws.data.levels import Range
 from paws.data.resize import resized_centre, resized_crop
-from paws.data.views import EvalView, MultiCrop, View, chunks
+from paws.data.views import EvalView, MultiCrop, View
 from paws.seeds import generator
 
 Key = tuple[int, ...]
 Kinds = list[tuple[View, int]]  # a kind of view and how many of it are made of each image
 Crops = tuple[list[Tensor], list[Tensor]]  # of the unlabelled images and of the support set, one tensor per view
 
-RATIO = (3 / 4, 4 / 3)  # width / height of a random crop
+CHUNK = 512 * 32 * 32  # pixels of crops that a CPU finishes at a time, which stay in its cache
 
 
 class FileBank:
@@ -72,7 +72,7 @@ class FileBank:
             group = crops[len(views) : len(views) + count]
             if group:
                 pixels = torch.cat([part.to(self.device, non_blocking=True) for part in group])  # (count * B, 3, s, s)
-                parts = chunks(pixels, view.size)
+                parts = pixels.split(max(1, CHUNK // view.size**2) if pixels.device.type == "cpu" else len(pixels))
                 finished = torch.cat([_finish(part.float().div_(255), view, draws) for part in parts])
                 views += finished.split(len(group[0]))
         return views
@@ -107,7 +107,7 @@ def _draw(file: ImageFile, view: View, count: int, draws: Generator) -> list[Spe
     if view.scale is None:
         boxes = geometry.center_crop_boxes(count, file.height, file.width, view.size, view.size)
     else:
-        boxes = geometry.crop_boxes(count, file.height, file.width, view.scale, RATIO, draws)
+        boxes = geometry.crop_boxes(count, file.height, file.width, view.scale, geometry.RATIO, draws)
     flips = torch.rand(count, generator=draws) < view.flip
     return [(view.size, box, flip) for box, flip in zip(boxes.tolist(), flips.tolist(), strict=True)]
 

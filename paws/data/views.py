@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,15 +9,6 @@ from torch import Generator, Tensor
 
 from paws.data import colour, geometry
 from paws.data.resize import resized_centre
-
-CHUNK, CHUNK_SIDE = 512, 32  # images worked on together on a CPU, and of how many pixels: their views stay in its cache
-
-
-def chunks(images: Tensor, size: int) -> Sequence[Tensor]:
-    """The parts of a batch (B, ...) of which views of ``size`` pixels are made one after the other; one part off the CPU."""
-    if images.device.type != "cpu":
-        return [images]
-    return images.split(min(CHUNK, max(1, CHUNK * CHUNK_SIDE**2 // size**2)))
 
 
 @dataclass(frozen=True)
@@ -38,19 +28,19 @@ class View:
     solarize: float = 0.0
     equalize: float = 0.0
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Images uint8 or float in [0, 1] (B, ch, H, W) -> normalised views (B, ch, size, size)."""
-        views = [self.colour(self.geometry(chunk, generator), generator) for chunk in chunks(images, self.size)]
-        return views[0] if len(views) == 1 else torch.cat(views)
+    def __call__(self, images: Tensor, generator: Generator, count: int = 1) -> Tensor:
+        """Images uint8 or float in [0, 1] (B, ch, H, W) -> ``count`` normalised views of each (count*B, ch, size, size)."""
+        return self.colour(self.geometry(images, generator, count), generator)
 
-    def geometry(self, images: Tensor, generator: Generator) -> Tensor:
-        """Crop, resize, flip and affine jitter: -> float (B, ch, size, size) in [0, 1]."""
+    def geometry(self, images: Tensor, generator: Generator, count: int = 1) -> Tensor:
+        """Crop, resize, flip and affine jitter: -> float (count*B, ch, size, size) in [0, 1]."""
+        count, (height, width) = count * len(images), images.shape[2:]
         if self.scale is not None:
-            images = geometry.random_resized_crop(images, self.size, self.scale, flip=self.flip, generator=generator)
+            boxes = geometry.crop_boxes(count, height, width, self.scale, geometry.RATIO, generator)
         else:
-            boxes = geometry.center_crop_boxes(len(images), images.shape[2], images.shape[3], self.size, self.size)
-            flip = torch.rand(len(images), generator=generator) < self.flip if self.flip else None
-            images = geometry.resized_crop(images, boxes, self.size, flip)
+            boxes = geometry.center_crop_boxes(count, height, width, self.size, self.size)
+        flip = torch.rand(count, generator=generator) < self.flip if self.flip else None
+        images = geometry.resized_crop(images, boxes, self.size, flip)
         if self.affine is not None:
             images = geometry.affine_jitter(images, *self.affine, outside=self.outside, generator=generator)
         return images
@@ -83,7 +73,7 @@ class EvalView:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images uint8 or float in [0, 1] (B, ch, H, W) -> (B, ch, size, size)."""
-        images = images if images.is_floating_point() else images.float().div_(255)
+        images = images.clone() if images.is_floating_point() else images.float().div_(255)
         return colour.normalise(resized_centre(images, self.resize, self.size), self.mean, self.std)
 
 
@@ -98,9 +88,9 @@ class MultiCrop:
 
     def __call__(self, images: Tensor, generator: Generator) -> list[Tensor]:
         """Images (B, ch, H, W) -> [(B, ch, size, size)] * n_large + [(B, ch, small, small)] * n_small."""
-        views = list(self.large(images.repeat(self.n_large, 1, 1, 1), generator).split(len(images)))
+        views = list(self.large(images, generator, self.n_large).split(len(images)))
         if self.small is not None and self.n_small:
-            views += self.small(images.repeat(self.n_small, 1, 1, 1), generator).split(len(images))
+            views += self.small(images, generator, self.n_small).split(len(images))
         return views
 
 

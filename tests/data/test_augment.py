@@ -163,13 +163,18 @@ def test_jitter_is_the_same_by_operation_and_in_order(channels):
     images = torch.rand(40, channels, 9, 9, generator=generator("jittered"))
     order = torch.rand(40, 4, generator=generator("order")).argsort(1)
     order[:7] = 4  # no operation at all
-    factors = [uniform(40, 0.5, 1.5, generator("factor", place)) for place in range(3)] + [
-        uniform(40, -0.2, 0.2, generator("hue"))
-    ]
-    rows = torch.randperm(40, generator=generator("rows"))
-    rows = rows[(order[rows] * torch.tensor([125, 25, 5, 1])).sum(1).argsort()]
-    found = torch.full_like(images, torch.nan)
-    for done, part in colour._in_order(images[rows], rows, order, factors):
-        found[done] = part
+    factors = [uniform(40, 0.5, 1.5, generator("factor", place)) for place in range(3)]
+    factors = torch.stack([*factors, uniform(40, -0.2, 0.2, generator("hue"))], 1)
+    found = colour._in_order(images.clone(), order, factors)
     assert torch.equal(found, colour._by_operation(images, order, factors))
     assert torch.equal(found[:7], images[:7]) and not torch.equal(found, images)
+
+
+def test_images_are_the_same_alone_and_among_many():
+    images = torch.rand(2 * colour.BLOCK // 300, 3, 10, 10, generator=generator("many"))  # a CPU works on parts of them
+    rows, factors = torch.arange(1, len(images)), uniform(len(images), 0.5, 1.5, generator("factors"))
+    found = colour._on_some(images.clone(), rows, colour.contrast, factors[rows])
+    for image in (0, 1, len(images) // 2, len(images) - 1):
+        alone = images[image : image + 1]
+        expected = colour.contrast(alone.clone(), factors[image : image + 1]) if image else alone
+        torch.testing.assert_close(found[image : image + 1], expected)

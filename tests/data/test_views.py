@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from paws.data import colour
-from paws.data.views import CHUNK, EvalView, MultiCrop, View, basic_view, chunks, eval_view, train_view
+from paws.data import colour, geometry
+from paws.data.views import EvalView, MultiCrop, View, basic_view, eval_view, train_view
 from paws.seeds import generator
 
 GREY = ((0.0,), (1.0,))
@@ -80,19 +80,11 @@ def test_digits_are_never_mirrored_and_all_are_moved():
 
 
 def test_views_of_many_images_keep_their_order():
-    images = levels(2 * CHUNK + 3, 1, 4)
+    images = levels(geometry.BLOCK // 16 + 3, 1, 4)  # a CPU crops some after the others
     first, second, small = MultiCrop(View(4, *GREY), View(2, *GREY), 2, 1)(images, generator(0))
     torch.testing.assert_close(first, images.float() / 255)
     assert torch.equal(first, second)
     torch.testing.assert_close(small, tv.resize(images.float() / 255, [2, 2], antialias=True))
-
-
-@pytest.mark.parametrize(("size", "most"), [(18, CHUNK), (32, CHUNK), (96, 56), (224, 10), (2000, 1)])
-def test_the_larger_the_views_the_fewer_are_made_together(size, most):
-    images = torch.arange(2 * most + 1)
-    parts = chunks(images, size)
-    assert [len(part) for part in parts] == [most, most, 1]
-    assert torch.equal(torch.cat(list(parts)), images)
 
 
 @pytest.mark.parametrize("preset", ["imagenet", "cifar", "grey", "digits"])
@@ -113,6 +105,13 @@ def test_evaluation_equals_resize_and_centre_crop(shape, size, resize):
     expected = tv.center_crop(tv.resize(images.double() / 255, [resize], antialias=True), [size, size])
     expected = tv.normalize(expected, list(RGB[0]), list(RGB[1])).float()
     torch.testing.assert_close(EvalView(size, resize, *RGB)(images), expected, rtol=0, atol=1e-4)
+
+
+def test_evaluation_leaves_the_images_as_they_are():
+    images = levels(2, 3, 8).float() / 255
+    before = images.clone()
+    EvalView(8, 8, *RGB)(images)
+    assert torch.equal(images, before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
