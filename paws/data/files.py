@@ -24,8 +24,6 @@ Key = tuple[int, ...]
 Kinds = list[tuple[View, int]]  # a kind of view and how many of it are made of each image
 Crops = tuple[list[Tensor], list[Tensor]]  # of the unlabelled images and of the support set, one tensor per view
 
-CHUNK = 512 * 32 * 32  # pixels of crops that a CPU finishes at a time, which stay in its cache
-
 
 class FileBank:
     """Images in files, and how views are made of them (a ``paws.data.source.Bank``)."""
@@ -72,9 +70,7 @@ class FileBank:
             group = crops[len(views) : len(views) + count]
             if group:
                 pixels = torch.cat([part.to(self.device, non_blocking=True) for part in group])  # (count * B, 3, s, s)
-                parts = pixels.split(max(1, CHUNK // view.size**2) if pixels.device.type == "cpu" else len(pixels))
-                finished = torch.cat([_finish(part.float().div_(255), view, draws) for part in parts])
-                views += finished.split(len(group[0]))
+                views += _finish(pixels.float().div_(255), view, draws).split(len(group[0]))
         return views
 
 
