@@ -78,5 +78,6 @@ class Graph:
         self.bank = mean_of_views(problem.projected[self.images].float())  # (M, P)
         self.k = min(NEIGHBOURS, len(self.images) - 1)
         self.affinities, self.roots, self.far = affinities(self.bank)  # (M, M) sparse, (M,), ()
-        found = [nearest(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
-        self.weights, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images
+        found = [neighbours(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
+        distance, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images
+        self.weights, self.closest = affinity(distance), distance[:, 0]  # (N, k), (N,)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws.classifiers.base import Predictor, empty_projection, projection_sizes, squared_distance
-from paws.classifiers.graph import Graph, affinities, affinity, nearest, neighbours
+from paws.classifiers.graph import Graph, affinities, affinity, mean_of_nearest, nearest, neighbours
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
 
@@ -40,6 +40,12 @@ def spread(graph: Any, roots: np.ndarray, labels: Tensor, num_classes: int) -> t
     spread_out = torch.from_numpy(np.ascontiguousarray(found)).float()
     mass = spread_out.sum(1, keepdim=True)
     return spread_out / mass.clamp_min(1e-12), mass[:, 0] / num_classes / torch.from_numpy(roots).float()
+
+
+def familiar(reached: Tensor, distance: Tensor) -> Tensor:
+    """(N,) logarithm of how much of the labels reaches images (N,), less where the squared ``distance`` (N,) to the nearest
+    image of the pool, by what is far, is above 1."""
+    return reached.clamp_min(LEAST).log() - DECAY * (distance - 1).clamp_min(0)
 
 
 class LabelSpreading(Predictor):
@@ -98,9 +104,15 @@ class LabelSpreading(Predictor):
         if self.reached is None or self.far is None:
             return None
         distance, rows = neighbours(normalize(x, dim=1), self.bank, self.k)  # (N, k)
-        weights = affinity(distance)
-        reached = (weights * self.reached[rows]).sum(1) / weights.sum(1)
-        return reached.clamp_min(LEAST).log() - DECAY * (distance[:, 0] / self.far - 1).clamp_min(0)
+        return familiar(mean_of_nearest(self.reached[:, None], affinity(distance), rows)[:, 0], distance[:, 0] / self.far)
+
+    @classmethod
+    def familiarity_of_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
+        """(N,) `familiarity` of all images of a problem, without the labels of a fold: their neighbours are known."""
+        found, graph = problem.fitted(cls, left_out), problem.shared(Graph)
+        assert found.reached is not None
+        reached = mean_of_nearest(found.reached[:, None], graph.weights, graph.rows)[:, 0]
+        return familiar(reached, graph.closest / graph.far)
 
     def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
         return self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels)

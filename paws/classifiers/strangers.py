@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from paws.classifiers.frequencies import frequencies
 from paws.classifiers.label_spreading import LabelSpreading
-from paws.classifiers.problem import CHUNK, Problem
-from paws.classifiers.space import mean_of_views
+from paws.classifiers.problem import Problem
 
 UPPER = 0.5  # share of the images of the classes, the most familiar ones, that tell how many images are of the classes
 ERRORS = 1.5  # standard errors that must speak for strangers
@@ -96,23 +94,16 @@ def _normalised(weights: Tensor) -> tuple[Tensor, float]:
     return weights, 1 / float(weights.square().sum())
 
 
-def strangers_of(problem: Problem) -> tuple[float, float, float]:
-    """What `fit_strangers` finds in a problem; ``UNKNOWN`` where few labels, or none of some class, could be held out."""
+def strangers_of(problem: Problem, frequencies: Tensor) -> tuple[float, float, float]:
+    """What `fit_strangers` finds in a problem whose classes occur with these frequencies (C,); ``UNKNOWN`` where few labels, or
+    none of some class, could be held out."""
     if not problem.judged or len(problem.held) < ENOUGH:
         return UNKNOWN
     labels, held = problem.support_labels, problem.held
     found = torch.zeros(len(labels))
     for fold in range(problem.fold_count):
-        rows = (problem.fold == fold).nonzero().flatten()
-        found[rows] = _familiarity(problem, problem.labelled[rows], fold)
-    counts = torch.bincount(labels[held], minlength=len(problem.classes))
-    weights = (frequencies(problem) / counts)[labels[held]]
-    pool = _familiarity(problem, (problem.labels < 0).nonzero().flatten())
+        own = problem.fold == fold
+        found[own] = LabelSpreading.familiarity_of_pool(problem, fold)[problem.labelled[own]]
+    weights = (frequencies / torch.bincount(labels[held], minlength=len(problem.classes)))[labels[held]]
+    pool = LabelSpreading.familiarity_of_pool(problem)[problem.labels < 0]
     return fit_strangers(found[held], weights, pool) if len(pool) > 1 else UNKNOWN
-
-
-def _familiarity(problem: Problem, images: Tensor, left_out: int | None = None) -> Tensor:
-    """(n,) of ``images`` (n,), by the labels that are not left out."""
-    spreading = problem.fitted(LabelSpreading, left_out)
-    parts = [spreading.familiarity(mean_of_views(problem.projected[rows].float())) for rows in images.split(CHUNK)]
-    return torch.cat([part for part in parts if part is not None])

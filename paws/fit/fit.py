@@ -137,7 +137,7 @@ def fit_problem(
     unseen = problem.fold < 0
     held_out[unseen] = classifier.leave_one_out()[unseen]
     if classifier.predictor.familiarity(classifier.points(problem.support[:1])) is not None:  # others cannot tell
-        classifier.strangers.copy_(torch.tensor(strangers_of(problem)))
+        classifier.strangers.copy_(torch.tensor(strangers_of(problem, frequencies(problem))))
     classifier.threshold.fill_(_threshold(problem, classifier, accuracy))
     if problem.judged:
         classifier.set_threshold.fill_(set_threshold(held_out[held], known[held], frequencies(problem), accuracy))
