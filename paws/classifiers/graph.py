@@ -5,6 +5,7 @@ Letters: M images of the pool (the bank), N all of them, P components, k neighbo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ CHUNK = 1024  # images whose neighbours are looked for at a time
 FAR = 0.99  # share of the images whose nearest is no farther than what counts as far
 
 
-def nearest(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def nearest(x: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k images of the bank (M, P) nearest to each x (N, P) by cosine: their affinities (N, k) and rows (N, k)."""
-    distance, rows = neighbours(x, bank, k, own)
+    distance, rows = neighbours(x, bank, k)
     return affinity(distance), rows
 
 
@@ -36,25 +37,43 @@ def affinity(distance: Tensor) -> Tensor:
     return (-4 * distance / distance[:, -1:]).exp()
 
 
-def neighbours(x: Tensor, bank: Tensor, k: int, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def neighbours(x: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Squared distances (N, k) and rows (N, k) of the k images of the bank (M, P) nearest to each x (N, P), the nearest first.
 
-    Vectors have length 1. ``own`` (N,) int64: a row that is not a neighbour.
+    Vectors have length 1.
     """
-    similarity = x @ bank.T  # (N, M)
-    if own is not None:
-        similarity = similarity.scatter(1, own[:, None], -torch.inf)
-    cosine, rows = similarity.topk(k, dim=1)
+    cosine, rows = (x @ bank.T).topk(k, dim=1)
     return (2 - 2 * cosine).clamp_min(1e-6), rows
 
 
+def in_parts(parts: Iterable[Tensor], bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`neighbours` of the images in all parts."""
+    distance, rows = zip(*(neighbours(part, bank, k) for part in parts), strict=True)
+    return torch.cat(distance), torch.cat(rows)
+
+
+def neighbours_of(bank: Tensor) -> int:
+    """How many of the other images of a bank (M, P) each is joined to."""
+    return min(NEIGHBOURS, len(bank) - 1)
+
+
 def affinities(bank: Tensor) -> tuple[Any, np.ndarray, Tensor]:
-    """The graph of a bank (M, P) of vectors of length 1: a sparse (M, M), symmetric, divided by the roots of the degrees; these
-    roots (M,); and the squared distance () to the nearest image that few images of the bank exceed."""
-    count, k = len(bank), min(NEIGHBOURS, len(bank) - 1)
-    found = [neighbours(bank[rows], bank, k, rows) for rows in torch.arange(count).split(CHUNK)]
-    distance, near = (torch.cat(part) for part in zip(*found, strict=True))
-    weights, columns = affinity(distance).flatten().numpy(), near.flatten().numpy()
+    """The graph of a bank (M, P) of vectors of length 1: `joined` neighbours."""
+    return joined(*in_parts(bank.split(CHUNK), bank, neighbours_of(bank) + 1))
+
+
+def joined(distance: Tensor, rows: Tensor) -> tuple[Any, np.ndarray, Tensor]:
+    """The graph of M images whose k + 1 nearest, themselves among them, are ``rows`` (M, k + 1) at ``distance`` (M, k + 1).
+
+    Returns:
+        it, a sparse (M, M), symmetric, divided by the roots of the degrees; these roots (M,); and the squared distance () to
+        the nearest other image that few images exceed.
+    """
+    count, k = len(rows), rows.shape[1] - 1
+    others = rows != torch.arange(count)[:, None]
+    others[others.all(1), -1] = False  # of images that are all the same, itself need not be among the first
+    distance, rows = distance[others].view(count, k), rows[others].view(count, k)
+    weights, columns = affinity(distance).flatten().numpy(), rows.flatten().numpy()
     graph = scipy.sparse.csr_matrix((weights, (np.arange(count).repeat(k), columns)), shape=(count, count))
     graph = graph.maximum(graph.T)  # joined when either is among the nearest of the other
     roots = np.sqrt(np.asarray(graph.sum(1), np.float64).ravel() + 1e-10)
@@ -76,8 +95,8 @@ class Graph:
         order = order[(labels[order] < 0).int().argsort(stable=True)]  # labelled images first
         self.images = order[: max(IMAGES, len(problem.labelled))].sort().values  # (M,)
         self.bank = mean_of_views(problem.projected[self.images].float())  # (M, P)
-        self.k = min(NEIGHBOURS, len(self.images) - 1)
-        self.affinities, self.roots, self.far = affinities(self.bank)  # (M, M) sparse, (M,), ()
-        found = [neighbours(mean_of_views(part.float()), self.bank, self.k) for part in problem.projected.split(CHUNK)]
-        distance, self.rows = (torch.cat(part) for part in zip(*found, strict=True))  # (N, k) of all images
-        self.weights, self.closest = affinity(distance), distance[:, 0]  # (N, k), (N,)
+        self.k = neighbours_of(self.bank)
+        images = (mean_of_views(part.float()) for part in problem.projected.split(CHUNK))
+        distance, rows = in_parts(images, self.bank, self.k + 1)  # (N, k + 1) of all images
+        self.affinities, self.roots, self.far = joined(distance[self.images], rows[self.images])  # (M, M) sparse, (M,), ()
+        self.weights, self.rows, self.closest = affinity(distance[:, :-1]), rows[:, :-1], distance[:, 0]  # (N, k) twice, (N,)

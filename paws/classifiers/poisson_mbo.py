@@ -8,7 +8,7 @@ import numpy as np
 
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.graph import Graph
-from paws.classifiers.poisson import Poisson, probabilities, solution, source
+from paws.classifiers.poisson import Poisson, probabilities, source
 from paws.classifiers.problem import Problem
 
 STEPS, TURNS = 20, 20  # of heat flow between two decisions (half as many as in the paper: as good here), and decisions at most
@@ -25,28 +25,29 @@ class PoissonMbo(Poisson):
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
         graph, count = problem.shared(Graph), len(problem.classes)
         sources = source(problem.visible_labels(left_out)[graph.images], count)
-        scores = flow(graph.affinities, graph.roots, sources, frequencies(problem).double().numpy())
+        start = problem.fitted(Poisson, left_out).distributions.numpy()
+        scores = flow(graph.affinities, graph.roots, sources, start, frequencies(problem).double().numpy())
         return cls(count, graph.bank, probabilities(scores), graph.k)
 
 
-def flow(affinities: Any, roots: np.ndarray, sources: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def flow(affinities: Any, roots: np.ndarray, sources: np.ndarray, start: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """(M, C) scores after the last turn; the largest is of each class in a share ``prior`` (C,) of the images.
 
-    The graph is as `paws.classifiers.poisson.solution` takes it.
+    The graph and the ``sources`` (M, C) are as `paws.classifiers.poisson.solution` takes them, ``start`` (M, C) are Poisson
+    learning's probabilities. In float32.
     """
     import scipy.sparse
 
     step = 1 / (roots**2).max()  # for stability
     scaling = scipy.sparse.diags_array(roots)
     matrix = (scipy.sparse.diags_array(1 - step * roots**2) + step * (scaling @ affinities @ scaling)).tocsr()
-    scores = solution(affinities, roots, sources)
-    scores -= scores.min()
-    balance = class_weights(scores, prior, np.ones(len(prior)))
-    decided, balance = (scores * balance).argmax(1), np.ones(len(prior))
+    matrix, sources = matrix.astype(np.float32), (step * sources).astype(np.float32)
+    balance = np.ones(len(prior))
+    decided = (start * class_weights(start, prior, balance)).argmax(1)
     for _ in range(TURNS):
-        scores = np.eye(len(prior))[decided]
+        scores = np.eye(len(prior), dtype=np.float32)[decided]
         for _ in range(STEPS):
-            scores = matrix @ scores + step * sources
+            scores = matrix @ scores + sources
         balance = class_weights(scores, prior, balance)
         former, decided = decided, (scores * balance).argmax(1)
         if (former != decided).mean() < SETTLED:

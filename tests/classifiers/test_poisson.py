@@ -71,7 +71,8 @@ def test_the_flow_ends_with_the_shares_that_are_known() -> None:
     points, classes = clusters(0.7)
     found, roots, _ = graph(points)
     prior = np.array(SIZES) / sum(SIZES)
-    decided = flow(found, roots, source(labelled(classes), 3), prior).argmax(1)
+    b = source(labelled(classes), 3)
+    decided = flow(found, roots, b, probabilities(solution(found, roots, b)).numpy(), prior).argmax(1)
     assert np.abs(np.bincount(decided, minlength=3) / len(classes) - prior).max() < 0.03
     assert (decided == classes.numpy()).mean() > 0.85
 
@@ -101,4 +102,5 @@ def test_both_agree_with_the_authors_package() -> None:
     b = source(known, 3)
     assert (solution(found, roots, b).argmax(1) == theirs.prob.argmax(1)).mean() > 0.98
     mbo = gl.ssl.poisson_mbo(scipy.sparse.csr_matrix(weights), class_priors=prior)
-    assert (flow(found, roots, b, prior).argmax(1) == mbo.fit_predict(rows, known.numpy()[rows])).mean() > 0.93
+    start = probabilities(solution(found, roots, b)).numpy()
+    assert (flow(found, roots, b, start, prior).argmax(1) == mbo.fit_predict(rows, known.numpy()[rows])).mean() > 0.93
