@@ -82,7 +82,7 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     turns = torch.add(g, b).sub_(r).sub_(value).add_(chroma, alpha=1 / 3).div_(chroma).copysign_(torch.sub(g, b, out=low))
     turns.add_(_per_image(shift + 1, images)[:, 0]).frac_()
     # a channel falls from value to value - chroma between one and two sixths from its hue; red, at 0 and 1, is seen from 1/2
-    hues = torch.tensor([1 / 2, 1 / 3, 2 / 3], device=images.device, dtype=images.dtype).view(3, 1, 1)
+    hues = torch.tensor([1 / 2, 1 / 3, 2 / 3]).to(images.device, images.dtype, non_blocking=True).view(3, 1, 1)
     torch.sub(turns[:, None], hues, out=images).abs_().clamp_(1 / 6, 1 / 3)
     red = torch.sub(value, chroma, alpha=1 / 3, out=low).addcmul_(images[:, 0], chroma)
     torch.addcmul(value.add_(chroma, alpha=1 / 6)[:, None], images, chroma[:, None], value=-1, out=images)
@@ -109,12 +109,11 @@ def colour_jitter(images: Tensor, strength: float, *, probability: float = 0.8, 
 
 def _in_order(images: Tensor, order: Tensor, factors: Tensor) -> Tensor:
     """The operations ``order`` (B, 4) with ``factors`` (B, 4), images of one order together, which stay in a CPU's cache."""
-    orders, which = (order * torch.tensor([125, 25, 5, 1])).sum(1).unique(return_inverse=True)
-    for number in range(len(orders)):
-        rows = (which == number).nonzero()[:, 0]
-        operations = order[rows[0]].tolist()
-        if KEEP not in operations:
-            _on_some(images, rows, partial(_chain, operations), factors[rows])
+    code, rows = (order * torch.tensor([125, 25, 5, 1])).sum(1).sort()
+    sizes = code.unique_consecutive(return_counts=True)[1].tolist()
+    for some, operations, values in zip(*(each.split(sizes) for each in (rows, order[rows], factors[rows])), strict=True):
+        if operations[0, 0] != KEEP:
+            _on_some(images, some, partial(_chain, operations[0].tolist()), values)
     return images
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -67,11 +68,8 @@ def _resize_weights(start: Tensor, length: Tensor, flip: Tensor | None, size: in
     """
     key = (start * (size + 1) + length) * 2
     kinds, which = (key if flip is None else key + flip).unique(return_inverse=True)
-    kinds, which, width = (
-        kinds.to(out.device, non_blocking=True)[:, None],
-        which.to(out.device, non_blocking=True),
-        out.shape[3],
-    )
+    kinds, which = (each.to(out.device, non_blocking=True) for each in (kinds[:, None], which))
+    width = out.shape[3]
     begin, length = (kinds // (2 * size + 2)).to(out.dtype), (kinds // 2 % (size + 1)).to(out.dtype)  # (K, 1)
     reach = (length / width).clamp_min(1)  # of the filter in pixels, to either side
     places = torch.arange(width, device=out.device, dtype=out.dtype) + 0.5
@@ -93,20 +91,22 @@ def resized_crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None =
     found = images.new_empty(count, channels, size, size, dtype=images.dtype if whole else torch.float32)
     down, rows = _resize_weights(boxes[:, 0], boxes[:, 2], None, height, found)  # (K, size, H), (n*B,)
     across, columns = _resize_weights(boxes[:, 1], boxes[:, 3], flip, width, found)
-    down = down if whole else down / 255
+    down, across = down if whole else down / 255, across.transpose(1, 2).contiguous()  # (K, width, size)
     numbers = torch.arange(count, device=images.device) % max(1, batch)
     few = BLOCK // (channels * height * width) if images.device.type == "cpu" else count
     parts = (each.split(max(1, few)) for each in (found, numbers, rows, columns))
     for part, number, row, column in zip(*parts, strict=True):
         pixels = images.index_select(0, number).to(found.dtype).flatten(1, 2)  # (b, ch*H, W)
-        narrow = _product(pixels, across.index_select(0, column).transpose(1, 2)).unflatten(1, (channels, height))
-        part.copy_(_product(down.index_select(0, row)[:, None], narrow))
+        narrow = _product(pixels, across.index_select(0, column)).unflatten(1, (channels, height))
+        _product(down.index_select(0, row)[:, None], narrow, out=part)
     return found
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
+def _product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
     """``left @ right`` of many small matrices, which on a CPU numpy multiplies up to twice as fast as torch."""
-    return torch.from_numpy(left.numpy() @ right.numpy()) if left.device.type == "cpu" else left @ right
+    if left.device.type != "cpu":
+        return torch.matmul(left, right, out=out)
+    return torch.from_numpy(np.matmul(left.numpy(), right.numpy(), out=None if out is None else out.numpy()))
 
 
 def center_crop_boxes(count: int, height: int, width: int, size: int, resize: int) -> Tensor:
