@@ -15,7 +15,7 @@ from torch import Tensor
 
 from paws.errors import InputError
 from paws.models.feature_cache import FeatureCache, content_of
-from paws.models.frozen import FROM_PYTHON, Backbone
+from paws.models.frozen import FROM_PYTHON, TRAINED, Backbone
 from paws.models.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ class Embedder:
         place = [looks.index((part.size, part.interpolation)) for part in self.backbone.parts]
         options: Any = {"batch_size": batch_size, "workers": workers, "mirror": mirror, "values": self.backbone.values}
         for batch in view_batches(pictures, views, looks, **options):
-            blocks = [run(batch.views[i].flatten(0, 1)) for run, i in zip(self.runtimes, place, strict=True)]  # (B*(1+K), D_i)
-            features = torch.cat(blocks, dim=1).view(len(batch.faults), 1 + views, -1)  # (B, 1+K, D)
+            blocks = [self._of_part(i, batch.views[look], batch.contents, mirror) for i, look in enumerate(place)]
+            features = torch.cat(blocks, dim=2)  # (B, 1+K, D)
             if features.shape[2] != self.backbone.feature_dim or not bool(features.isfinite().all()):
                 found = f"{features.shape[2]} features" if bool(features.isfinite().all()) else "features that are not finite"
                 raise InputError(
@@ -163,6 +163,20 @@ class Embedder:
                 )
             half = features.half().float()
             yield Embedded(torch.where(half.isfinite(), half, features), batch.faults, batch.contents)
+
+    def _of_part(self, number: int, views: Tensor, contents: list[str], mirror: bool) -> Tensor:
+        """Features (B, 1+K, D_i) of part ``number`` from uint8 (B, 1+K, 3, s, s), or those kept, where another part has none.
+
+        Networks that a fit has trained see the plain view alone, which stands for all: they learned from milder crops.
+        """
+        if len(self.caches) > 1:
+            cache, numbers = self.caches[number], _numbers(views.shape[1] - 1, mirror)
+            kept = cache.read([*cache.known(contents, numbers)], numbers)
+            if kept.keys() == set(contents):
+                return torch.stack([kept[content] for content in contents])
+        seen = views[:, :1] if self.backbone.parts[number].source == TRAINED else views
+        found = self.runtimes[number](seen.flatten(0, 1)).view(*seen.shape[:2], -1)
+        return found.expand(-1, views.shape[1], -1)
 
 
 def _numbers(views: int, mirror: bool) -> list[int]:

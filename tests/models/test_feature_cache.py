@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from paws.errors import InputError
+from paws.fit.encoders import as_backbone, begins
 from paws.models.embedding import Embedder
-from paws.models.frozen import Frozen
+from paws.models.encoders import encoder_of
+from paws.models.frozen import Frozen, join
 from paws.models.runtime import Runtime
 from paws.models.sources import frozen_backbone
 from tests.conftest import TINY, draw
@@ -64,6 +66,19 @@ def test_nothing_is_computed_twice(tiny: Frozen, pictures: list[Path], passes: l
     assert sum(passes) == 15 and torch.equal(mixed[[1, 3]], first[[1, 0]])
     Embedder(tiny).features(pictures[:1], 2, mirror=False)
     assert sum(passes) == 18
+
+
+def test_of_several_parts_only_what_is_missing_is_computed(tiny: Frozen, pictures: list[Path], passes: list[int]) -> None:
+    first = Embedder(tiny).features(pictures, 2)
+    begin = begins(tiny, "light")["scratch"]
+    encoders = as_backbone([encoder_of(begin.frozen.name, seed=seed).eval() for seed in (1, 2)], begin)
+    passes.clear()
+    both = Embedder(join([tiny, encoders])).features(pictures, 2)
+    assert passes == [5], "encoders see the plain view alone, and the other part is there"
+    width = tiny.feature_dim
+    assert torch.equal(both[..., :width], first)
+    assert torch.equal(both[:, 1:, width:], both[:, :1, width:].expand(-1, 2, -1)) and bool(both[..., width:].std(0).gt(0).any())
+    assert torch.equal(Embedder(join([tiny, encoders])).features(pictures[3:], 2), both[3:]) and passes == [5]
 
 
 def test_other_weights_or_sizes_are_other_features(tiny: Frozen, pictures: list[Path], passes: list[int]) -> None:
