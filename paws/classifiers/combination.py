@@ -60,7 +60,8 @@ class Combination(Predictor):
         parts, prior = [problem.fitted(part, left_out) for part in parts_of(problem)], frequencies(problem)
         weights = _start(problem)
         if left_out is None and problem.judged:
-            weights = _fitted(problem, _held_out(problem, prior), problem.support_labels[problem.held], weights)
+            known = problem.support_labels[problem.held]
+            weights = _fitted(problem, _held_out(problem, prior), known, weights) * _flatter(problem)
         return cls(len(problem.classes), parts, weights, prior)
 
     @classmethod
@@ -218,6 +219,22 @@ def _start(problem: Problem) -> Tensor:
 def _fitted(problem: Problem, logs: Tensor, labels: Tensor, start: Tensor) -> Tensor:
     share = (1 - 1 / problem.fold_count) ** LEARNING  # held-out labels are predicted without those of their fold
     return fit_weights(logs, labels, start * share, encoders=problem.encoded is not None) / share
+
+
+def _flatter(problem: Problem) -> Tensor:
+    """(M,) by how much flatter the mean over encoders is than one of them, which held-out labels judge; 1 for other parts.
+
+    Encoders that err in different images are less sure together, and right more often. How sure: how far the log-probability of
+    the likeliest class is above the mean over classes, on average over the pool.
+    """
+    factors = torch.ones(len(parts_of(problem)))
+    if problem.encoded is not None:
+        together, *apart = (
+            float((logs.amax(1) - logs.mean(1)).mean())
+            for logs in (problem.on_pool(TrainedEncoders, fold) for fold in (None, *range(problem.fold_count)))
+        )
+        factors[-1] = max(1.0, sum(apart) / len(apart) / together)
+    return factors
 
 
 def _held_out(problem: Problem, prior: Tensor) -> Tensor:

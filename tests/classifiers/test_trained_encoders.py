@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn.functional import normalize
 
 from paws.classifiers.classifier import Classifier
-from paws.classifiers.combination import Combination, fit_weights, start_weights
+from paws.classifiers.combination import LEARNING, Combination, even, fit_weights, parts_of, start_weights
+from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.problem import Encoded, Problem, problem_of, with_encoders
 from paws.classifiers.trained_encoders import TrainedEncoders
@@ -73,6 +76,28 @@ def test_held_out_labels_move_the_weight_of_encoders_most() -> None:
     assert doubted[3] < 0.5 * start[3]
 
 
+def test_encoders_that_err_apart_weigh_more_than_the_one_that_judges() -> None:
+    """Held-out labels judge one encoder; of equally good ones those that agree get no more, others more than that."""
+    draws = torch.Generator().manual_seed(2)
+    truth = torch.arange(IMAGES) % 3
+    centres, noise = 3.0 * torch.eye(WIDTH)[truth], torch.randn(COUNT, IMAGES, WIDTH, generator=draws)
+    factors = []
+    for errors in (noise, noise[:1].expand(COUNT, -1, -1)):
+        found, _ = problem()
+        assert found.encoded is not None
+        blocks = [normalize(centres + 2.5 * error, dim=1)[:, None].expand(-1, 2, -1) for error in errors]
+        found = replace(found, encoded=replace(found.encoded, embeddings=torch.cat(blocks, 2).half()), _shared={})
+        fitted, prior = found.fitted(Combination).weights, frequencies(found)
+        logs = even([found.cross_fitted(part).held_out[found.held] for part in parts_of(found)], prior)
+        start = start_weights(found.support_labels, 3, encoders=True)
+        share = (1 - 1 / COUNT) ** LEARNING
+        judged = fit_weights(logs, found.support_labels[found.held], start * share, encoders=True) / share
+        assert torch.allclose(fitted[:3], judged[:3])
+        factors.append(float(fitted[3] / judged[3]))
+    apart, alike = factors
+    assert apart > 1.2 and apart > 1.1 * alike
+
+
 def test_the_teacher_counts_as_much_as_it_tells_of_held_out_labels() -> None:
     labels = torch.where(torch.arange(IMAGES) < 24, torch.arange(IMAGES) % 3, -1)
     noise = torch.randn(IMAGES, 2, 12, generator=torch.Generator().manual_seed(0))
@@ -89,6 +114,6 @@ def test_the_teacher_counts_as_much_as_it_tells_of_held_out_labels() -> None:
 
 def test_the_combination_knows_what_it_reads() -> None:
     found, _ = problem(known=False)
-    weights = found.cross_fitted(Combination).settings["weights"]
-    assert weights["encoders"] < float(start_weights(found.support_labels, 3, encoders=True)[3])
+    useless, useful = (each.fitted(Combination).weights[3] for each in (found, problem()[0]))
+    assert useless < 0.6 * useful
     assert found.fitted(Combination).reads == "both"

@@ -77,7 +77,9 @@ def test_of_several_parts_only_what_is_missing_is_computed(tiny: Frozen, picture
     assert passes == [5], "encoders see the plain view alone, and the other part is there"
     width = tiny.feature_dim
     assert torch.equal(both[..., :width], first)
-    assert torch.equal(both[:, 1:, width:], both[:, :1, width:].expand(-1, 2, -1)) and bool(both[..., width:].std(0).gt(0).any())
+    assert torch.equal(both[:, 1:, width:], both[:, :1, width:].expand(-1, 2, -1)) and bool(
+        both[..., width:].std(0).gt(0).any()
+    )
     assert torch.equal(Embedder(join([tiny, encoders])).features(pictures[3:], 2), both[3:]) and passes == [5]
 
 
