@@ -39,6 +39,13 @@ HEADS = "heads"  # the fit as it comes
 LOGISTIC = "logistic_regression"  # the same features with this method alone
 CELL = ("data", "images", "per_class", "draw", "train")
 COLUMNS = (*CELL, "top1", "held_out", "kept", "precision", "encoders", "cpu_seconds")
+TITLES = {LOGISTIC: "logistic regression alone", HEADS: "as it comes", "light": "`--train light`", "full": "`--train full`"}
+NAMES = {"fashion": "Fashion-MNIST", "letters": "letters"}
+GOALS = {  # whether points that training adds are meant or all that is right, how many percent, and in how many CPU-minutes
+    ("fashion", "2000", "10"): (True, 2.0, 10.0),
+    ("letters", "10000", "10"): (False, 40.0, 60.0),
+    ("letters", "10000", "4"): (False, 25.0, 60.0),
+}
 TUNING = 10  # the first draw that choices were made on
 Row = dict[str, str]
 
@@ -126,22 +133,58 @@ def append(row: Row) -> None:
         writer.writerow(row)
 
 
-def summary(rows: list[Row]) -> list[float]:
-    """Print mean and standard deviation of each kind of cell; return the points that training gains in each draw."""
-    by_cell: dict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
+def spread(values: list[float]) -> str:
+    """Their mean, and the standard deviation where there are several."""
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def table(rows: list[Row]) -> list[str]:
+    """Lines of the table in docs/results.md: mean and standard deviation over the draws."""
+    kinds: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (row["data"], -int(row["per_class"]), list(TITLES).index(row["train"]))):
+        kinds[row["data"], row["images"], row["per_class"], row["train"]].append(row)
+    heading = (
+        "| folder | labels per class | fit | right | right of held-out labels | kept | right of kept | CPU-seconds | draws |"
+    )
+    lines = [heading, "|---|---|---|---|---|---|---|---|---|"]
+    for (name, count, per_class, way), found in kinds.items():
+        shares = [spread([float(row[column]) for row in found]) for column in ("top1", "held_out", "kept", "precision")]
+        steps = f" ({found[0]['encoders']})" if found[0]["encoders"] else ""
+        seconds = f"{mean(float(row['cpu_seconds']) for row in found):.0f}"
+        about = [f"{NAMES[name]}, {int(count):,}", per_class, TITLES[way] + steps, *shares, seconds, str(len(found))]
+        lines.append(f"| {' | '.join(about)} |")
+    return lines
+
+
+def gains(rows: list[Row]) -> dict[tuple[str, ...], list[float]]:
+    """The points that each way of training adds to the fit as it comes, for each kind of folder, one number a draw."""
+    heads = {tuple(row[key] for key in CELL[:-1]): float(row["top1"]) for row in rows if row["train"] == HEADS}
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        by_cell[tuple(row[key] for key in CELL[:-1])][row["train"]] = row
-    gains: dict[tuple[str, ...], list[tuple[float, float]]] = defaultdict(list)
-    for (name, count, per_class, _), ways in by_cell.items():
-        for way in ways.keys() - {HEADS, LOGISTIC}:
-            if HEADS in ways:
-                gains[name, count, per_class, way].append((float(ways[HEADS]["top1"]), float(ways[way]["top1"])))
-    for about, pairs in sorted(gains.items()):
-        before, after = zip(*pairs, strict=True)
-        spread = [f"{mean(side):.1f}" + (f" ± {stdev(side):.1f}" if len(side) > 1 else "") for side in (before, after)]
-        least = min(b - a for a, b in pairs)
-        print(f"{', '.join(about)}: {spread[0]} -> {spread[1]} %, {len(pairs)} draws, least gain {least:+.1f}")
-    return [b - a for pairs in gains.values() for a, b in pairs]
+        draws = tuple(row[key] for key in CELL[:-1])
+        if row["train"] not in (HEADS, LOGISTIC) and draws in heads:
+            found[(*draws[:-1], row["train"])].append(float(row["top1"]) - heads[draws])
+    return found
+
+
+def summary(rows: list[Row]) -> list[Figure]:
+    """Print the table and what training adds; return what is held to bars."""
+    print("\n".join(table(rows)))
+    added = gains(rows)
+    figures = [Figure("points that --train adds, the least", round(min(map(min, added.values()), default=0.0), 2), -0.5)]
+    for about, found in added.items():
+        title = " ".join(about)
+        print(f"{title}: {spread(found)} points more than without, {len(found)} draws, the least {min(found):+.1f}")
+        of_kind = [row for row in rows if tuple(row[key] for key in ("data", "images", "per_class", "train")) == about]
+        goal = GOALS.get(about[:-1])
+        if goal is not None:
+            adds, bar, minutes = goal
+            value = mean(found) if adds else mean(float(row["top1"]) for row in of_kind)
+            what = "points added" if adds else "percent right"
+            spent = max(float(row["cpu_seconds"]) for row in of_kind) / 60
+            figures += [Figure(f"{title}: {what}", round(value, 2), bar)]
+            figures += [Figure(f"{title}: CPU-minutes, the most", round(spent, 1), minutes, False, timing=True)]
+    return figures
 
 
 def main() -> None:
@@ -168,8 +211,7 @@ def main() -> None:
         for row in cell(name, count, per_class, number, missing, options.epochs, options.keep) if missing else ():
             append(row)
             rows.append(row)
-    gains = summary(rows)
-    finish(Figure("points that --train adds, the least", round(min(gains, default=0.0), 2), -0.5))
+    finish(*summary(rows))
 
 
 if __name__ == "__main__":
