@@ -103,10 +103,10 @@ def resized_crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None =
 
 
 def _product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
-    """``left @ right`` of many small matrices, which on a CPU numpy multiplies up to twice as fast as torch."""
-    if left.device.type != "cpu":
-        return torch.matmul(left, right, out=out)
-    return torch.from_numpy(np.matmul(left.numpy(), right.numpy(), out=None if out is None else out.numpy()))
+    """``left @ right`` of many matrices; numpy makes up to twice as many small ones, each the work of one thread, as torch."""
+    if left.device.type == "cpu" and left.shape[-2] * right.shape[-2] * right.shape[-1] <= 1 << 18:
+        return torch.from_numpy(np.matmul(left.numpy(), right.numpy(), out=None if out is None else out.numpy()))
+    return torch.matmul(left, right, out=out)
 
 
 def center_crop_boxes(count: int, height: int, width: int, size: int, resize: int) -> Tensor:
