@@ -187,7 +187,10 @@ class Machine(Section):
     """Where and in which precision to run; nothing here changes the method."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:0, mps")
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the network (autocast); losses are in fp32")
+    precision: Literal["fp32", "bf16", "fp16", "half"] = Field(
+        "fp32",
+        description="of the network (autocast), losses are in fp32; half: fp16, on a CPU bf16 if it is fast there, else fp32",
+    )
     channels_last: bool = Field(False, description="memory format of the network and its images")
     compile: bool = Field(False, description="compile the network with torch.compile")
     deterministic: bool = Field(False, description="deterministic GPU kernels, for bit-equal resume there")

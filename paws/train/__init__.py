@@ -56,7 +56,7 @@ def train(
         paws.runs.running_means.Diverged: a loss is not finite.
     """
     machine, began = config.machine, time.monotonic()
-    check_precision(machine.precision, device_type(machine.device))
+    precision = precision_on(device_type(machine.device), machine.precision)
     if machine.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -78,7 +78,8 @@ def train(
             if distributed.is_main() and not quiet:
                 images, supports = run.per_step.values()
                 ranks = distributed.world_size()
-                console.print(f"{run.total_steps} steps of {images} images and {supports} supports on {ranks} rank(s)")
+                what = f"{run.total_steps} steps of {images} images and {supports} supports"
+                console.print(f"{what} on {ranks} rank(s) in {precision}")
             run.train()
             if validated:
                 run.load_best()
@@ -101,7 +102,7 @@ def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, 
     return Run(
         device,
         folder=config.run_dir,
-        precision=machine.precision,
+        precision=precision_on(device.type, machine.precision),
         channels_last=machine.channels_last,
         compile=machine.compile,
         intervals=Intervals(log.every_steps, checkpoint.every_steps, checkpoint.every_minutes, checkpoint.keep_epochs),
@@ -118,10 +119,20 @@ def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, 
     )
 
 
-def check_precision(precision: str, device: str) -> None:
-    """Raise InputError for fp16 on a CPU, which has no fast kernels for it."""
-    if precision == "fp16" and device == "cpu":
+def precision_on(device: str, precision: str) -> str:
+    """fp32, bf16 or fp16: ``precision``, and what ``half`` is on a device.
+
+    Raises:
+        InputError: fp16 on a CPU, which has no fast kernels for it.
+    """
+    if device != "cpu":
+        return "fp16" if precision == "half" else precision
+    if precision == "fp16":
         raise InputError("machine.precision=fp16 needs a GPU; on a CPU use machine.precision=fp32, or bf16 where it is fast")
+    if precision == "half":
+        processor: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+        return "bf16" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "fp32"
+    return precision
 
 
 def staged(config: Config) -> Config:

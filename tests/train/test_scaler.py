@@ -13,6 +13,7 @@ from paws.methods import Method
 from paws.optim import warmup_cosine
 from paws.runs.checkpoint import load_latest
 from paws.runs.log import read_metrics
+from paws.train import precision_on
 from paws.train.intervals import Intervals
 from paws.train.run import Run
 from tests.digits_runs import finish, paws
@@ -92,6 +93,15 @@ def test_fp16_on_a_cpu_is_refused_before_anything_is_written(tmp_path):
     _, err = finish(paws("train", "card.yaml", cwd=tmp_path), code=2)
     assert err == "error: machine.precision=fp16 needs a GPU; on a CPU use machine.precision=fp32, or bf16 where it is fast\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("processor", "fast"), [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({}, "fp32")])
+def test_half_is_fp16_on_a_gpu_and_on_a_cpu_what_is_fast_there(processor, fast, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
+    assert precision_on("cuda", "half") == "fp16" and precision_on("cpu", "half") == fast
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert precision_on("cpu", "half") == "fp32"
+    assert all(precision_on(device, given) == given for device in ("cpu", "cuda") for given in ("fp32", "bf16"))
 
 
 def test_bf16_on_a_cpu_trains(tmp_path):
