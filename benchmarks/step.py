@@ -36,7 +36,7 @@ from paws.methods.build import large_view, multi_crop, source_of
 from paws.methods.paws import Paws, PawsSettings
 from paws.models import build_encoder
 from paws.optim import optimizer_and_rate
-from paws.train import precision_on
+from paws.runs.device import precision_on
 from paws.train.run import Run
 
 CARD = Path(__file__).parents[1] / "configs/cifar10_paws.yaml"

@@ -22,7 +22,7 @@ from paws.methods.build import task_of
 from paws.models import Encoder
 from paws.runs.checkpoint import CheckpointFolder
 from paws.runs.console import console
-from paws.runs.device import device_type
+from paws.runs.device import device_type, precision_on
 from paws.runs.environment import environment, versions
 from paws.runs.files import write_text
 from paws.runs.folder import check_apart, check_run_folder
@@ -56,7 +56,7 @@ def train(
         paws.runs.running_means.Diverged: a loss is not finite.
     """
     machine, began = config.machine, time.monotonic()
-    precision = precision_on(device_type(machine.device), machine.precision)
+    precision_on(device_type(machine.device), machine.precision)
     if machine.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -79,7 +79,7 @@ def train(
                 images, supports = run.per_step.values()
                 ranks = distributed.world_size()
                 what = f"{run.total_steps} steps of {images} images and {supports} supports"
-                console.print(f"{what} on {ranks} rank(s) in {precision}")
+                console.print(f"{what} on {ranks} rank(s) in {run.precision}")
             run.train()
             if validated:
                 run.load_best()
@@ -102,7 +102,7 @@ def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, 
     return Run(
         device,
         folder=config.run_dir,
-        precision=precision_on(device.type, machine.precision),
+        precision=machine.precision,
         channels_last=machine.channels_last,
         compile=machine.compile,
         intervals=Intervals(log.every_steps, checkpoint.every_steps, checkpoint.every_minutes, checkpoint.keep_epochs),
@@ -117,22 +117,6 @@ def open_run(config: Config, task: Task, device: torch.device, *, resume: bool, 
         resume=resume,
         overwrite=overwrite,
     )
-
-
-def precision_on(device: str, precision: str) -> str:
-    """fp32, bf16 or fp16: ``precision``, and what ``half`` is on a device.
-
-    Raises:
-        InputError: fp16 on a CPU, which has no fast kernels for it.
-    """
-    if device != "cpu":
-        return "fp16" if precision == "half" else precision
-    if precision == "fp16":
-        raise InputError("machine.precision=fp16 needs a GPU; on a CPU use machine.precision=fp32, or bf16 where it is fast")
-    if precision == "half":
-        processor: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
-        return "bf16" if processor.get("avx512_bf16") or processor.get("amx_bf16") else "fp32"
-    return precision
 
 
 def staged(config: Config) -> Config:

@@ -20,6 +20,7 @@ from paws.methods.base import Method
 from paws.optim import optimizer_and_rate, restore_optimizer, set_lr
 from paws.runs.checkpoint import CheckpointFolder
 from paws.runs.console import console, numbers, progress_bar
+from paws.runs.device import precision_on
 from paws.runs.files import write_text
 from paws.runs.folder import check_run_folder, claim, clear_run, holds_run
 from paws.runs.lock import run_lock
@@ -60,6 +61,10 @@ class Run:
     per_step: dict[str, int] = field(default_factory=dict)  # images and supports of all ranks in a step
     validate: Callable[[], None] | None = None  # called when an epoch ends, on every rank; may keep the weights by ``best``
     _held: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        if self.precision == "half":
+            self.precision = precision_on(self.device.type, self.precision)
 
     def start(self, method: Method, optim: Optim) -> None:
         """Take the method, its network already on the device, and make its optimiser; restores the state when resuming.

@@ -22,7 +22,9 @@ def one_by_one(images: torch.Tensor, kernel) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("size", "scale"), [(32, (0.75, 1)), (18, (0.3, 0.75)), (9, (0.05, 0.14)), (48, (0.5, 1))])
+@pytest.mark.parametrize(
+    ("size", "scale"), [(32, (0.75, 1)), (18, (0.3, 0.75)), (9, (0.05, 0.14)), (48, (0.5, 1)), (200, (0.5, 1))]
+)
 def test_resized_crop_equals_torchvision(channels, size, scale):
     images = pictures(channels)
     boxes = geometry.crop_boxes(N, 32, 32, scale, (3 / 4, 4 / 3), generator("boxes"))

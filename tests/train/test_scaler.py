@@ -12,8 +12,8 @@ from paws.data.source import Batch
 from paws.methods import Method
 from paws.optim import warmup_cosine
 from paws.runs.checkpoint import load_latest
+from paws.runs.device import precision_on
 from paws.runs.log import read_metrics
-from paws.train import precision_on
 from paws.train.intervals import Intervals
 from paws.train.run import Run
 from tests.digits_runs import finish, paws
