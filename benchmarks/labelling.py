@@ -1,10 +1,11 @@
 """`paws label` against a table of random labels, with a simulated person: `python -m benchmarks.labelling [--quick]`.
 
-The person knows the truth and slips in 2 % of what is decided: a label is another class, a wrong picture of a group is
-overlooked. Actions are keys and clicks. A label is one (the letters of new class names are counted on neither side). After the
-first labels one by one, as the page chooses the pictures, groups of those that teach most are confirmed: the key of its class
-for each wrong one, which is pointed at (two actions where the class is new: it is marked, and labelled on its own), and Enter.
-Without the page, pictures in a random order get one action each, and `paws fit` predicts the rest.
+The person knows the truth and slips in 2 % of what is decided: a label is another class, a wrong guess is overlooked. Actions
+are keys and clicks. A label is one (the letters of new class names are counted on neither side). After the first labels one by
+one, as the page chooses the pictures, the surest guesses are read in order: the first wrong one, which is pointed at, gets the
+key of its class (two actions where the class is new: one begins its name), which confirms those before it and lets the others
+be guessed anew; Enter confirms a sheet without a wrong one. Guesses in the end are those of a fit to all labels, as Finish
+makes it. Without the page, pictures in a random order get one action each, and `paws fit` predicts the rest.
 
 * actions until labels and guesses together are right for 95 % of the folder, and the ratio to those without the page
 * accuracy on the pictures without a label after 20, 50 and 100 labels one by one, chosen by the page, at random, and by
@@ -18,6 +19,7 @@ import argparse
 import csv
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +30,21 @@ from benchmarks.folders.features import Suite, clean, from_files, load
 from benchmarks.side_by_side import Figure, finish
 from paws.config.options import FitOptions
 from paws.fit.fit import fit_features
-from paws.label_page.belief import Belief, Trained, believe
-from paws.label_page.bench import GROUP
+from paws.label_page.belief import Belief, Trained, believe, up_to_date
+from paws.label_page.bench import SHEET
 from paws.label_page.learner import Learner
 from paws.label_page.pool import CHOSEN_BY
-from paws.label_page.queue import next_pictures, random_order, telling
+from paws.label_page.queue import next_pictures, random_order, sheet
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
 
 NAMES = ("digits", "fashion-1000", "pictograms", "icons", "clipart-living")  # nothing was chosen on them
-SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 20, 5
+SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 10, 5
+NEAR = 0.01  # share that is missing, from which on a fit tells whether it is
+KINDS = ("one by one", "a wrong guess", "a new class", "a sheet without one")
 BUDGETS = (20, 50, 100)
-PAYS = 1.15  # labels, over those that were learned from, from which on learning again pays
+PAYS = 1.1  # labels, over those that were learned from, from which on learning again pays
+LATE = 3  # actions that are done until what is learned is there
 
 
 class Person:
@@ -59,47 +64,62 @@ class Person:
         self.pictures = [Picture()] * len(self.plain)
         self.classes: list[str] = []
         self.trained: Trained | None = None
-        self.actions = 0
+        self.learning: tuple[int, Trained] | None = None  # and the number of actions from which on it is there
+        self.spent = Counter[str]()  # actions by kind
+
+    @property
+    def actions(self) -> int:
+        """Keys and clicks so far."""
+        return self.spent.total()
 
     def belief(self) -> Belief:
-        """What the page believes now; it learns anew where it pays."""
-        rows = [row for row, picture in enumerate(self.pictures) if picture.label]
-        used = tuple(name for name in self.classes if any(self.pictures[row].label == name for row in rows))
-        if len(used) > 1 and len(rows) >= PAYS * (self.trained.labels if self.trained else 0):
-            labels = torch.full((len(self.pictures),), -1)
-            labels[rows] = torch.tensor([used.index(str(self.pictures[row].label)) for row in rows])
-            found = self.learner.learn(labels, used)
-            self.trained = Trained(len(rows), used, found.probabilities, found.rows.tolist(), found.held_out)
+        """What the page believes now; it learns anew where it pays, and has it `LATE` actions later."""
+        if self.learning is not None and self.actions >= self.learning[0]:
+            self.trained, self.learning = self.learning[1], None
+        labels = sum(picture.label is not None for picture in self.pictures)
+        enough = labels >= PAYS * (self.trained.labels if self.trained else 0)
+        if self.learning is None and enough and (learned := self.learned()) is not None:
+            self.learning = (self.actions + LATE, learned)
         return believe(self.votes, self.trained, 0, tuple(self.classes), self.pictures, WANTED)
 
-    def label(self, row: int, how: str) -> None:
+    def learned(self) -> Trained | None:
+        """What a fit makes of the labels of now; None of those of one class."""
+        rows = [row for row, picture in enumerate(self.pictures) if picture.label]
+        used = tuple(name for name in self.classes if any(self.pictures[row].label == name for row in rows))
+        if len(used) < 2:
+            return None
+        labels = torch.full((len(self.pictures),), -1)
+        labels[rows] = torch.tensor([used.index(str(self.pictures[row].label)) for row in rows])
+        found = self.learner.learn(labels, used)
+        return Trained(len(rows), used, found.probabilities, found.rows.tolist(), found.held_out)
+
+    def label(self, row: int, how: str, kind: str) -> None:
         """Give a picture its class, or by a slip another one."""
         name = self.truth[row] if self.draw.random() >= SLIPS else self.draw.choice(self.truth)
+        self.spent["a new class"] += how == "bulk" and name not in self.classes  # a key to begin its name
         if name not in self.classes:
             self.classes.append(name)
         self.pictures[row] = self.pictures[row].marked("label", name, how)
-        self.actions += 1
+        self.spent[kind] += 1
 
     def confirm(self, belief: Belief) -> None:
-        """Look through a group of the pictures that teach most, and give wrong ones their class."""
-        found = telling(belief, self.pictures, self.embedding.__getitem__, self.order, GROUP)
+        """Read the surest guesses in order: the class of the first wrong one confirms those before it, Enter confirms all."""
+        found = sheet(up_to_date(belief, self.votes, self.pictures), self.pictures, WANTED, SHEET)
         if found is None:
             return
         for row, label in zip(found.rows, found.labels, strict=True):
-            wrong = self.truth[row] != label and self.draw.random() >= SLIPS
-            if not wrong:
-                self.pictures[row] = self.pictures[row].marked("label", label, "bulk")
-                continue
-            self.actions += self.truth[row] not in self.classes
-            self.label(row, "bulk")
-        self.actions += 1
+            if self.truth[row] != label and self.draw.random() >= SLIPS:
+                self.label(row, "bulk", "a wrong guess")
+                return
+            self.pictures[row] = self.pictures[row].marked("label", label, "bulk")
+        self.spent["a sheet without one"] += 1
 
     def one_by_one(self, belief: Belief, count: int) -> None:
         """Label the pictures that the page shows next."""
         picks = next_pictures(belief, self.pictures, self.embedding.__getitem__, self.order, set())
         rejected = sum(bool(self.pictures[pick.row].excluded) for pick in picks)
         for pick in picks[: max(count, rejected)]:
-            self.label(pick.row, pick.how)
+            self.label(pick.row, pick.how, "one by one")
 
     def right(self, belief: Belief, *, labelled: bool = True) -> float:
         """Share of the folder that labels and guesses are right for; without ``labelled`` of the guesses alone."""
@@ -112,19 +132,26 @@ class Person:
         return sum(hits) / len(hits) if hits else 1.0
 
 
-def actions_with_the_page(data: Suite, seed: int) -> int:
-    """Until the folder is right."""
+def is_right(person: Person, belief: Belief) -> bool:
+    """Whether the folder is right with the guesses of a fit to all labels, which is made where it may be."""
+    if not belief.classes or person.right(belief) < WANTED - NEAR or (found := person.learned()) is None:
+        return False
+    return person.right(believe(person.votes, found, 0, tuple(person.classes), person.pictures, WANTED)) >= WANTED
+
+
+def actions_with_the_page(data: Suite, seed: int) -> Counter[str]:
+    """By kind, until the folder is right."""
     person = Person(data, seed)
     belief = person.belief()
-    while not belief.classes or person.right(belief) < WANTED:
+    while not is_right(person, belief):
         if person.actions >= BEGINNING:
             person.confirm(belief)
         else:
             person.one_by_one(belief, ONE_BY_ONE)
         belief = person.belief()
-        if person.actions > 3 * len(person.truth):
+        if not any(picture.open for picture in person.pictures):
             break  # slips alone keep it from being right
-    return person.actions
+    return person.spent
 
 
 def actions_without(data: Suite, seed: int, steps: int = 5) -> int:
@@ -167,7 +194,7 @@ def accuracies(data: Suite, choose: str, seed: int) -> list[float]:
                 if choose == "uncertain" and len(belief.classes) > 1:
                     free.sort(key=belief.probabilities.amax(1).tolist().__getitem__)
                 for row in free[:count]:
-                    person.label(row, "chosen")
+                    person.label(row, "chosen", "one by one")
             belief = person.belief()
         found.append(100 * person.right(belief, labelled=False))
     return found
@@ -189,12 +216,14 @@ def latency(count: int = 10_000, dim: int = 1280, classes: int = 20, labels: int
     return float(np.quantile(taken, 0.95))
 
 
-def measured(name: str, data: Suite, seed: int, steps: int) -> dict[str, object]:
+def measured(name: str, data: Suite, seed: int, steps: int, *, curves: bool = True) -> dict[str, object]:
     """A row of the table: what a draw on a folder took, and how right it was."""
-    ours, theirs = actions_with_the_page(data, seed), actions_without(data, seed, steps)
+    spent, theirs = actions_with_the_page(data, seed), actions_without(data, seed, steps)
+    ours = spent.total()
     row: dict[str, object] = {"folder": name, "pictures": len(data.labels), "classes": len(data.classes), "draw": seed}
     row |= {"with_page": ours, "without": theirs, "ratio": round(ours / theirs, 3)}
-    for choose in ("page", "random", "uncertain"):
+    row |= {kind.replace(" ", "_"): spent[kind] for kind in KINDS}
+    for choose in ("page", "random", "uncertain") if curves else ():
         shares = accuracies(data, choose, seed)
         row |= {f"{choose}_{budget}": round(share, 1) for budget, share in zip(BUDGETS, shares, strict=True)}
     return row
@@ -212,6 +241,7 @@ def main() -> None:
     parser.add_argument("--latency", action="store_true", help="only how fast votes are")
     parser.add_argument("--folders", nargs="+", default=list(NAMES))
     parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--actions", action="store_true", help="only the actions until a folder is right")
     parser.add_argument("--csv", type=Path, help="where rows are added as they come")
     options = parser.parse_args()
     slow = Figure(
@@ -224,7 +254,7 @@ def main() -> None:
     for name in ["digits"] if options.quick else options.folders:
         data = from_files("digits", FOLDERS["digits"], 300) if options.quick else plain(name)
         for seed in range(options.draws):
-            row = measured(name, data, seed, 4 if options.quick else 5)
+            row = measured(name, data, seed, 4 if options.quick else 5, curves=not options.actions)
             ratios.append(float(str(row["ratio"])))
             print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
             if options.csv is not None:

@@ -66,8 +66,9 @@ def label(
     from paws.label_page.session import class_name
     from paws.label_page.worker import Place
     from paws.runs.console import console
-    from paws.runs.folder import claim
+    from paws.runs.folder import MARKER, claim
     from paws.runs.lock import run_lock
+    from paws.runs.temporary import remove
 
     names, place = tuple(list_folder(images).images), device_of(device)  # all that can be wrong, before anything is written
     first = read_all(labels or [], images, names)
@@ -75,14 +76,20 @@ def label(
     if backbone is not None or weights is not None:
         backbone_of(plan(options, [], device=place).options)
     check_target(images, run, labels or [], overwrite=False)
+    made = [path for path in (run, run / FOLDER, run / MARKER) if not path.exists()]
     with run_lock(run / FOLDER):
-        claim(run, "fit")
-        bench = Bench(Place(images.absolute(), run.absolute(), names, options, place))
-        _begin(bench, first, named)
-        bench.labels.taken = any(
-            path.is_file() and bench.labels.path.is_file() and path.samefile(bench.labels.path) for path in labels or []
-        )
-        bench.labels.write()
+        try:
+            claim(run, "fit")
+            bench = Bench(Place(images.absolute(), run.absolute(), names, options, place))
+            _begin(bench, first, named)
+            bench.labels.taken = any(
+                path.is_file() and bench.labels.path.is_file() and path.samefile(bench.labels.path) for path in labels or []
+            )
+            bench.labels.write()
+        except InputError:
+            for path in made:
+                remove(path)
+            raise
 
         def opened(address: str) -> None:
             done = bench.session.labelled_count

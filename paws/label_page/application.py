@@ -86,7 +86,7 @@ class Page:
                 Route("/try", self._try, methods=["POST"]),
                 Route("/picture/{row:int}", self.picture),
                 Route("/look/{row:int}", self.look),
-                Route("/group", self.group),
+                Route("/sheet", self.sheet),
                 Route("/again", self.again),
                 Route("/labels.csv", self.labels),
                 Route("/report", self.report),
@@ -196,10 +196,9 @@ class Page:
         """One picture with its vote and what is near it."""
         return answer(self.bench.look(self._row(request)))
 
-    def group(self, request: Request) -> Response:
-        """Pictures to confirm together; ``?class=NAME`` of that class, ``?teach=1`` those that teach most."""
-        asked = request.query_params
-        return answer(self.bench.group(asked.get("class"), teach=asked.get("teach") == "1"))
+    def sheet(self, request: Request) -> Response:
+        """Guesses to read in order; ``?class=NAME``: those of one class."""
+        return answer(self.bench.sheet(request.query_params.get("class")))
 
     def again(self, request: Request) -> Response:
         """Lists for a second look."""

@@ -6,14 +6,20 @@ Letters: N pictures, C classes, S labelled pictures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from paws.classifiers.calibration import NEVER, confident_threshold
+from paws.classifiers.logistic_regression import LogisticRegression
 from paws.label_page.session import Picture
 from paws.label_page.votes import Votes
+from paws.seeds import generator
+
+SCALE, PENALTY = 8.0, 50.0  # of unit vectors, and the inverse strength of the penalty, for logistic regression on all labels
+AT_ONCE = 1000  # labels that it is fitted to, at most, as somebody waits
+FLOOR = -14.0  # log-probability
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,24 @@ def believe(
     judged = len(counts) > 1 and bool((counts[counts > 0] > 1).all())  # as in a fit, nothing is sure before
     threshold = confident_threshold(found[votes.ready].amax(1), accuracy) if judged else NEVER
     return Belief(revision, classes, found, votes.ready.clone(), threshold, told)
+
+
+def up_to_date(belief: Belief, votes: Votes, pictures: Sequence[Picture]) -> Belief:
+    """The ``belief`` as the labels of ``pictures`` (N) change it at once: what is guessed next to each other, not how surely.
+
+    The geometric mean of its probabilities and those of logistic regression on the labels of now, or `AT_ONCE` random ones.
+    """
+    ids = {name: c for c, name in enumerate(belief.classes)}
+    rows = [row for row, picture in enumerate(pictures) if picture.label in ids and bool(votes.ready[row])]
+    rows = [rows[i] for i in torch.randperm(len(rows), generator=generator(0, "labels at once", len(rows)))[:AT_ONCE].tolist()]
+    labels = torch.tensor([ids[str(pictures[row].label)] for row in rows], dtype=torch.int64)
+    if len(labels.unique()) < 2:
+        return belief
+    x = SCALE * votes.z  # (N, P)
+    fitted = LogisticRegression.of(x[rows], labels, len(ids), PENALTY)
+    with torch.inference_mode():
+        found = fitted.linear(x).log_softmax(1).clamp_min(FLOOR) + belief.probabilities.log().clamp_min(FLOOR)
+    return replace(belief, probabilities=(found / 2).softmax(1))
 
 
 def _tops(rows: Sequence[int], probabilities: Tensor) -> list[tuple[int, int, float]]:

@@ -13,10 +13,11 @@ import torch
 
 from paws.errors import InputError
 from paws.label_page import formats, lists
+from paws.label_page.belief import up_to_date
 from paws.label_page.engine import Engine
 from paws.label_page.journal import Journal
 from paws.label_page.labels_file import LabelsFile
-from paws.label_page.queue import group, telling
+from paws.label_page.queue import sheet
 from paws.label_page.session import Kind, Session
 from paws.label_page.worker import Place
 from paws.report import label_work
@@ -24,7 +25,7 @@ from paws.runs.files import write_bytes
 
 FOLDER, JOURNAL, LABELS = label_work.PAGE, "journal.jsonl", "labels.csv"  # in the folder of the run
 SHOWN = 12  # pictures ahead that the page knows of
-GROUP = 60
+SHEET = 60  # pictures to read in order
 
 
 class Bench:
@@ -149,23 +150,23 @@ class Bench:
             found = dict.fromkeys(sorted(left, key=lambda row: pictures[row].skipped), ("skipped before", "chosen"))
         return [(row, *why) for row, why in list(found.items())[:SHOWN]]
 
-    def group(self, wanted: str | None = None, *, teach: bool = False) -> dict[str, Any] | None:
-        """Pictures to confirm together, None where there are not enough; ``teach``: those that teach most."""
+    def sheet(self, wanted: str | None = None) -> dict[str, Any] | None:
+        """Guesses to read in order, the surest first, with every label of now in them; None where there are none."""
         with self.lock:
             pictures = list(self.session.pictures)
-        engine, unreadable = self.engine, set(self.engine.unreadable)
-        if teach:
-            found = telling(engine.belief, pictures, engine.pool.embedding, engine.order, GROUP, wanted, unreadable)
-        else:
-            found = group(engine.belief, pictures, self.place.options.accuracy, GROUP, wanted, unreadable)
+        belief, votes, unreadable = self.engine.belief, self.engine.pool.votes, set(self.engine.unreadable)
+        if votes is None:
+            return None
+        now = up_to_date(belief, votes, pictures)
+        found = sheet(now, pictures, self.place.options.accuracy, SHEET, wanted, unreadable)
         if found is None:
             return None
+        told = zip(found.rows, found.labels, found.probabilities, strict=True)
         return {
-            "label": found.label,
             "sure": found.sure,
             "waiting": found.waiting,
             "wrong": found.expected_wrong,
-            "items": [{**self.item(row), "as": label} for row, label in zip(found.rows, found.labels, strict=True)],
+            "items": [{**self.item(row), "as": label, "p": round(p, 4)} for row, label, p in told],
         }
 
     def again(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which pictures to show next, and which to confirm together."""
+"""Which pictures to show next, and which to confirm in order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from paws.seeds import generator
 AHEAD = 12  # pictures chosen at a time
 POOL = 3000  # pictures, drawn at random, that are chosen from
 MEASURED = 8  # every so many pictures one is drawn at random, to measure by
-ENOUGH = 6  # pictures from which on a group is worth a look
-MIXED = 0.4  # share of a group that may be wrong where no class has sure ones
 
 
 @dataclass(frozen=True)
@@ -30,14 +28,13 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Pictures to look through together, each with what it is taken for."""
+class Sheet:
+    """Pictures to read in order, each with what it is taken for, the surest first."""
 
-    label: str  # of all of them, "" where each has its own
     rows: tuple[int, ...]
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
-    sure: bool  # confirmed unseen, they would reach the accuracy that was asked for
+    sure: int  # so many of the first, confirmed unseen, would reach the accuracy that was asked for
     waiting: int  # pictures like these, these and others
 
     @property
@@ -99,72 +96,38 @@ def _without_guess(reason: str) -> str:
     return reason.rpartition("; ")[2]
 
 
-def group(
+def sheet(
     belief: Belief,
     pictures: Sequence[Picture],
     accuracy: float,
     size: int,
     wanted: str | None = None,
     unreadable: Set[int] = frozenset(),
-) -> Group | None:
-    """Up to ``size`` pictures to confirm as one class, ``wanted`` or the one that suits most; None where no class has enough.
+) -> Sheet | None:
+    """Up to ``size`` pictures to read in order, the surest first, each with its guess; None where nothing is guessed.
 
-    By rising risk: as many as can be confirmed unseen while the expected share of right ones stays at ``accuracy``. Where no
-    class has enough of them, pictures that are less sure.
+    ``wanted``: among the pictures that look like one class. Those that were marked as wrong come one by one instead.
     """
     ready = belief.ready.tolist()
-    open_rows = [row for row, p in enumerate(pictures) if p.open and row not in unreadable and ready[row]]
-    if belief.probabilities.shape[1] < 2 or not open_rows:
+    rows = [row for row, p in enumerate(pictures) if p.open and not p.excluded and ready[row] and row not in unreadable]
+    if belief.probabilities.shape[1] < 2 or not rows:
         return None
-    rows = torch.tensor(open_rows)
     confidence, guess = belief.probabilities[rows].max(1)
-    least = 1 if wanted else ENOUGH
-    found: list[Group] = []
-    for c, name in enumerate(belief.classes):
-        mine = (guess == c).nonzero().flatten()
-        if not len(mine) or wanted not in (None, name):
-            continue
-        ordered = mine[confidence[mine].argsort(descending=True, stable=True)]  # surest first
-        sure = _sure(ordered[:size], confidence, 1 - accuracy)
-        kept = sure if len(sure) >= least else _sure(ordered[:size], confidence, MIXED)
-        kept = ordered[:size] if wanted and not len(kept) else kept
-        if len(kept) >= least:
-            labels, sure_enough = (name,) * len(kept), len(sure) >= least
-            found.append(
-                Group(name, tuple(rows[kept].tolist()), labels, tuple(confidence[kept].tolist()), sure_enough, len(mine))
-            )
-    return max(found, key=lambda each: (each.sure, len(each.rows) - each.expected_wrong), default=None)
-
-
-def telling(
-    belief: Belief,
-    pictures: Sequence[Picture],
-    embedding: Callable[[Tensor], Tensor],
-    order: Sequence[int],
-    size: int,
-    wanted: str | None = None,
-    unreadable: Set[int] = frozenset(),
-) -> Group | None:
-    """Up to ``size`` pictures that teach most, each with its guess, those of one guess together; None where nothing is guessed.
-
-    They are chosen as those that are shown one by one: typical of many that are unsure, and unlike each other. ``wanted``:
-    among the pictures that look like one class.
-    """
-    if belief.probabilities.shape[1] < 2:
+    asked = [c for c, name in enumerate(belief.classes) if wanted in (None, name)]
+    mine = torch.isin(guess, torch.tensor(asked, dtype=torch.int64)).nonzero().flatten()
+    if not len(mine):
         return None
-    known, confidence, guess = belief.ready.tolist(), *(part.tolist() for part in belief.probabilities.max(1))
-    ready = [row for row in order if pictures[row].open and not pictures[row].excluded and known[row] and row not in unreadable]
-    ready = [row for row in ready if wanted in (None, belief.classes[guess[row]])]
-    if not ready:
-        return None
-    rows = sorted(
-        (row for row, _ in _chosen(belief, pictures, embedding, ready, size)), key=lambda row: (guess[row], -confidence[row])
+    best = mine[confidence[mine].argsort(descending=True, stable=True)[:size]]
+    return Sheet(
+        tuple(rows[i] for i in best.tolist()),
+        tuple(belief.classes[c] for c in guess[best].tolist()),
+        tuple(confidence[best].tolist()),
+        _sure(confidence[best], 1 - accuracy),
+        len(mine),
     )
-    labels = tuple(belief.classes[guess[row]] for row in rows)
-    return Group(wanted or "", tuple(rows), labels, tuple(confidence[row] for row in rows), False, len(ready))
 
 
-def _sure(ordered: Tensor, confidence: Tensor, bound: float) -> Tensor:
-    """As many of the first of ``ordered`` rows as keep their mean risk within ``bound``."""
-    risk = (1 - confidence[ordered].double()).cumsum(0) / torch.arange(1, len(ordered) + 1)
-    return ordered[: int((risk <= bound).sum())]
+def _sure(confidence: Tensor, bound: float) -> int:
+    """How many of the first keep their mean risk within ``bound``."""
+    risk = (1 - confidence.double()).cumsum(0) / torch.arange(1, len(confidence) + 1)
+    return int((risk <= bound).sum())

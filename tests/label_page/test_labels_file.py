@@ -11,6 +11,8 @@ from paws.errors import InputError
 from paws.label_page.journal import Journal
 from paws.label_page.labels_file import LabelsFile
 from paws.label_page.session import Session
+from paws.runs.folder import claim
+from tests.commands import Command
 from tests.conftest import draw
 
 NAMES = ("a.png", "b.png", "c.png")
@@ -75,3 +77,18 @@ def test_a_table_of_somebody_is_not_removed_where_nothing_is_labelled_yet(tmp_pa
     with pytest.raises(InputError, match="somebody else"):
         table(tmp_path).write()
     assert (tmp_path / "labels.csv").read_text() == "file,label\na.png,mine\n"
+
+
+def test_a_refused_session_leaves_nothing_behind(tmp_path: Path, command: Command) -> None:
+    picture(tmp_path / "im/a.png")
+    (run := tmp_path / "run").mkdir()
+    (run / "labels.csv").write_text("file,label\na.png,mine\n")
+    claim(run, "fit")
+    refused = ("label", tmp_path / "im", "-o", run, "--no-browser")
+    assert "somebody else" in " ".join(command(*refused, code=2).split())
+    assert {path.name for path in run.iterdir()} == {"labels.csv", ".paws-run"}
+    session(run).mark([(0, "label", "x")], "chosen", "1")
+    (run / "label/labels.sha256").write_text("none\n")
+    kept = (run / "label/journal.jsonl").read_bytes()
+    command(*refused, code=2)
+    assert (run / "label/journal.jsonl").read_bytes() == kept, "of a session that was there before, nothing is taken away"

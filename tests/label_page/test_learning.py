@@ -1,4 +1,4 @@
-"""The votes, what is learned, and what is made of them: the next pictures, groups to confirm, lists, figures."""
+"""The votes, what is learned, and what is made of them: the next pictures, sheets to confirm, lists, figures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 from paws.classifiers.calibration import confident_threshold
 from paws.config.options import FitOptions
 from paws.fit.fit import fit_features
+from paws.label_page import belief as labels_at_once
 from paws.label_page import learner
-from paws.label_page.belief import Belief, Trained, believe
+from paws.label_page.belief import Belief, Trained, believe, up_to_date
 from paws.label_page.learner import Learner
 from paws.label_page.measures import Curve, measure
-from paws.label_page.queue import group, next_pictures, random_order, telling
+from paws.label_page.queue import next_pictures, random_order, sheet
 from paws.label_page.session import Picture
 from paws.label_page.votes import TEMPERATURE, Votes
 from paws.voting import above_floor, soft_vote
@@ -159,35 +160,56 @@ def test_the_next_pictures_are_open_and_different() -> None:
     assert len(next_pictures(nothing, [Picture()] * 90, lambda rows: x[rows], random_order(90), set())) == 12
 
 
-def test_a_group_is_sure_enough_or_says_that_it_is_not() -> None:
-    x, truth = blobs()
-    known, pictures = belief(x, truth, list(range(12)))
-    found = group(known, pictures, 0.95, 10)
-    assert found is not None and found.sure and 6 <= len(found.rows) <= 10
-    assert found.expected_wrong / len(found.rows) <= 0.05 + 1e-6
-    assert list(found.probabilities) == sorted(found.probabilities, reverse=True)
-    assert all(pictures[row].open for row in found.rows)
-    unsure = Belief(1, known.classes, known.probabilities * 0.2 + 0.8 / 3, known.ready)
-    mixed = group(unsure, pictures, 0.95, 10, "b")
-    assert mixed is not None and not mixed.sure and mixed.label == "b"
-    assert group(unsure, [Picture("a")] * 90, 0.95, 10) is None
-
-
-def test_a_group_that_teaches_has_a_guess_for_each_picture() -> None:
+def test_a_sheet_holds_the_surest_guesses_in_order() -> None:
     x, truth = blobs()
     known, pictures = belief(x, truth, list(range(12)))
     pictures[20], pictures[21] = Picture(none=True), Picture(excluded=frozenset({"a"}))
-    guess = [known.classes[c] for c in known.probabilities.argmax(1).tolist()]
-    found = telling(known, pictures, x.__getitem__, random_order(90), 30, None, {22})
-    assert found is not None and found.label == "" and len(set(found.rows)) == 30 and found.waiting == 90 - 12 - 3
+    found = sheet(known, pictures, 0.95, 30, None, {22})
+    assert found is not None and len(set(found.rows)) == 30 and found.waiting == 90 - 12 - 3
     assert not set(found.rows) & {*range(12), 20, 21, 22}
-    assert list(found.labels) == [guess[row] for row in found.rows] == sorted(found.labels)
-    assert found.expected_wrong == pytest.approx(sum(1 - float(known.probabilities[row].max()) for row in found.rows))
-    alone = telling(known, pictures, x.__getitem__, random_order(90), 90, "b")
-    assert alone is not None and alone.label == "b" and {guess[row] for row in alone.rows} == {"b"}
-    nothing = Belief(0, ("a",), torch.ones(90, 1), known.ready)
-    assert telling(nothing, pictures, x.__getitem__, random_order(90), 30) is None
-    assert telling(known, [Picture("a")] * 90, x.__getitem__, random_order(90), 30) is None
+    assert list(found.probabilities) == sorted(found.probabilities, reverse=True)
+    guess = [known.classes[c] for c in known.probabilities.argmax(1).tolist()]
+    assert list(found.labels) == [guess[row] for row in found.rows]
+    left = [row for row in range(90) if pictures[row].open and row not in (21, 22) and row not in found.rows]
+    assert min(found.probabilities) >= float(known.probabilities[left].amax(1).max())
+    assert found.expected_wrong == pytest.approx(sum(1 - p for p in found.probabilities))
+    risk = [1 - p for p in found.probabilities]
+    assert found.sure > 0 and sum(risk[: found.sure]) / found.sure <= 0.05 + 1e-6
+    assert found.sure == 30 or sum(risk[: found.sure + 1]) / (found.sure + 1) > 0.05
+
+
+def test_a_sheet_of_one_class_or_of_none() -> None:
+    x, truth = blobs()
+    known, pictures = belief(x, truth, list(range(12)))
+    alone = sheet(known, pictures, 0.95, 90, "b")
+    assert alone is not None and set(alone.labels) == {"b"} and alone.waiting == len(alone.rows) < 78
+    assert sheet(known, pictures, 0.95, 90, "of no such name") is None
+    assert sheet(known, [Picture("a")] * 90, 0.95, 30) is None
+    assert sheet(Belief(0, ("a",), torch.ones(90, 1), known.ready), pictures, 0.95, 30) is None
+
+
+def test_one_more_label_changes_what_is_guessed_near_it_at_once() -> None:
+    x, truth = blobs()
+    known, pictures = belief(x, truth, [0, 1, 3, 4, 6, 7])
+    other = [row for row in range(3, 90) if truth[row] == 2]
+    assert known.probabilities[other].argmax(1).ne(2).all(), "nothing is known of the third class"
+    pictures[2] = Picture("c", "bulk")
+    now = up_to_date(known, filled(x), pictures)
+    torch.testing.assert_close(now.probabilities.sum(1), torch.ones(90))
+    gained = now.probabilities[other, 2] > known.probabilities[other, 2]
+    assert gained.double().mean() > 0.9
+    assert up_to_date(known, filled(x), [Picture("a") if row == 0 else Picture() for row in range(90)]) is known
+
+
+def test_of_very_many_labels_some_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, truth = blobs()
+    known, pictures = belief(x, truth, list(range(0, 90, 2)))
+    given: list[int] = []
+    monkeypatch.setattr(labels_at_once, "AT_ONCE", 20)
+    fit = labels_at_once.LogisticRegression.of
+    monkeypatch.setattr(labels_at_once.LogisticRegression, "of", lambda x, y, *how: given.append(len(y)) or fit(x, y, *how))
+    found = up_to_date(known, filled(x), pictures)
+    assert given == [20] and (found.probabilities.argmax(1) == truth).double().mean() > 0.9
 
 
 def test_figures_say_what_they_were_measured_on(tmp_path: Path) -> None:

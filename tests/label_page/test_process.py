@@ -32,9 +32,9 @@ def test_from_pictures_without_labels_to_predictions_and_bundle(tmp_path: Path, 
             server.mark(first["row"], truth(first["name"]), f"action {number}")
         settled = wait_for(lambda: _ready(server), "votes of all pictures")
         assert settled["labelled"] == 9 and settled["measures"]["expected"] > 0.4 and not settled["problem"]
-        group = wait_for(lambda: server.ask("/group?class=rows"), "a group")
-        assert group["label"] == "rows" and all(item["label"] is None for item in group["items"])
-        marks = [[item["row"], "label" if truth(item["name"]) == "rows" else "not", "rows"] for item in group["items"]]
+        sheet = wait_for(lambda: server.ask("/sheet?class=rows"), "a sheet")
+        assert all(item["as"] == "rows" and item["label"] is None for item in sheet["items"])
+        marks = [[item["row"], "label" if truth(item["name"]) == "rows" else "not", "rows"] for item in sheet["items"]]
         state = server.ask("/mark", {"id": "in bulk 1", "how": "bulk", "marks": marks})
         assert state["undoable"] == 10
         closely = server.ask(f"/look/{first['row']}")

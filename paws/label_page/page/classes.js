@@ -66,10 +66,10 @@ export function editClasses() {
 
 /** The field: type-ahead among the classes, and a new class. ``choose`` gets the name. */
 export class Typed {
-  constructor(choose) {
+  constructor(choose, field = "#typed", list = "#matches") {
     this.choose = choose;
-    this.field = $("#typed");
-    this.list = $("#matches");
+    this.field = $(field);
+    this.list = $(list);
     this.names = [];
     this.at = 0;
     this.field.addEventListener("input", () => this.match());
@@ -102,11 +102,11 @@ export class Typed {
     this.field.setAttribute("aria-expanded", open);
     this.list.replaceChildren(...this.names.map((name, i) => {
       const isNew = this.fresh === name && i === this.names.length - 1;
-      const row = make("li", { role: "option", id: `match-${i}`, "aria-selected": String(i === this.at) }, isNew ? `New class “${name}”` : name);
+      const row = make("li", { role: "option", id: `${this.list.id}-${i}`, "aria-selected": String(i === this.at) }, isNew ? `New class “${name}”` : name);
       row.addEventListener("pointerdown", (event) => { event.preventDefault(); this.take(i); });
       return row;
     }));
-    if (open) this.field.setAttribute("aria-activedescendant", `match-${this.at}`);
+    if (open) this.field.setAttribute("aria-activedescendant", `${this.list.id}-${this.at}`);
     else this.field.removeAttribute("aria-activedescendant");
   }
 

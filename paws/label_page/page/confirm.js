@@ -1,137 +1,160 @@
-// "These 40 look like boots": mark the wrong ones, confirm the rest.
+// Guesses to read in order, the surest first: the class of a wrong one confirms those before it, and the rest is guessed anew.
 import { $, make, moved, percent, shown } from "./dom.js";
-import { classOfKey } from "./classes.js";
+import { classOfKey, showClasses, Typed } from "./classes.js";
 import { get, mark, store, undo } from "./store.js";
+import { look } from "./look.js";
 
-let group = null;
-let wrong = new Map(); // number of a picture that is marked -> its class, null where that is not said
+const PATIENCE = 400; // milliseconds that a sheet waits for votes with what was just said
+const KEPT = 12; // pictures that are still shown when they are done
+
+let sheet = null;
 let pointed = null; // the tile that the mouse or the focus came to last
 let shownAt = -1;
 let busy = false;
+let typed;
+
+const grid = () => $("#confirm-grid");
+const tiles = () => [...grid().querySelectorAll(".tile")];
+const marked = () => tiles().filter((tile) => tile.getAttribute("aria-pressed") === "true");
 
 export function start() {
+  typed = new Typed((name) => give("label", name), "#confirm-typed", "#confirm-matches");
   $("#confirm-yes").addEventListener("click", confirm);
   $("#confirm-undo").addEventListener("click", back);
-  for (const event of ["pointerover", "focusin"]) $("#confirm-grid").addEventListener(event, ({ target }) => { pointed = target.closest(".tile") ?? pointed; });
-  for (const select of [$("#confirm-class"), $("#confirm-order")]) select.addEventListener("change", () => load());
-  $("#confirm-other").addEventListener("change", (event) => { if (event.target.value) give(event.target.value); });
+  $("#confirm-none").addEventListener("click", () => give("none"));
+  $("#confirm-class").addEventListener("change", load);
+  for (const event of ["pointerover", "focusin"]) grid().addEventListener(event, ({ target }) => point(target.closest(".tile") ?? pointed));
 }
 
-/** Show a group; the one that is there stays until it is confirmed or another tab has changed its pictures. */
+/** Show a sheet; the one that is there stays until something was done, here or in another tab. */
 export async function show(force = false) {
-  fill($("#confirm-class"), "any class");
-  fill($("#confirm-other"), "something else");
+  const names = store.state.classes.map(({ name }) => name), select = $("#confirm-class"), value = select.value;
+  if (select.options.length !== names.length + 1) {
+    select.replaceChildren(make("option", { value: "" }, "any class"), ...names.map((name) => make("option", { value: name }, name)));
+    select.value = names.includes(value) ? value : "";
+  }
+  showClasses($("#confirm-classes"), [], (name) => give("label", name));
   $("#confirm-undo").disabled = !store.state.undoable;
   if (busy) return;
-  if (force || !group || (shownAt !== store.state.revision && store.state.believed === store.state.revision)) await load();
-}
-
-function fill(select, first) {
-  const names = store.state.classes.map(({ name }) => name);
-  if (select.options.length === names.length + 1) return;
-  const value = select.value;
-  select.replaceChildren(make("option", { value: "" }, first), ...names.map((name) => make("option", { value: name }, name)));
-  select.value = value;
+  if (force || !sheet || (shownAt !== store.state.revision && store.state.believed === store.state.revision)) await load();
 }
 
 async function load() {
   busy = true;
   const wanted = $("#confirm-class").value;
   shownAt = store.state.revision;
-  const asked = new URLSearchParams({ teach: $("#confirm-order").value || "0", ...(wanted ? { class: wanted } : {}) });
-  group = await get(`group?${asked}`).catch(() => null);
+  sheet = await get(`sheet?${new URLSearchParams(wanted ? { class: wanted } : {})}`).catch(() => null);
   busy = false;
-  wrong = new Map();
   draw();
 }
 
 function draw() {
-  const lead = $("#confirm-lead");
-  const grid = $("#confirm-grid");
-  $("#confirm-yes").disabled = !group;
-  if (!group) {
-    $("#confirm-title").textContent = "Confirm many at once";
-    lead.textContent = store.state.classes.length < 2 ? "Label a few pictures of two classes first." : "No class has pictures that are sure enough. Label some more, or choose a class to see its pictures.";
-    grid.replaceChildren();
-    count();
-    return;
-  }
-  const one = group.items.length === 1;
-  $("#confirm-title").replaceChildren(...(group.label ? [`${one ? "This one looks" : `These ${group.items.length} look`} like `, make("em", {}, group.label)]
-    : [one ? "This one teaches most" : `These ${group.items.length} teach most`]));
-  const about = Math.round(group.wrong);
-  lead.textContent = `${group.label ? "" : "Each stands with what it looks like. "}${about ? `About ${about} of them may not be` : "Most likely all of them are"}: point at each and press the key of its class, or mark it with a click or the space bar; then Enter confirms the rest.${group.sure || $("#confirm-order").value ? "" : " No class has enough sure ones now, so look closely."} ${group.waiting} pictures ${group.label ? "look like it in all" : "wait for a label"}.`;
-  grid.replaceChildren(...group.items.map(tileOf));
-  if (!document.activeElement || document.activeElement === document.body || document.activeElement === $("#main")) grid.firstElementChild?.focus({ preventScroll: true });
+  const at = document.activeElement;
+  const free = !at || at === document.body || at === $("#main") || grid().contains(at);
+  grid().replaceChildren(...(sheet?.items ?? []).map(tileOf));
+  pointed = null;
+  if (free) grid().firstElementChild?.focus({ preventScroll: true });
+  $("#confirm-title").replaceChildren(...title());
+  $("#confirm-lead").textContent = lead();
   count();
+}
+
+function title() {
+  const many = sheet?.items.length, wanted = $("#confirm-class").value;
+  if (!sheet) return ["Confirm many at once"];
+  return wanted ? [many === 1 ? "This one looks like " : `These ${many} look like `, make("em", {}, wanted)] : [many === 1 ? "One guess" : `${many} guesses, the surest first`];
+}
+
+function lead() {
+  if (!sheet) return store.state.classes.length < 2 ? "Label a few pictures of two classes first." : "Nothing that is left looks like that. Choose another class, or go on under Label.";
+  const about = Math.round(sheet.wrong);
+  return `Read them in order. At the first wrong one, press the key of its class: those before it are confirmed, and the others guessed anew. Where none is wrong, Enter confirms all. ${about ? `About ${about} may be wrong` : "Most likely all are right"}${sheet.sure && sheet.sure < sheet.items.length && about ? `, few among the first ${sheet.sure}` : ""}; ${sheet.waiting} wait in all.`;
 }
 
 function tileOf(item) {
-  const p = item.guess.find(([name]) => name === item.as)?.[1];
-  const said = [group.label ? "" : item.as, p === undefined ? "" : percent(p)].join(" ").trim();
-  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "data-row": item.row }, shown(item), make("span", { class: "cap" }, said || item.name));
-  const caption = tile.lastChild.textContent;
-  tile.addEventListener("click", () => put(tile, wrong.has(item.row) ? undefined : null));
-  tile.addEventListener("marked", ({ detail: name }) => {
-    if (name === undefined) wrong.delete(item.row); else wrong.set(item.row, name);
-    tile.setAttribute("aria-pressed", name !== undefined);
-    tile.lastChild.textContent = name ?? caption;
-  });
+  const tile = make("button", { class: "tile", type: "button", "aria-pressed": "false", "data-row": item.row }, shown(item), make("span", { class: "cap" }, make("b", {}, item.as), ` ${percent(item.p)}`));
+  tile.addEventListener("click", () => { tile.setAttribute("aria-pressed", tile.getAttribute("aria-pressed") !== "true"); point(tile); count(); });
   return tile;
 }
 
-/** Mark a tile: with its class, with null where that is not said, not at all with undefined. */
-function put(tile, name) {
-  tile.dispatchEvent(new CustomEvent("marked", { detail: name }));
-  count();
+/** Show what would be confirmed by a class for this tile. */
+function point(tile) {
+  pointed = tile;
+  const last = marked().at(-1) ?? pointed;
+  let before = Boolean(last?.isConnected);
+  for (const each of tiles()) {
+    if (each === last) before = false;
+    each.classList.toggle("before", before && each.getAttribute("aria-pressed") !== "true");
+  }
 }
 
 function count() {
-  const right = group ? group.items.length - wrong.size : 0;
-  $("#confirm-yes span").textContent = !group ? "Confirm" : right ? `Confirm ${right === group.items.length ? `all ${right}` : `the other ${right}`}` : "None of them";
-  $("#confirm-other").disabled = !open().length;
+  const all = tiles().length, wrong = marked().length;
+  $("#confirm-yes").disabled = !all;
+  $("#confirm-yes span").textContent = !all ? "Confirm" : !wrong ? `Confirm all ${all}` : all > wrong ? `Confirm the other ${all - wrong}` : "None of them";
 }
 
-/** Tiles that are marked without a class. */
-const open = () => [...document.querySelectorAll("#confirm-grid .tile")].filter((tile) => wrong.get(Number(tile.dataset.row)) === null);
+const asGuessed = (tile) => { const item = sheet.items.find(({ row }) => row === Number(tile.dataset.row)); return [item.row, item.as]; };
 
-async function confirm() {
-  if (!group || busy) return;
+/** Give a class, or none, to what is marked or else to what is pointed at; what stands before it is as it was guessed. */
+async function give(kind, name = null) {
+  const chosen = marked().length ? marked() : pointed?.isConnected ? [pointed] : [];
+  if (!chosen.length) { $("#confirm-said").textContent = "Point at a wrong one, or click it, first"; return; }
+  const before = tiles().slice(0, tiles().indexOf(chosen.at(-1))).filter((tile) => !chosen.includes(tile));
+  await say([...before.map((tile) => [asGuessed(tile)[0], "label", asGuessed(tile)[1]]), ...chosen.map((tile) => [asGuessed(tile)[0], kind, name])]);
+}
+
+/** All as they were guessed; marked ones are not that, and come under Label. */
+const confirm = () => sheet && say(tiles().map((tile) => [asGuessed(tile)[0], marked().includes(tile) ? "not" : "label", asGuessed(tile)[1]]));
+
+async function say(marks) {
+  if (busy) return;
   busy = true;
-  const { label, items } = group;
-  const marks = items.map(({ row, as }) => (!wrong.has(row) ? [row, "label", as] : wrong.get(row) ? [row, "label", wrong.get(row)] : [row, "not", as]));
+  const items = new Map(sheet.items.map((item) => [item.row, item]));
   const state = await mark(marks, "bulk");
+  if (state) {
+    tell(marks, items);
+    const end = performance.now() + PATIENCE;
+    while (store.state.believed < state.revision && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   busy = false;
-  if (!state) return;
-  const given = [...wrong.values()].filter(Boolean).length, left = wrong.size - given;
-  $("#confirm-said").replaceChildren(make("b", {}, `${items.length - wrong.size} ${label || "as they looked"}`), given ? `, ${given} of other classes` : "", left ? `, ${left} marked: they come next under Label` : "");
-  group = null;
-  wrong = new Map();
-  await load();
-  $("#confirm-grid").firstElementChild?.focus({ preventScroll: true });
+  if (state) await load();
 }
 
-/** Give a class to the pictures that are marked without one; where there is none, to the one that is pointed at. */
-function give(name) {
-  $("#confirm-other").value = "";
-  const tiles = open();
-  if (!tiles.length && pointed?.isConnected) tiles.push(pointed);
-  for (const tile of tiles) put(tile, name === group?.items.find(({ row }) => row === Number(tile.dataset.row))?.as ? undefined : name);
+function tell(marks, items) {
+  const confirmed = marks.filter(([row, kind, name]) => kind === "label" && items.get(row).as === name).length;
+  const given = marks.filter(([row, kind, name]) => kind === "label" && items.get(row).as !== name);
+  const left = marks.filter(([, kind]) => kind === "not").length, none = marks.filter(([, kind]) => kind === "none").length;
+  const parts = [confirmed && `${confirmed} confirmed`, given.length && `${given.length === 1 ? "one is" : `${given.length} are`} ${given[0][2]}`, none && `${none === 1 ? "one is" : `${none} are`} of no class`, left && `${left} marked: they come next under Label`];
+  $("#confirm-said").textContent = parts.filter(Boolean).join(", ");
+  const fresh = marks.filter(([, kind]) => kind === "label").reverse().slice(0, KEPT).map(([row, , name]) => {
+    const tile = make("button", { class: "tile", type: "button" }, shown(items.get(row)), make("span", { class: "cap" }, name));
+    tile.addEventListener("click", () => look(row));
+    return tile;
+  });
+  $("#confirm-done").replaceChildren(...[...fresh, ...$("#confirm-done").children].slice(0, KEPT));
+  $("#confirm-last").hidden = false;
 }
 
 async function back() {
   const done = await undo();
   $("#confirm-said").textContent = done ? "Undone" : "There is nothing to undo, or another tab has done something meanwhile";
+  $("#confirm-done").replaceChildren();
+  $("#confirm-last").hidden = true;
   await load();
 }
 
 export function key(event) {
-  const grid = $("#confirm-grid");
-  if (event.key === "Enter") { if (event.target.matches("a, button:not(.tile)")) return false; confirm(); }
-  else if (event.key.toLowerCase() === "u") back();
-  else if (event.key.toLowerCase() === "x" || (event.key === " " && event.target.matches(".tile"))) { if (event.target.matches(".tile")) event.target.click(); }
-  else if (moved(grid, event.key)) return true;
-  else if (event.key.length === 1 && group && classOfKey(event.key)) give(classOfKey(event.key));
+  const low = event.key.toLowerCase(), onTile = event.target.matches(".tile");
+  if (event.target.matches("a, button:not(.tile)") && (event.key === "Enter" || event.key === " ")) return false;
+  if (event.key === "Enter") confirm();
+  else if (low === "u") back();
+  else if (low === "n") give("none");
+  else if (low === "x" || event.key === " ") { if (onTile) event.target.click(); else return false; }
+  else if (event.key === "/" || event.key === "+") typed.start();
+  else if (moved(grid(), event.key)) return true;
+  else if (event.key.length === 1 && classOfKey(event.key)) give("label", classOfKey(event.key));
+  else if (event.key.length === 1 && /[\p{L}\p{N}]/u.test(event.key)) typed.start(event.key);
   else return false;
   return true;
 }
