@@ -43,7 +43,7 @@ SMALL_DINO = "vit_small_patch14_dinov2.lvd142m"
 
 PRESETS: dict[PresetName, Preset] = {
     "fast": Preset(((LITE,),), 96, 1, 0.4),
-    "balanced": Preset(((LITE,),), 160, 2, 0.4),
+    "balanced": Preset(((LITE,),), 160, 1, 0.4),
     "best": Preset(((SMALL_DINO,), tuple(PACKAGES), (LITE,)), 224, 5, 5.5),
 }
 
