@@ -1,4 +1,4 @@
-"""Fashion-MNIST as a person's folder: EfficientNet-Lite0 features of 10,000 images in six views, and of the test images.
+"""Fashion-MNIST as a person's folder: features of 10,000 images in six views, and of the test images.
 
 Made by the product's own views and runtime at 64 pixels, under a minute on two cores, once: kept in ``~/.cache/paws``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,22 +37,25 @@ class Pool:
     classes: tuple[str, ...]
 
 
-def fashion_features(pool: int = POOL, test: int = 10_000, *, root: Path | None = None, tune: bool = False) -> Pool:
-    """The features of the first ``pool`` training images and of the first ``test`` test images.
+def fashion_features(
+    pool: int = POOL, test: int = POOL, backbones: Sequence[str] = (LITE,), *, root: Path | None = None, tune: bool = False
+) -> Pool:
+    """The features of the first ``pool`` training images and of the first ``test`` test images, of all backbones.
 
     With ``tune`` training images that are not in the pool, the second 10,000 of them, stand in for the test images.
     """
     images, held_out = (load_dataset("fashion_mnist", root, split) for split in ("train", "test"))
     assert isinstance(images, ImageSet) and isinstance(held_out, ImageSet)
-    frozen = frozen_backbone(LITE, image_size=SIZE)
-    views = stored(images.images[:POOL], VIEWS, frozen, "fashion-pool", pool)
     if tune:
         held_out = replace(images, images=images.images[POOL : 2 * POOL], labels=images.labels[POOL : 2 * POOL])
-    plain = stored(held_out.images, 0, frozen, "fashion-tune" if tune else "fashion-test", test)
+    views, plain = [], []
+    for frozen in (frozen_backbone(name, image_size=SIZE) for name in backbones):
+        views.append(stored(images.images[:POOL], VIEWS, frozen, "fashion-pool", pool)[:pool])
+        plain.append(stored(held_out.images, 0, frozen, "fashion-tune" if tune else "fashion-test", test)[:test, 0])
     return Pool(
-        views[:pool],
+        views[0] if len(views) == 1 else np.concatenate(views, 2),
         images.labels[:pool],
-        torch.from_numpy(np.array(plain[:test, 0])),
+        torch.from_numpy(np.concatenate(plain, 1)),
         held_out.labels[:test],
         images.classes,
     )
