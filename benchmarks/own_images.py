@@ -1,8 +1,8 @@
 """Own images: `python -m benchmarks.own_images [--per-class 1 4 10 25] [--draws 0 5] [--backbones NAME ...] [--quick]`.
 
 Fashion-MNIST as a folder of 10,000 images with a few labels, through ``paws.fit.fit.fit_features``: test top-1 of what is in
-use, of PAWS and of each baseline on the same features and labels, over draws of the labels. Calibration (expected calibration error,
-precision of predictions at or above the threshold for 95 %) is that of what is in use, whose top-1 has a bar.
+use, of PAWS and of each baseline on the same features and labels, over draws of the labels. Calibration (expected calibration
+error, precision of predictions at or above the threshold for 95 %) is that of what is in use, whose top-1 has a bar.
 ``--backbones``: EfficientNet-Lite0 if absent; the features of several stand beside each other, as ``--preset best`` has them.
 
 ``--letters`` does the same with 36 classes of letters and digits, for which the backbone's features are poor.

@@ -120,7 +120,7 @@ class Bundle:
                 abstain=abstains(p, threshold, strange),
                 classes=self._set(every),
                 none=self._none(every, strange),
-                novelty=max(0.0, novelty),
+                novelty=novelty,
                 nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
             )
             for name, every, (p, q), (first, second), novelty, strange, rows, weights in zip(

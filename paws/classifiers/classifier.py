@@ -107,7 +107,7 @@ class Classifier(nn.Module):
             if own and not self.predictor.can_leave_out:
                 probabilities = above_floor(weights @ one_hot(labels, num_classes, x.dtype), TEMPERATURE)
         cosine = normalize(x, dim=1) @ normalize(support, dim=1).T  # (N, S)
-        return calibrated(probabilities, self.calibration), weights, 1 - cosine.amax(1), self.strange(points)
+        return calibrated(probabilities, self.calibration), weights, (1 - cosine.amax(1)).clamp_min(0), self.strange(points)
 
     def strange(self, points: Tensor) -> Tensor:
         """(N,) probability that images of `points` (N, P), or (N, V, P) in V views, are like none that is labelled."""

@@ -16,6 +16,7 @@ from paws.runs.files import ADVICE, new_folder, reason_of
 LONGEST = 255  # bytes of a name
 DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{name}{number}" for name in ("COM", "LPT") for number in range(1, 10))}  # of Windows
 UNSURE, NONE = "_unsure", "_none"  # folders of what the classifier abstains from, and of what belongs to no class
+TAKEN = {*DEVICES, UNSURE.upper(), NONE.upper()}  # names that no class's folder has
 
 
 def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
@@ -35,10 +36,8 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
     names = {label: folder_name(label) for label in run.record.classes}
     for label, name in names.items():
         others = [other for other, taken in names.items() if taken.casefold() == name.casefold() and other != label]
-        if others or name in (UNSURE, NONE):
-            raise InputError(
-                f"the class {label!r} cannot have the folder {name!r}, which is that of {others[0] if others else name}"
-            )
+        if others:
+            raise InputError(f"the class {label!r} cannot have the folder {name!r}, which is that of {others[0]!r}")
     counts: Counter[str] = Counter()
     with new_folder(into, flush=not link) as new:
         for row in run.predictions:
@@ -63,8 +62,8 @@ def _folder(row: dict[str, str], names: dict[str, str]) -> str:
 
 
 def folder_name(label: str) -> str:
-    """A class name as the name of a folder on any system."""
+    """A class name as the name of a folder on any system; behind an underscore where the name alone is `TAKEN`."""
     name = "".join("_" if letter in '/\\:*?"<>|' or ord(letter) < 32 else letter for letter in label).rstrip(". ")
     if len(name.encode()) > LONGEST:
         raise InputError(f"the class {label!r} has more than {LONGEST} bytes, which no name of a folder has")
-    return f"_{name}" if not name or name.partition(".")[0].upper() in DEVICES else name
+    return f"_{name}" if not name or name.partition(".")[0].upper() in TAKEN else name

@@ -86,9 +86,10 @@ TESTS: Sequence[
 )
 SORTED: Sequence[tuple[tuple[str, ...], int, str]] = (  # class folders, exit code of sort, what is said
     (("cat", "dog"), 0, "cat"),
-    (("_none", "b"), 2, "the class '_none' cannot have the folder '_none'"),
-    (("_unsure", "b"), 2, "the class '_unsure' cannot have the folder '_unsure'"),
-    (("a", "A"), 2, "the class 'A' cannot have the folder 'A', which is that of a"),
+    (("_none", "b"), 0, "__none"),
+    (("_unsure", "b"), 0, "__unsure"),
+    (("_none", "__none"), 2, "cannot have the folder '__none'"),
+    (("a", "A"), 2, "the class 'A' cannot have the folder 'A', which is that of 'a'"),
     (("x:", "x?"), 2, "cannot have the folder 'x_'"),
     (("x.", "x "), 2, "cannot have the folder 'x'"),
     (("CON", "nul.x"), 0, "_CON"),
