@@ -176,9 +176,9 @@ def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Pa
 
 
 def sheet(browser: Any) -> list[tuple[int, str, str]]:
-    """Number, name and guess of each picture that is to be confirmed."""
+    """Number, name and guess of each picture that is to be confirmed; none while they are guessed anew."""
     return browser.execute_script(  # type: ignore[no-any-return]
-        "return [...document.querySelectorAll('#confirm-grid .tile')].map((tile) =>"
+        "return [...document.querySelectorAll('#confirm-grid:not([aria-busy=true]) .tile')].map((tile) =>"
         " [Number(tile.dataset.row), tile.querySelector('img').alt, tile.querySelector('b').textContent])"
     )
 
@@ -255,7 +255,7 @@ def test_sixty_keys_to_predictions_bundle_and_page(
         wait_for(lambda: (state := server.ask("/state"))["step"][0] == "ready" and _current(state), "the learner")
         typist.view(2)
         for _ in range(3):
-            wait_for(lambda: browser.find_elements("css selector", "#confirm-grid .tile"), "a sheet")
+            wait_for(lambda: sheet(browser), "a sheet")
             before = labelled(server)
             typist.confirm()
             wait_for(lambda before=before: labelled(server) > before and _current(server.ask("/state")), "votes with the sheet")

@@ -15,6 +15,7 @@ let typed;
 
 const grid = () => $("#confirm-grid");
 const tiles = () => [...grid().querySelectorAll(".tile")];
+const work = (on) => { busy = on; grid().setAttribute("aria-busy", on); }; // what is shown is about to be guessed anew: no key counts
 const marked = () => tiles().filter((tile) => tile.getAttribute("aria-pressed") === "true");
 
 export function start() {
@@ -40,12 +41,12 @@ export async function show(force = false) {
 }
 
 async function load() {
-  busy = true;
+  work(true);
   const wanted = $("#confirm-class").value;
   shownAt = store.state.revision;
   sheet = await get(`sheet?${new URLSearchParams(wanted ? { class: wanted } : {})}`).catch(() => null);
-  busy = false;
   draw();
+  work(false);
 }
 
 function draw() {
@@ -109,7 +110,7 @@ const confirm = () => sheet && say(tiles().map((tile) => [asGuessed(tile)[0], ma
 
 async function say(marks) {
   if (busy) return;
-  busy = true;
+  work(true);
   const items = new Map(sheet.items.map((item) => [item.row, item]));
   const state = await mark(marks, "bulk");
   if (state) {
@@ -117,8 +118,7 @@ async function say(marks) {
     const end = performance.now() + PATIENCE;
     while (store.state.believed < state.revision && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  busy = false;
-  if (state) await load();
+  if (state) await load(); else work(false);
 }
 
 function tell(marks, items) {
