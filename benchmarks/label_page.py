@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -193,11 +194,12 @@ def _until(browser: Any, script: str) -> None:
 def votes_after_labels(server: Server, count: int) -> list[float]:
     """Milliseconds from each of ``count`` labels to votes that have it."""
     taken = []
-    for number in range(count):
+    for _ in range(count):
         item = server.ask("/state")["next"][0]
         label = f"class {int(Path(item['name']).stem) % CLASSES}"
         began = time.perf_counter()
-        state = server.ask("/mark", {"id": f"timed {number:04}", "how": "chosen", "marks": [[item["row"], "label", label]]})
+        marks = [[item["row"], "label", label]]
+        state = server.ask("/mark", {"id": secrets.token_hex(8), "how": "chosen", "marks": marks})
         while state["believed"] < state["revision"]:
             state = server.ask(f"/state?after={state['version']}")
         taken.append(1000 * (time.perf_counter() - began))
