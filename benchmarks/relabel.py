@@ -23,8 +23,7 @@ from paws.bundle.bundle import load_bundle, save_bundle
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble, head
-from paws.fit import record
-from paws.fit import run as files_of_run
+from paws.fit import record, tables
 from paws.fit.feature_file import ABOUT, ROW, checksums
 from paws.fit.fit import WIDTH
 from paws.models.frozen import Frozen
@@ -53,10 +52,10 @@ def made_up_fit(run: Path) -> None:
     frozen = Frozen("tf_efficientnet_lite0", 64, (0.5,) * 3, (0.5,) * 3, "bicubic", DIM, lambda: weights)
     save_bundle(run / record.BUNDLE, classifier, frozen, names[:LABELS])
     labels = [classes[c] for c in given.tolist()] + [""] * (IMAGES - LABELS)
-    files_of_run.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
+    tables.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
     ids = given.tolist() + [-1] * (IMAGES - LABELS)
     folds = [row % settings.heads for row in range(LABELS)]
-    files_of_run.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)], range(IMAGES))
+    tables.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)], range(IMAGES))
     record.write_record(run, made_up_record(run, classes))
     rows = [f"{names[i]},{classes[(i + 1) % CLASSES]}" for i in range(CORRECTED)]
     (run.parent / "new.csv").write_text("\n".join(["file,label", *rows]) + "\n")

@@ -40,6 +40,7 @@ OWN = (
 )
 VERSION: Literal[3] = 3  # of fit.json; 2 knew a network trained on all labels; 1 had no version and no provenance
 
+HELD_OUT_COLUMNS = ("file", "label", "predicted", "probability", "provenance")
 SHOWN = 12  # classes, images or pairs named in a sentence
 SAME = 1e-6  # how far even frequencies may be apart
 

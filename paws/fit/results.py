@@ -16,7 +16,7 @@ from paws.fit.choice import Score as Compared
 from paws.fit.evidence import calibration, share
 from paws.fit.fit import Fitted
 from paws.fit.record import Figure, FitRecord, Score
-from paws.fit.run import write_files, write_held_out
+from paws.fit.tables import write_files, write_held_out
 
 
 def record_of(fitted: Fitted, files: FileSet, test: tuple[Tensor, Tensor], about: dict[str, Any]) -> FitRecord:

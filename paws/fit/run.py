@@ -1,12 +1,9 @@
-"""The folder of a fit: reading it back, and the tables that are written into it."""
+"""The folder of a fit, read back."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -19,9 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from paws.bundle.bundle import Bundle, load_bundle
-from paws.bundle.table import FIT_COLUMNS, Prediction, read_table, write_rows
+from paws.bundle.table import read_table
 from paws.classifiers import known
-from paws.classifiers.strangers import STRANGE
 from paws.data.images import read_image
 from paws.data.labels import read_labels
 from paws.data.texts import from_json
@@ -33,7 +29,7 @@ from paws.fit.record import (
     FEATURES,
     FILES,
     HELD_OUT,
-    PREDICTED,
+    HELD_OUT_COLUMNS,
     PREDICTIONS,
     PREVIOUS,
     RECORD,
@@ -41,13 +37,8 @@ from paws.fit.record import (
     accuracy_sentence,
     read_record,
 )
-from paws.runs.files import write_text, writing
 from paws.runs.lock import run_lock
-from paws.runs.log import Metrics
 from paws.runs.temporary import remove
-
-CHUNK = 512  # images predicted at a time
-HELD_OUT_COLUMNS = ("file", "label", "predicted", "probability", "provenance")
 
 
 @dataclass(frozen=True, repr=False)
@@ -235,71 +226,3 @@ def read_former(folder: Path) -> FitRecord | None:
         return read_record(folder) if (folder / RECORD).is_file() else None
     except InputError:
         return None
-
-
-def write_files(
-    folder: Path, names: Sequence[str], labels: Sequence[int], folds: Sequence[int | None], groups: Sequence[int]
-) -> None:
-    """files.json: all N images with their labels, the folds of the labels that training has seen, and groups of copies."""
-    found = {"names": names, "labels": labels, "folds": folds, "groups": groups}
-    write_text(folder / FILES, json.dumps({name: list(values) for name, values in found.items()}))
-
-
-def write_held_out(
-    folder: Path, files: Sequence[str], labels: Sequence[str], predicted: Sequence[tuple[str, float, str]]
-) -> None:
-    """held_out.csv: every labelled image with its label and what was ``predicted``: class, probability, provenance."""
-    text = io.StringIO()
-    rows = (
-        dict(zip(HELD_OUT_COLUMNS, (file, label, name, f"{probability:.4f}", provenance), strict=True))
-        for file, label, (name, probability, provenance) in zip(files, labels, predicted, strict=True)
-    )
-    write_rows(text, rows, HELD_OUT_COLUMNS)
-    write_text(folder / HELD_OUT, text.getvalue())
-
-
-def write_metrics(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """metrics.jsonl and metrics.csv: the training of the heads, or of the whole network."""
-    metrics = Metrics(folder)
-    for row in rows:
-        metrics.write(row)
-    metrics.close()
-
-
-def predicted(
-    bundle: Bundle, names: Sequence[str], features: np.memmap, advance: Callable[[int], None] = lambda count: None
-) -> Iterator[Prediction]:
-    """Predictions of images from their features in all views (N, V, D)."""
-    for start in range(0, len(names), CHUNK):
-        part = torch.from_numpy(np.array(features[start : start + CHUNK])).float()  # (n, V, D)
-        yield from bundle.predict_features(names[start : start + len(part)], part)
-        advance(len(part))
-
-
-def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Sequence[str]) -> tuple[int, int]:
-    """predictions.csv, whole or not at all, with the label ``given`` to each image, "" where there is none.
-
-    Returns how many images the classifier abstains from, and how many without a label belong rather to no class.
-    """
-    abstained = strange = 0
-    with writing(folder / PREDICTIONS, text=True) as file:
-        write_rows(file, [], FIT_COLUMNS)
-        for prediction, label in zip(predictions, given, strict=True):
-            abstained += prediction.abstain
-            strange += not label and (prediction.none or 0) > STRANGE
-            write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
-    write_text(folder / PREDICTED, f"{_sha256(folder / PREDICTIONS)}  {PREDICTIONS}\n")
-    return abstained, strange
-
-
-def has_predictions(folder: Path) -> bool:
-    """Whether predictions.csv is there as it was written."""
-    try:
-        return (folder / PREDICTED).read_text(encoding="utf-8").split()[:1] == [_sha256(folder / PREDICTIONS)]
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,8 +15,7 @@ from paws.classifiers.problem import Problem, with_encoders
 from paws.config.options import FitOptions
 from paws.data.check import Checked
 from paws.data.labels import Labels, name_of
-from paws.fit import record
-from paws.fit import run as files_of_run
+from paws.fit import record, tables
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
 from paws.fit.fit import Fitted, Progress, feature_problem
@@ -125,22 +124,20 @@ class Steps:
         write_labels(run, self.checked.files, self.checked.groups, fitted)
         names = [self.checked.files.names[row] for row in (self.checked.files.labels >= 0).nonzero().flatten().tolist()]
         save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
-        files_of_run.write_metrics(run, fitted.curves)
+        tables.write_metrics(run, fitted.curves)
         record.write_record(run, found)
         return found
 
     def predict(self, run: Path, features: np.memmap) -> None:
         """Write predictions.csv by the bundle, unless it is there as it was written."""
-        if files_of_run.has_predictions(run):
+        if tables.has_predictions(run):
             self.progress.log("predict", "unchanged")
             return
         files = self.checked.files
         bundle = load_bundle(run / record.BUNDLE)
         with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
-            abstained, strange = files_of_run.write_predictions(
-                run, files_of_run.predicted(bundle, files.names, features, advance), given
-            )
+            abstained, strange = tables.write_predictions(run, tables.predicted(bundle, files.names, features, advance), given)
         said = f"; {strange} belong rather to no class (column none)" if strange else ""
         self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them{said}")
 

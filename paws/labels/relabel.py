@@ -14,7 +14,7 @@ from paws.bundle.table import Prediction, write_rows
 from paws.classifiers.classifier import Classifier
 from paws.data.labels import LabelRow, listed, match_rows, read_labels
 from paws.errors import InputError
-from paws.fit import record
+from paws.fit import record, tables
 from paws.fit import run as files_of_run
 from paws.fit.folder import check_parts
 from paws.fit.run import FitRun
@@ -120,7 +120,7 @@ def relabel_run(run: FitRun, changes: Changes) -> tuple[Relabelled, list[Predict
         changes,
         lambda files: run.views([row_of[file] for file in files]).mean(1),
     )
-    return done, list(files_of_run.predicted(_bundle_of(run.bundle, done), run.files, run.features))
+    return done, list(tables.predicted(_bundle_of(run.bundle, done), run.files, run.features))
 
 
 def relabel_bundle(bundle: Bundle, changes: Changes, root: Path) -> Relabelled:
@@ -169,12 +169,12 @@ def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> r
         check_parts(folder)
         with new_folder(folder / record.CHANGED) as new:  # from here on it happens, if need be at the next call
             save(new / record.BUNDLE, run.bundle, done)
-            files_of_run.write_predictions(new, after, given)
+            tables.write_predictions(new, after, given)
             pairs = [{"file": file, "label": label} for file, label in zip(run.files, given, strict=True) if label]
             with writing(new / record.LABELS, text=True) as table:
                 write_rows(table, pairs, ("file", "label"))
-            files_of_run.write_held_out(new, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
-            files_of_run.write_files(new, run.files, labels, run.folds, run.groups.tolist())
+            tables.write_held_out(new, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
+            tables.write_files(new, run.files, labels, run.folds, run.groups.tolist())
             record.write_record(new, revision)
         files_of_run.put_in_place(folder)
     return revision
