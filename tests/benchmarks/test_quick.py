@@ -28,8 +28,8 @@ SLOW = (
     "step",
     "views",
 )
-LONG = ("gpu", "label_page", "train")  # no short form, or no device here
-NEEDED = ("__init__", "fashion", "features", "fixmatch", "fixmatch", "letters", "side_by_side")  # what benchmarks share
+LONG = ("gpu", "label_key", "label_page", "train")  # no short form, or no device here
+NEEDED = ("__init__", "fashion", "features", "fixmatch", "letters", "side_by_side")  # what benchmarks share
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
