@@ -183,6 +183,18 @@ def sheet(browser: Any) -> list[tuple[int, str, str]]:
     )
 
 
+HOLD = """
+const send = window.fetch.bind(window), held = new Promise((resolve) => { window.release = resolve; });
+window.asked = 0;
+window.fetch = async (path, ...rest) => {
+  if (String(path).startsWith("sheet")) window.asked += 1;
+  const answer = await send(path, ...rest);
+  if (path === "undo") await held;
+  return answer;
+};
+"""  # the answer to an undo comes late, and requests for a sheet are counted
+
+
 def test_the_class_of_a_wrong_guess_confirms_those_before_it(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
     write_patterns(tmp_path)
     with served(tmp_path, tiny_weights) as server:
@@ -198,8 +210,13 @@ def test_the_class_of_a_wrong_guess_confirms_those_before_it(browser: Any, tmp_p
         wait_for(lambda: sheet(browser) and not {row for row, _, _ in sheet(browser)} & set(looks), "the rest")
         assert labelled(server) == before + 4
         assert {row: server.ask(f"/look/{row}")["label"] for row in looks} == looks
+        browser.execute_script(HOLD)
         press(browser, "u")
-        wait_for(lambda: labelled(server) == before, "all four taken back")
+        wait_for(lambda: text(browser, "#done b") == str(before), "all four taken back, as another request tells")
+        assert not browser.execute_script("return window.asked"), (
+            "a sheet that the one after the undo would replace under the user's hand"
+        )
+        browser.execute_script("window.release()")
         wait_for(lambda: wrong in {row for row, _, _ in sheet(browser)}, "the sheet as it was")
         press(browser, Keys.ARROW_RIGHT)
         row = browser.execute_script("return document.activeElement.dataset.row")

@@ -11,6 +11,7 @@ let sheet = null;
 let pointed = null; // the tile that the mouse or the focus came to last
 let shownAt = -1;
 let busy = false;
+let loads = 0; // sheets asked for: only the answer to the last is shown
 let typed;
 
 const grid = () => $("#confirm-grid");
@@ -42,9 +43,11 @@ export async function show(force = false) {
 
 async function load() {
   work(true);
-  const wanted = $("#confirm-class").value;
+  const wanted = $("#confirm-class").value, number = ++loads;
   shownAt = store.state.revision;
-  sheet = await get(`sheet?${new URLSearchParams(wanted ? { class: wanted } : {})}`).catch(() => null);
+  const answer = await get(`sheet?${new URLSearchParams(wanted ? { class: wanted } : {})}`).catch(() => null);
+  if (number !== loads) return;
+  sheet = answer;
   draw();
   work(false);
 }
@@ -113,12 +116,16 @@ async function say(marks) {
   work(true);
   const items = new Map(sheet.items.map((item) => [item.row, item]));
   const state = await mark(marks, "bulk");
-  if (state) {
-    tell(marks, items);
-    const end = performance.now() + PATIENCE;
-    while (store.state.believed < state.revision && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  if (state) await load(); else work(false);
+  if (!state) return work(false);
+  tell(marks, items);
+  await reload();
+}
+
+/** A new sheet, by votes with what was just done where they come soon. */
+async function reload() {
+  const end = performance.now() + PATIENCE;
+  while (store.state.believed < store.state.revision && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+  await load();
 }
 
 function tell(marks, items) {
@@ -137,11 +144,13 @@ function tell(marks, items) {
 }
 
 async function back() {
+  if (busy) return;
+  work(true);
   const done = await undo();
   $("#confirm-said").textContent = done ? "Undone" : "There is nothing to undo, or another tab has done something meanwhile";
   $("#confirm-done").replaceChildren();
   $("#confirm-last").hidden = true;
-  await load();
+  await reload();
 }
 
 export function key(event) {
