@@ -141,9 +141,8 @@ class Bundle:
         least = round(float(self.classifier.set_threshold), DIGITS)
         if not least:
             return ()
-        chosen = [
-            row for row in probabilities.argsort(descending=True).tolist() if round(float(probabilities[row]), DIGITS) >= least
-        ]
+        values, order = probabilities.tolist(), probabilities.argsort(descending=True).tolist()
+        chosen = [row for row in order if round(values[row], DIGITS) >= least]
         return tuple(self.classes[row] for row in chosen or [int(probabilities.argmax())])
 
 

@@ -12,6 +12,7 @@ import typer
 
 from paws.cli.options import FitVerb, flag, takes_options
 from paws.cli.tables import SHOWN
+from paws.config.imports import heavy_imports
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ def fit(
 
     chosen = fit_options(options | ({"finetune": True} if finetune else {}), shown=flag)  # before torch is loaded
 
-    from paws.fit.pipeline import fit_folder
-    from paws.runs.signals import Interrupted
+    with heavy_imports():
+        from paws.fit.pipeline import fit_folder
+        from paws.runs.signals import Interrupted
 
     try:
         found = fit_folder(
@@ -80,13 +82,14 @@ def predict(
     device: Device = "auto",
 ) -> None:
     """Predict images with a bundle; an image that cannot be read is a row with an error. Runs under torchrun too."""
-    from paws import distributed
-    from paws.bundle.bundle import load_bundle
-    from paws.bundle.predict import list_images, predict_table, predictions
-    from paws.config.threads import default_workers
-    from paws.fit.progress import StepProgress
-    from paws.runs.console import console
-    from paws.runs.files import check_no_input
+    with heavy_imports():
+        from paws import distributed
+        from paws.bundle.bundle import load_bundle
+        from paws.bundle.predict import list_images, predict_table, predictions
+        from paws.config.threads import default_workers
+        from paws.fit.progress import StepProgress
+        from paws.runs.console import console
+        from paws.runs.files import check_no_input
 
     if as_json == (output is not None):
         raise InputError("give either a table to write, -o predictions.csv, or --json")

@@ -14,6 +14,7 @@ import typer
 from paws.cli.images import Device, device_of
 from paws.cli.options import flag
 from paws.cli.tables import SHOWN, print_changes, print_explanation, print_labels, print_table, say
+from paws.config.imports import heavy_imports
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def explain(
     """Show which labelled images decided on an image, and with what weight."""
     from dataclasses import asdict
 
-    from paws.labels import explain as module
-    from paws.runs.files import check_no_input
+    with heavy_imports():
+        from paws.labels import explain as module
+        from paws.runs.files import check_no_input
 
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         bundle, run = _open(source)
@@ -110,8 +112,9 @@ def suggest(
     device: Device = "auto",
 ) -> None:
     """Choose the images to label next: typical and diverse ones, and those that a fit is unsure of."""
-    from paws.labels import suggest as module
-    from paws.runs.files import check_target
+    with heavy_imports():
+        from paws.labels import suggest as module
+        from paws.runs.files import check_target
 
     if output is not None:
         check_target(output, new=True)  # before the work
@@ -137,8 +140,9 @@ def export(
     form: Annotated[str | None, typer.Option("--format", help="onnx, torch or safetensors; else told by the ending")] = None,
 ) -> None:
     """Write a bundle as one file for other programs."""
-    from paws.bundle import export as module
-    from paws.runs.files import check_target
+    with heavy_imports():
+        from paws.bundle import export as module
+        from paws.runs.files import check_target
 
     found = module.format_of(output, form)
     check_target(output, new=True)  # before the work
@@ -152,8 +156,9 @@ def sort(
     link: Annotated[bool, typer.Option("--link", help="symbolic links instead of copies")] = False,
 ) -> None:
     """Copy the images of a fit into a folder for each class; _unsure holds what the classifier abstains from."""
-    from paws.fit.run import load_fit
-    from paws.fit.sorting import sort_images
+    with heavy_imports():
+        from paws.fit.run import load_fit
+        from paws.fit.sorting import sort_images
 
     counts = sort_images(load_fit(run), into, link=link)
     print_table(str(into), ("folder", "images"), [(name, str(count)) for name, count in sorted(counts.items())])
@@ -161,9 +166,10 @@ def sort(
 
 def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     """The bundle, and the fit that it belongs to, where it lies in one."""
-    from paws.bundle.bundle import load_bundle
-    from paws.fit.record import BUNDLE, RECORD
-    from paws.fit.run import load_fit
+    with heavy_imports():
+        from paws.bundle.bundle import load_bundle
+        from paws.fit.record import BUNDLE, RECORD
+        from paws.fit.run import load_fit
 
     folder = source.absolute().parent if source.absolute().name == BUNDLE else source
     if (folder / RECORD).is_file():

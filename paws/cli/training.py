@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from paws.config.imports import heavy_imports
 from paws.errors import InputError
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="dotted.key=value, e.g. optim.epochs=5")]
@@ -38,16 +39,17 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
 ) -> None:
     """Train a recipe: pre-training or fine-tuning, as the config says."""
-    from paws import train as recipes
-    from paws.distributed import place, relaunch
-    from paws.runs.console import console
-    from paws.runs.device import device_type
-    from paws.runs.files import write_text
-    from paws.runs.running_means import Diverged
-    from paws.runs.signals import Interrupted
-    from paws.suncet import load_card, without_gpu
-    from paws.train.baselines import baselines, check_comparable
-    from paws.train.evaluation import title
+    with heavy_imports():
+        from paws import train as recipes
+        from paws.distributed import place, relaunch
+        from paws.runs.console import console
+        from paws.runs.device import device_type
+        from paws.runs.files import write_text
+        from paws.runs.running_means import Diverged
+        from paws.runs.signals import Interrupted
+        from paws.suncet import load_card, without_gpu
+        from paws.train.baselines import baselines, check_comparable
+        from paws.train.evaluation import title
 
     main = place().rank == 0
     settings, notes = load_card(config, overrides or [], to_train=True)

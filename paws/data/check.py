@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,16 @@ class Checked:
     def groups(self) -> Tensor:
         """(N,) int64: the same number for images with equal bytes."""
         return copy_groups(self.contents)
+
+    @cached_property
+    def decoded(self) -> str:
+        """JSON of what decoding told, by the name of a file and what it looked like then."""
+        rows = {
+            stamp[0]: [stamp[1:], vars(found)]
+            for stamp, found in zip(self.stamps, self.inspected, strict=True)
+            if stamp is not None
+        }
+        return json.dumps(rows)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -170,12 +180,7 @@ def check_images(
 
 def remember(path: Path, checked: Checked) -> None:
     """Keep what the files told, so that only new and changed ones are decoded the next time."""
-    rows = {
-        stamp[0]: [stamp[1:], asdict(found)]
-        for stamp, found in zip(checked.stamps, checked.inspected, strict=True)
-        if stamp is not None
-    }
-    write_text(path, json.dumps(rows))
+    write_text(path, checked.decoded)
 
 
 def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listing, least: int = 2) -> FileSet | None:

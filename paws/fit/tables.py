@@ -67,12 +67,16 @@ def write_predictions(folder: Path, predictions: Iterable[Prediction], given: Se
     Returns how many images the classifier abstains from, and how many without a label belong rather to no class.
     """
     abstained = strange = 0
-    with writing(folder / PREDICTIONS, text=True) as file:
-        write_rows(file, [], FIT_COLUMNS)
+
+    def rows() -> Iterator[dict[str, str]]:
+        nonlocal abstained, strange
         for prediction, label in zip(predictions, given, strict=True):
             abstained += prediction.abstain
             strange += not label and (prediction.none or 0) > STRANGE
-            write_rows(file, [prediction.row(given=label)], FIT_COLUMNS, header=False)
+            yield prediction.row(given=label)
+
+    with writing(folder / PREDICTIONS, text=True) as file:
+        write_rows(file, rows(), FIT_COLUMNS)
     write_text(folder / PREDICTED, f"{_sha256(folder / PREDICTIONS)}  {PREDICTIONS}\n")
     return abstained, strange
 
