@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from paws import classifiers
+from paws.classifiers import log_pool
 from paws.classifiers.base import CrossFitted, Predictor
 from paws.classifiers.calibration import FLOOR
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.log_pool import pooled
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import SINGLE, Problem
 from paws.classifiers.trained_encoders import TrainedEncoders
-from paws.optim import uncompiled
 
 PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
 PAWS = 2  # the place from which on parts have the class frequencies in them
@@ -29,7 +30,7 @@ WEIGHTS = (0.10, 0.10, 0.50)  # of these, before a held-out label is looked at
 SINGLE_WEIGHTS = (0.0, 0.2, 0.4)  # ... with single labels, from which logistic regression is a nearest neighbour
 ENCODERS = 0.5  # weight of encoders trained on the images, where there are some: like the others', before the factor
 SHARPNESS, GROWTH = 0.99, 0.22  # factor of all weights but those: SHARPNESS * (labels a class) ** GROWTH
-SPREAD, SCALE = 10.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
+SPREAD, SCALE = 5.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
 LEARNING = 0.5  # weights that suit predictions from a share of the labels are this power of it as large
 FREE = 3.0  # ... to the weight of encoders trained on the images, and to all others beside them
 
@@ -154,11 +155,6 @@ def even(found: Sequence[Tensor], prior: Tensor) -> Tensor:
     return torch.stack(logs).log_softmax(2)
 
 
-def pooled(logs: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
-    """(N, C) probabilities from log-probabilities (M, N, C) of M parts, their weights (M,) and class frequencies (C,)."""
-    return ((weights[:, None, None] * logs).sum(0) + prior.log()).softmax(1)
-
-
 def parts_of(problem: Problem) -> tuple[type[Predictor], ...]:
     """What is combined: encoders trained on the images too, where there are some."""
     return PARTS if problem.encoded is None else (*PARTS, TrainedEncoders)
@@ -173,10 +169,7 @@ def start_weights(labels: Tensor, num_classes: int, *, encoders: bool = False) -
 
 
 def fit_weights(logs: Tensor, labels: Tensor, start: Tensor, *, encoders: bool = False) -> Tensor:
-    """(M,) weights by the log-loss of held-out labels (S,), in which every class weighs the same.
-
-    Penalties on the logarithm of the change of each weight and of all of them hold them to ``start``: few labels hardly move
-    them.
+    """(M,) weights by held-out labels (S,), of which few hardly move them from ``start`` (`log_pool.fit_weights`).
 
     Args:
         logs: (M, S, C) held-out log-probabilities of the parts, for which all classes are alike.
@@ -185,31 +178,12 @@ def fit_weights(logs: Tensor, labels: Tensor, start: Tensor, *, encoders: bool =
         encoders: the last part are encoders trained on the images, which may be worth nothing or everything: their weight, and
             that of all others together, are held less.
     """
-    count = len(start)
-    moves = torch.cat([torch.eye(count), torch.ones(count, 1)], 1)  # (M, K) what each change does to the log of each weight
-    held = torch.tensor([SPREAD] * count + [SCALE])  # (K,)
+    moves, penalties = log_pool.each_and_all(len(start), SPREAD, SCALE)
     if encoders:
-        moves = torch.cat([moves, 1 - moves[:, count - 1 : count]], 1)
-        held = torch.cat([held, torch.tensor([FREE])]).index_fill(0, torch.tensor([count - 1]), FREE)
-    change = torch.zeros(len(held), requires_grad=True)
-    share = 1 / torch.bincount(labels)[labels].float()
-    share = share / share.mean()
-    optimizer = uncompiled(torch.optim.LBFGS)([change], max_iter=30, line_search_fn="strong_wolfe")
-
-    def weights() -> Tensor:
-        return start * (moves @ change).exp()
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        found = torch.einsum("m,mnc->nc", weights(), logs).log_softmax(1)
-        value = -(share * found[torch.arange(len(labels)), labels]).sum()
-        value = value + (held * change.square()).sum()
-        value.backward()
-        return value
-
-    with torch.enable_grad():
-        optimizer.step(loss)
-    return weights().detach()
+        last = moves[:, len(start) - 1 : len(start)]
+        moves = torch.cat([moves, 1 - last], 1)
+        penalties = torch.cat([penalties, torch.tensor([FREE])]).index_fill(0, torch.tensor([len(start) - 1]), FREE)
+    return log_pool.fit_weights(logs, labels, start, moves, penalties)
 
 
 def _start(problem: Problem) -> Tensor:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws.classifiers.base import CrossFitted, Predictor, empty_projection, projection_sizes
-from paws.classifiers.calibration import DEVIATION, fit_inverse_temperature
+from paws.classifiers.calibration import DEVIATION, FLOOR, fit_inverse_temperature
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings, head, settings_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
+from paws.classifiers.log_pool import each_and_all, fit_weights
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import Problem
@@ -26,7 +27,9 @@ from paws.seeds import generator
 from paws.voting import above_floor, one_hot, vote_weights
 
 SAMPLE = 2000  # images on which views are compared
-FUSED = 0.7  # weight of label spreading's log-probabilities in the teacher
+TEACHERS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, Poisson)
+FUSED = 0.7  # weight of label spreading's log-probabilities in the teacher, before a held-out label is looked at
+SPREAD, SCALE = 1.0, 60.0  # penalties on the squared log of what held-out labels do to each weight in it, and to all
 
 
 class PawsEnsemble(Predictor):
@@ -54,7 +57,8 @@ class PawsEnsemble(Predictor):
     def cross_fit(cls, problem: Problem) -> CrossFitted[Self]:
         """One training, in which the folds left out go round the heads: head i is not shown fold i modulo their number.
 
-        Nor are its teachers. Where every class has a single label there are no folds.
+        Nor are its teachers, whose three weights follow the labels of other folds. Where every class has a single label there
+        are no folds.
         """
         settings, prior = settings_for(problem), frequencies(problem)
         count = head_count(problem.fold_count, settings)
@@ -126,15 +130,25 @@ def head_count(fold_count: int, settings: HeadSettings) -> int:
 
 
 def teacher(problem: Problem, left_out: int | None, prior: Tensor) -> Tensor:
-    """(N, C) log-probabilities of all images by methods that were not shown a fold, under class frequencies (C,).
+    """(N, C) log-probabilities of all images by methods that were not shown a fold, under class frequencies (C,)."""
+    weights = teacher_weights(problem, left_out).tolist()
+    logs = sum(weight * problem.on_pool(each, left_out) for weight, each in zip(weights, TEACHERS, strict=True))
+    return (logs + prior.log()).log_softmax(1)
 
-    The fewer labels a class, the more the graph says: logistic regression has no weight where labels are single, and Poisson
-    learning less the more there are.
+
+def teacher_weights(problem: Problem, left_out: int | None) -> Tensor:
+    """(3,) weights of `TEACHERS` by the labels of the other folds, each by methods that were not shown it.
+
+    Before a label tells: the fewer labels a class, the more the graph says. Logistic regression has no weight where labels are
+    single, and Poisson learning less the more there are.
     """
     several = max(1.0, problem.labels_per_class)
-    weights = {LogisticRegression: 1 - 1 / several, LabelSpreading: 1.0, Poisson: several**-0.5}
-    logs = sum(weight * problem.on_pool(each, left_out) for each, weight in weights.items())
-    return (FUSED * logs + prior.log()).log_softmax(1)
+    start = FUSED * torch.tensor([1 - 1 / several, 1.0, several**-0.5])
+    told = problem.held[problem.fold[problem.held] != (-1 if left_out is None else left_out)]
+    if not problem.judged or not len(told):
+        return start
+    logs = torch.stack([problem.cross_fitted(each).held_out[told] for each in TEACHERS]).clamp_min(FLOOR).log().log_softmax(2)
+    return fit_weights(logs, problem.support_labels[told], start, *each_and_all(len(start), SPREAD, SCALE))
 
 
 @torch.inference_mode()

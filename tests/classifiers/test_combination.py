@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from paws.classifiers.combination import Combination, even, fit_weights, pooled, start_weights
+from paws.classifiers.combination import Combination, even, fit_weights, start_weights
+from paws.classifiers.log_pool import pooled
 from paws.classifiers.problem import problem_of
 from tests.classifiers.test_paws_ensemble import SMALL, blobs
 

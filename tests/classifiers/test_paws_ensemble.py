@@ -6,11 +6,13 @@ from functools import partial
 import pytest
 import torch
 
+from paws.classifiers.base import CrossFitted
 from paws.classifiers.frequencies import em, frequencies, with_counts
 from paws.classifiers.heads import Heads, HeadSettings, Supports, _taught, head, temperature_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
-from paws.classifiers.paws_ensemble import PawsEnsemble, head_count, teacher
+from paws.classifiers.paws_ensemble import FUSED, PawsEnsemble, head_count, teacher, teacher_weights
+from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import problem_of
 from paws.losses import paws_loss
 from paws.voting import floor
@@ -65,6 +67,25 @@ def test_neither_heads_nor_teachers_depend_on_a_label_that_is_left_out():
     teachers = teacher(problem, 0, problem.class_prior)[None]
     both = [train_heads(problem, [shown], teachers, problem.class_prior, SMALL)[0][0] for shown in (without, without.clone())]
     assert all(torch.equal(a, b) for a, b in zip(*(each.state_dict().values() for each in both), strict=True))
+
+
+def test_the_teacher_trusts_what_is_right_of_labels_of_the_other_folds():
+    views, labels, _ = blobs(per_class=8)
+    problem = made(views, labels, prior="uniform")
+    start = FUSED * torch.tensor([1 - 1 / 8, 1.0, 8**-0.5])
+    right = torch.nn.functional.one_hot(problem.support_labels).float() * 0.7 + 0.1
+    wrong = right.roll(1, 1)
+
+    def judged(logistic, graph):
+        for kind, held_out in ((LogisticRegression, logistic), (LabelSpreading, graph), (Poisson, graph)):
+            problem.keep(kind, CrossFitted(problem.fitted(kind), held_out, 1.0, 1.0))
+        return teacher_weights(problem, 0) / start
+
+    trusted, doubted = judged(right, wrong), judged(wrong, right)
+    assert trusted[0] > 2 * trusted[1] and trusted[0] > 2 * trusted[2] and doubted[1] > 2 * doubted[0]
+    own = problem.fold == 0
+    assert torch.equal(judged(torch.where(own[:, None], wrong, right), wrong), trusted)  # those of the fold are not asked
+    assert torch.equal(teacher_weights(made(*blobs(per_class=1)[:2]), None), FUSED * torch.tensor([0.0, 1.0, 1.0]))
 
 
 def test_heads_in_one_product_equal_heads_one_by_one():
