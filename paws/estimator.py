@@ -23,7 +23,7 @@ from paws.fit.fit import fit_features
 from paws.fit.presets import backbone_of, plan
 from paws.model_selection import known_rows, right
 from paws.models.embedding import Embedder
-from paws.models.frozen import Backbone
+from paws.models.joined import Backbone
 from paws.runs.device import device_type
 
 if TYPE_CHECKING:

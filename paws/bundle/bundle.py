@@ -31,7 +31,8 @@ from paws.classifiers.classifier import Classifier
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.models.embedding import Embedder
-from paws.models.frozen import Backbone, Network, frozen_from
+from paws.models.frozen import Network
+from paws.models.joined import Backbone, frozen_from
 from paws.runs.files import new_folder, write_bytes
 
 if TYPE_CHECKING:

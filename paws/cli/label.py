@@ -57,7 +57,7 @@ def label(
     run = output or Path("runs") / (images.absolute().name or "images")
     options = _options(run, {name: value for name, value in given.items() if value is not None})
 
-    from paws.data.labels import list_folder
+    from paws.data.labelled_folder import list_folder
     from paws.fit.folder import check_target
     from paws.fit.presets import backbone_of, plan
     from paws.label_page.bench import FOLDER, Bench

@@ -16,7 +16,8 @@ from paws.data.copies import copy_groups, told_copies
 from paws.data.folder import FileSet, Paths, Stamp, stamps
 from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
-from paws.data.labels import Labels, class_counts, labelled_folder, list_folder, listed
+from paws.data.labelled_folder import class_counts, labelled_folder, list_folder
+from paws.data.labels import Labels, listed
 from paws.data.levels import Range, range_of
 from paws.data.texts import alike, from_json, is_utf8, printable
 from paws.errors import InputError

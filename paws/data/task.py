@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paws.data.datasets import DATASETS, DatasetInfo, has_test, load_dataset
-from paws.data.labels import labelled_folder
+from paws.data.labelled_folder import labelled_folder
 from paws.data.splits import check_disjoint, labelled, only_labelled, read_split
 from paws.data.store import Images
 

@@ -25,7 +25,7 @@ from paws.data.stored_views import VERSION
 from paws.errors import InputError
 from paws.fit.feature_file import ABOUT, RECORDED, ROW, checksums, read_about, read_store, sound_rows
 from paws.models.embedding import Embedder
-from paws.models.frozen import Backbone
+from paws.models.joined import Backbone
 from paws.runs.files import reason_of, reserve, write_text, writing
 from paws.runs.temporary import remove
 

@@ -27,7 +27,7 @@ from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.fit.steps import Steps, told
-from paws.models.frozen import Backbone
+from paws.models.joined import Backbone
 from paws.models.runtime import cache_folder
 from paws.runs.folder import claim
 from paws.runs.keys import content_key

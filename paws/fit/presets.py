@@ -17,8 +17,8 @@ from paws.config.threads import cores
 from paws.data.images import size_of
 from paws.data.stored_views import Picture
 from paws.errors import InputError
-from paws.models.frozen import Backbone
 from paws.models.hub import PACKAGES, available
+from paws.models.joined import Backbone
 from paws.models.sources import LITE, frozen_backbones
 
 LOOKED_AT = 50  # images whose size is read

@@ -24,7 +24,7 @@ from paws.fit.progress import StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
 from paws.models.embedding import Embedder
-from paws.models.frozen import Backbone, join
+from paws.models.joined import Backbone, join
 from paws.runs.keys import content_key
 
 

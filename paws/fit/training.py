@@ -21,7 +21,8 @@ from paws.fit.encoders import Begin, as_backbone, begins, encoder_count, teacher
 from paws.fit.progress import StepProgress
 from paws.metrics import accuracy
 from paws.models.encoder import Encoder
-from paws.models.frozen import Backbone, Frozen
+from paws.models.frozen import Frozen
+from paws.models.joined import Backbone
 from paws.runs.files import reason_of, reserve, write_text
 from paws.runs.temporary import remove
 from paws.voting import soft_vote

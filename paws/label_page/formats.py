@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from paws.data.formats import find_images
-from paws.data.labels import listed, match_rows, read_labels
+from paws.data.labelled_folder import match_rows
+from paws.data.labels import listed, read_labels
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.label_page.session import class_name

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paws.bundle.table import write_rows
-from paws.data.labels import match_rows, read_labels
+from paws.data.labelled_folder import match_rows
+from paws.data.labels import read_labels
 from paws.errors import InputError
 from paws.label_page.session import Session
 from paws.runs.files import write_text

@@ -28,7 +28,7 @@ from paws.errors import InputError
 from paws.fit import record
 from paws.fit.embed import FeatureStore
 from paws.fit.feature_file import read_store
-from paws.models.frozen import Backbone
+from paws.models.joined import Backbone
 from paws.runs.lock import run_lock
 
 FIRST = 256  # embedded pictures from which the space is fitted for the first time, and again at each doubling

@@ -12,7 +12,8 @@ from torch import Tensor
 from paws.bundle.bundle import Bundle, save_bundle
 from paws.bundle.table import Prediction, write_rows
 from paws.classifiers.classifier import Classifier
-from paws.data.labels import LabelRow, listed, match_rows, read_labels
+from paws.data.labelled_folder import match_rows
+from paws.data.labels import LabelRow, listed, read_labels
 from paws.errors import InputError
 from paws.fit import record, tables
 from paws.fit import run as files_of_run

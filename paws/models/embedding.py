@@ -15,7 +15,8 @@ from torch import Tensor
 
 from paws.errors import InputError
 from paws.models.feature_cache import FeatureCache, content_of
-from paws.models.frozen import FROM_PYTHON, TRAINED, Backbone
+from paws.models.frozen import FROM_PYTHON, TRAINED
+from paws.models.joined import Backbone
 from paws.models.runtime import Runtime
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from paws.errors import InputError
-from paws.models.frozen import FROM_PYTHON, Backbone, Frozen, Held, Network, as_module, join, timm_network
+from paws.models.frozen import FROM_PYTHON, Frozen, Held, Network, as_module, timm_network
 from paws.models.hub import HUB_FILES, PACKAGES, cached_or_reachable, from_package, repository_of
+from paws.models.joined import Backbone, join
 
 LARGEST = 224  # pixels, where nobody asks for more: DINOv2's own 518 cost six times as much
 LITE = "tf_efficientnet_lite0"

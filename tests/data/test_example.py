@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from paws.data.labels import class_counts, labelled_folder, read_labels
+from paws.data.labelled_folder import class_counts, labelled_folder
+from paws.data.labels import read_labels
 from tests.commands import Command
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from paws.data.labels import class_counts, frame_rows, labelled_folder, read_labels
+from paws.data.labelled_folder import class_counts, labelled_folder
+from paws.data.labels import frame_rows, read_labels
 from paws.errors import InputError
 
 

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from paws.config.options import FitOptions
 from paws.data.formats import find_images
-from paws.data.labels import labelled_folder, read_labels
+from paws.data.labelled_folder import labelled_folder
+from paws.data.labels import read_labels
 from paws.label_page.answers import LARGEST
 from paws.label_page.application import Page
 from paws.label_page.bench import Bench

@@ -16,7 +16,8 @@ from paws.errors import InputError
 from paws.fit.encoders import as_backbone, begins
 from paws.models.embedding import Embedder
 from paws.models.encoders import encoder_of
-from paws.models.frozen import Frozen, join
+from paws.models.frozen import Frozen
+from paws.models.joined import join
 from paws.models.runtime import Runtime
 from paws.models.sources import frozen_backbone
 from tests.conftest import TINY, draw

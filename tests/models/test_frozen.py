@@ -12,7 +12,8 @@ from torch.nn.functional import cosine_similarity
 
 from paws.errors import InputError
 from paws.models import runtime
-from paws.models.frozen import Frozen, frozen_from
+from paws.models.frozen import Frozen
+from paws.models.joined import frozen_from
 from paws.models.runtime import Runtime
 from paws.models.sources import frozen_backbone
 from tests.conftest import TINY

@@ -20,8 +20,9 @@ from paws.errors import InputError
 from paws.fit.fit import fit_features
 from paws.models import build_backbone, runtime, sources
 from paws.models.embedding import Embedder
-from paws.models.frozen import Frozen, blocks, frozen_from, join
+from paws.models.frozen import Frozen
 from paws.models.hub import PACKAGES
+from paws.models.joined import blocks, frozen_from, join
 from paws.models.runtime import Runtime
 from paws.models.sources import LITE, backbone_from, frozen_backbone, frozen_backbones
 from tests.conftest import PATTERNS, TINY, draw

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 import paws
-from paws.data.labels import labelled_folder
+from paws.data.labelled_folder import labelled_folder
 from paws.label_page.formats import read_any
 from tests.trust import inputs
 from tests.trust.case import LABELLED, Build, Case

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paws.data.check import check_folder
-from paws.data.labels import labelled_folder, read_labels
+from paws.data.labelled_folder import labelled_folder
+from paws.data.labels import read_labels
 from tests.trust import inputs
 from tests.trust.case import CLASSES, LABELLED, PREDICT, Case
 
