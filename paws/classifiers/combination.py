@@ -27,7 +27,7 @@ from paws.classifiers.trained_encoders import TrainedEncoders
 PARTS: tuple[type[Predictor], ...] = (LogisticRegression, LabelSpreading, PawsEnsemble)
 PAWS = 2  # the place from which on parts have the class frequencies in them
 WEIGHTS = (0.10, 0.10, 0.50)  # of these, before a held-out label is looked at
-SINGLE_WEIGHTS = (0.0, 0.2, 0.4)  # ... with single labels, from which logistic regression is a nearest neighbour
+SINGLE_WEIGHTS = (0.0, 0.08, 0.42)  # ... with single labels, from which logistic regression is a nearest neighbour
 ENCODERS = 0.5  # weight of encoders trained on the images, where there are some: like the others', before the factor
 SHARPNESS, GROWTH = 0.99, 0.22  # factor of all weights but those: SHARPNESS * (labels a class) ** GROWTH
 SPREAD, SCALE = 5.0, 60.0  # penalties on the squared log of what held-out labels do to each weight, and to all
