@@ -126,8 +126,8 @@ def device_of(name: str) -> str:
 def _print_fit(found: FitRun) -> None:
     from rich.table import Table
 
-    from paws.fit.record import describe, frequencies_sentence, notes, verdict
     from paws.fit.run import titles
+    from paws.fit.sentences import describe, frequencies_sentence, notes, verdict
     from paws.runs.console import console
 
     record, title = found.record, titles()

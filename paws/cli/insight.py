@@ -246,7 +246,7 @@ def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images:
 
 
 def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path | None) -> int:
-    from paws.fit.record import accuracy_sentence, notes
+    from paws.fit.sentences import accuracy_sentence, notes
     from paws.labels import relabel
 
     done, after = relabel.relabel_run(run, relabel.read_changes(csv, remove, run.root, run.files))

@@ -26,6 +26,7 @@ from paws.fit.presets import backbone_of, check_trainable, plan
 from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.run import FitRun, load_fit, read_former, titles
+from paws.fit.sentences import verdict
 from paws.fit.steps import Steps, told
 from paws.models.joined import Backbone
 from paws.models.runtime import cache_folder
@@ -84,7 +85,7 @@ def fit_folder(
                 with progress.step("fit") as advance:
                     fitted = fit_problem(problem, tell=_percent(advance), **steps.reported(features))
             found = steps.save(run, frozen, features, fitted, key)
-            progress.log("fit", f"{titles()[found.chosen]}: {record.verdict(found, titles())}")
+            progress.log("fit", f"{titles()[found.chosen]}: {verdict(found, titles())}")
         steps.predict(run, features)
     progress.log("seconds", progress.summary())
     return load_fit(run)

@@ -34,9 +34,9 @@ from paws.fit.record import (
     PREVIOUS,
     RECORD,
     FitRecord,
-    accuracy_sentence,
     read_record,
 )
+from paws.fit.sentences import accuracy_sentence
 from paws.runs.lock import run_lock
 from paws.runs.temporary import remove
 

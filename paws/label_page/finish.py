@@ -12,8 +12,8 @@ from paws.config.options import FitOptions
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit.pipeline import fit_folder
-from paws.fit.record import accuracy_sentence
 from paws.fit.run import FitRun
+from paws.fit.sentences import accuracy_sentence
 from paws.fit.sorting import NONE, sort_images
 from paws.runs.temporary import remove
 

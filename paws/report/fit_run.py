@@ -11,8 +11,9 @@ from PIL import Image
 
 from paws.classifiers import predictor
 from paws.errors import InputError
-from paws.fit.record import FitRecord, describe, frequencies_sentence, notes, verdict
+from paws.fit.record import FitRecord
 from paws.fit.run import FitRun, load_fit, titles
+from paws.fit.sentences import describe, frequencies_sentence, notes, verdict
 from paws.metrics import Bin
 from paws.report.contents import Contents, Evaluated, Gallery, Headline, MethodBar, written
 from paws.report.label_work import label_page, suggested, suspected

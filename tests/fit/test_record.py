@@ -9,19 +9,8 @@ from typing import Any
 import pytest
 
 from paws.errors import InputError
-from paws.fit.record import (
-    RECORD,
-    Figure,
-    FitRecord,
-    NearCopy,
-    Score,
-    describe,
-    frequencies_sentence,
-    notes,
-    read_record,
-    verdict,
-    write_record,
-)
+from paws.fit.record import RECORD, Figure, FitRecord, NearCopy, Score, read_record, write_record
+from paws.fit.sentences import describe, frequencies_sentence, notes, verdict
 
 TITLES = {"paws": "Ours", "other": "Theirs", "combination": "Both"}
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paws.fit.record import describe, notes
 from paws.fit.run import load_fit, titles
+from paws.fit.sentences import describe, notes
 from paws.report import write_report
 from paws.report.fit_run import fit_contents
 from tests.conftest import draw

@@ -18,8 +18,8 @@ from hypothesis.strategies import DataObject
 from paws.bundle.bundle import ABOUT, TENSORS, _checksum, load_bundle
 from paws.data.texts import from_json
 from paws.errors import InputError
-from paws.fit.record import frequencies_sentence, notes, verdict
 from paws.fit.run import load_fit, titles
+from paws.fit.sentences import frequencies_sentence, notes, verdict
 from paws.label_page.journal import Journal
 from paws.label_page.session import Session
 from paws.labels.relabel import relabel_bundle

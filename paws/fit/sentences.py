@@ -1,0 +1,111 @@
+"""What a fit found in words, for the command line, the page and the files."""
+
+from __future__ import annotations
+
+from paws.fit.record import Figure, FitRecord, Images, NearCopy, Provenance
+
+SHOWN = 12  # classes, images or pairs named in a sentence
+SAME = 1e-6  # how far even frequencies may be apart
+
+IMAGES: dict[Images, str] = {"labelled": "labelled images", "test": "images with test labels", "all": "images"}
+PROVENANCE: dict[Provenance, str] = {
+    "cross_validated": ", by models that did not see their labels",
+    "seen_in_training": ", which training has seen",
+    "before_relabelling": ", before labels were changed",
+    "none": "",
+}
+
+
+def describe(figure: Figure) -> str:
+    """What a figure was measured on, e.g. "100 labelled images, by models that did not see their labels"."""
+    return f"{figure.count:,} {IMAGES[figure.images]}{PROVENANCE[figure.provenance]}"
+
+
+def accuracy_sentence(record: FitRecord) -> str:
+    """The accuracy of the method in use: on test labels where there are any, else on the labelled images."""
+    figure = record.headline
+    return "no accuracy can be stated" if figure.value is None else f"{figure.value:.1%} right on {describe(figure)}"
+
+
+def verdict(record: FitRecord, titles: dict[str, str]) -> str:
+    """Why the method in use is used, in one sentence; ``titles`` by method."""
+    title = titles[record.chosen]
+    if record.labels_changed:
+        return f"{title} was chosen before labels were changed."
+    if record.settings.get("model", "auto") != "auto":
+        return f"{title} was asked for."
+    parts = ", ".join(f"{titles[name]} {weight:.2f}" for name, weight in record.weights.items())
+    made_of = f"Weights of the methods: {parts}, "
+    own = record.score.accuracy
+    others = [row for row in record.scores if row.method != record.chosen and row.accuracy.value is not None]
+    if own.value is None or not others:
+        return made_of + "fixed beforehand, as every class has a single label and none can be held out."
+    best = max(others, key=lambda row: row.accuracy.value or 0.0)
+    how = "fixed beforehand, as not every class can be held out" if record.never_judged else "fitted to held-out labels"
+    return (
+        f"{made_of}{how}. It names {own.value:.1%} of {own.count} held-out labels rightly, "
+        f"the best single method, {titles[best.method]}, {best.accuracy.value or 0:.1%}."
+    )
+
+
+def frequencies_sentence(record: FitRecord) -> str:
+    """How often each class is taken to be among the images, the most frequent first; empty where that was not noted."""
+    asked, shares = record.settings.get("prior", "estimate"), record.frequencies.values()
+    if asked == "estimate" and shares and max(shares) - min(shares) < SAME:
+        asked = "uniform"  # nothing spoke for others
+    how = {"estimate": "estimated", "uniform": "taken to be even", "labels": "as among the labels"}.get(str(asked), "as given")
+    order = sorted(record.frequencies.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} {share:.0%}" for name, share in order[:SHOWN])
+    return f"class frequencies, {how}: {shown}{', …' if len(order) > SHOWN else ''}" if order else ""
+
+
+def notes(record: FitRecord) -> list[str]:
+    """What a reader must know before trusting the figures of a record."""
+    found = []
+    if record.score.accuracy.value is None and record.score.test.value is None:
+        found.append("Every class has a single label, so none could be held out and no accuracy can be stated.")
+    elif record.never_judged:
+        count, names = len(record.never_judged), ", ".join(record.never_judged[:SHOWN])
+        more = ", …" if count > SHOWN else ""
+        found.append(
+            f"{count} of {len(record.classes)} classes ({names}{more}) have no label that can be held out: the accuracy does "
+            "not tell of them, no method was preferred by it, and no prediction is kept as sure."
+        )
+    if encoders := record.head.get("encoders"):
+        found.append(f"{encoders['count']} encoders were trained on the pixels: {encoders['why']}.")
+    if record.labels_changed:
+        found.append(f"{record.labels_changed} labels were changed since training. Measured before: {_outdated(record)}.")
+    if record.unreadable:
+        found.append(f"{len(record.unreadable)} files of the folder could not be read and were left out.")
+    return found + _near_copies(record.near_copies)
+
+
+def _near_copies(pairs: tuple[NearCopy, ...]) -> list[str]:
+    """How many images look almost the same, and what is wrong with their labels."""
+    across = sum(pair.across for pair in pairs)
+    named = ", ".join(" and ".join(pair.files) for pair in pairs[:SHOWN]) + (", …" if len(pairs) > SHOWN else "")
+    other = [pair for pair in pairs if pair.labels[0] != pair.labels[1]]
+    told = "; ".join(
+        f"{a} is {one!r} and {b} is {two!r}" for (a, b), (one, two) in ((p.files, p.labels) for p in other[:SHOWN])
+    )
+    found = [f"{len(pairs)} pairs of labelled images look almost the same and flatter the accuracy: {named}."] if pairs else []
+    if across:
+        found.append(f"{across} of these pairs are a test image and a labelled one: the test figure flatters.")
+    if other:
+        found.append(f"{len(other)} of these pairs have two labels: {told}{'; …' if len(other) > SHOWN else ''}.")
+    return found
+
+
+def _outdated(record: FitRecord) -> str:
+    """The figures that were measured before labels were changed."""
+    own = record.score
+    parts = {
+        "accuracy": [own.accuracy],
+        "test accuracy": [own.test],
+        "calibration": [record.calibration.error, record.test_calibration.error],
+        "threshold": [record.threshold],
+        "views": [record.view_agreement],
+        "the other methods": [figure for row in record.scores if row != own for figure in (row.accuracy, row.test)],
+    }
+    outdated = [part for part, figures in parts.items() if any(f.provenance == "before_relabelling" for f in figures)]
+    return ", ".join(outdated) or "nothing"
