@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from PIL import Image
 
 from paws.report.page import render
 from tests.browser import axe
-from tests.browser.chrome import chromium, picture, screen
+from tests.browser.chrome import picture, screen
 from tests.report.made import contents
 
 pytestmark = pytest.mark.browser
@@ -26,12 +25,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report ü#1.html"
     path.write_text(render(contents(missing=(3,))), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -51,12 +51,17 @@ export function editClasses() {
       button.disabled = !written() || written() === name;
       button.textContent = names.includes(written()) && written() !== name ? "Merge" : "Rename";
     });
-    const form = make("form", { class: "rename" }, field, make("span", { class: "n" }, String(count)), button);
+    const form = make("form", { class: "rename", "data-of": name }, field, make("span", { class: "n" }, String(count)), button);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const to = written();
       if (!to || to === name || !await act("rename", () => ({ name, to }))) return;
+      const begun = [...$("#names-list").children].filter((each) => each !== form).map((each) => [each.dataset.of, each.firstChild.value]);
       editClasses();
+      for (const each of $("#names-list").children) { // what is typed in the other fields stays
+        const field = each.firstChild, text = new Map(begun).get(each.dataset.of);
+        if (text !== undefined && text !== field.value) { field.value = text; field.dispatchEvent(new Event("input")); }
+      }
       $("#names-said").textContent = names.includes(to) ? `${name} and ${to} are one class now` : `${name} is ${to} now`;
     });
     return form;
@@ -64,20 +69,29 @@ export function editClasses() {
   if (!$("#names").open) { $("#names-said").textContent = names.length ? "" : "There are none yet."; $("#names").showModal(); }
 }
 
-/** The field: type-ahead among the classes, and a new class. ``choose`` gets the name. */
+/** The field: type-ahead among the classes, and a new class. ``choose`` gets the name, and what ``aim()`` was when it was begun. */
 export class Typed {
-  constructor(choose, field = "#typed", list = "#matches") {
+  constructor(choose, aim, field = "#typed", list = "#matches") {
     this.choose = choose;
+    this.aim = aim;
+    this.target = null;
     this.field = $(field);
     this.list = $(list);
     this.names = [];
     this.at = 0;
     this.field.addEventListener("input", () => this.match());
     this.field.addEventListener("keydown", (event) => this.key(event));
-    this.field.addEventListener("blur", () => setTimeout(() => this.close(), 120));
+    this.field.addEventListener("focus", () => { this.target ??= this.aim(); });
+    this.field.addEventListener("blur", () => { if (document.activeElement !== this.field) this.close(); }); // not where only the window changes
+  }
+
+  /** Whether somebody is typing: what is aimed at stays where it is. */
+  get busy() {
+    return document.activeElement === this.field;
   }
 
   start(text = "") {
+    this.target = this.aim();
     this.field.value = text;
     this.field.focus();
     this.match();
@@ -127,13 +141,15 @@ export class Typed {
   }
 
   take(index) {
-    const name = this.names[index];
+    const name = this.names[index], target = this.target;
     this.close();
-    this.choose(name);
+    this.choose(name, target ?? this.aim());
+    this.field.blur();
   }
 
   close() {
     this.field.value = "";
+    this.target = null;
     this.names = [];
     this.show();
   }

@@ -1,5 +1,5 @@
 // Guesses to read in order, the surest first: the class of a wrong one confirms those before it, and the rest is guessed anew.
-import { $, make, moved, percent, shown } from "./dom.js";
+import { $, make, moved, percent, shown, TOO_SOON, UNSEEN } from "./dom.js";
 import { classOfKey, showClasses, Typed } from "./classes.js";
 import { get, mark, store, undo } from "./store.js";
 import { look } from "./look.js";
@@ -8,56 +8,75 @@ const PATIENCE = 400; // milliseconds that a sheet waits for votes with what was
 const KEPT = 12; // pictures that are still shown when they are done
 
 let sheet = null;
-let pointed = null; // the tile that the mouse or the focus came to last
+let pointed = null; // the tile that the mouse is over, or the focus came to since
 let shownAt = -1;
 let busy = false;
+let missed = false; // a key was pressed that did not count
+let replaced = -UNSEEN; // when a sheet came by itself, as another tab had done something
 let loads = 0; // sheets asked for: only the answer to the last is shown
 let typed;
 
 const grid = () => $("#confirm-grid");
 const tiles = () => [...grid().querySelectorAll(".tile")];
-const work = (on) => { busy = on; grid().setAttribute("aria-busy", on); }; // what is shown is about to be guessed anew: no key counts
 const marked = () => tiles().filter((tile) => tile.getAttribute("aria-pressed") === "true");
 
+/** Whether what is shown is about to be guessed anew: no key counts. */
+function work(on) {
+  busy = on;
+  grid().setAttribute("aria-busy", on);
+  if (!busy && missed) tooSoon();
+}
+
+/** A key was pressed that was meant for what was shown before: that is told, at the latest with what comes. */
+function tooSoon() {
+  missed = busy;
+  if (!busy) $("#confirm-said").append(TOO_SOON);
+}
+
 export function start() {
-  typed = new Typed((name) => give("label", name), "#confirm-typed", "#confirm-matches");
-  $("#confirm-yes").addEventListener("click", confirm);
+  typed = new Typed((name, target) => give("label", name, target), chosen, "#confirm-typed", "#confirm-matches");
+  $("#confirm-typed").addEventListener("blur", () => store.state && !$("#confirm").hidden && show());
+  $("#confirm-yes").addEventListener("click", ({ detail }) => { if (detail < 2) confirm(); }); // the second click of two was not meant for what comes then
   $("#confirm-undo").addEventListener("click", back);
   $("#confirm-none").addEventListener("click", () => give("none"));
-  $("#confirm-class").addEventListener("change", load);
+  $("#confirm-class").addEventListener("change", () => load());
   for (const event of ["pointerover", "focusin"]) grid().addEventListener(event, ({ target }) => point(target.closest(".tile") ?? pointed));
+  grid().addEventListener("pointerleave", () => point(null)); // on the way to a class at the side it crosses others
 }
 
 /** Show a sheet; the one that is there stays until something was done, here or in another tab. */
 export async function show(force = false) {
   const names = store.state.classes.map(({ name }) => name), select = $("#confirm-class"), value = select.value;
-  if (select.options.length !== names.length + 1) {
+  if ([...select.options].slice(1).map((each) => each.value).join("\n") !== names.join("\n")) {
     select.replaceChildren(make("option", { value: "" }, "any class"), ...names.map((name) => make("option", { value: name }, name)));
     select.value = names.includes(value) ? value : "";
   }
   showClasses($("#confirm-classes"), [], (name) => give("label", name));
   $("#confirm-undo").disabled = !store.state.undoable;
-  if (busy) return;
-  if (force || !sheet || (shownAt !== store.state.revision && store.state.believed === store.state.revision)) await load();
+  if (busy || typed.busy) return;
+  const elsewhere = sheet && !force;
+  if (force || !sheet || (shownAt !== store.state.revision && store.state.believed === store.state.revision)) await load(elsewhere);
 }
 
-async function load() {
+/** Show a sheet; ``elsewhere``: as something was done that was not done here. */
+async function load(elsewhere = false) {
   work(true);
   const wanted = $("#confirm-class").value, number = ++loads;
   shownAt = store.state.revision;
   const answer = await get(`sheet?${new URLSearchParams(wanted ? { class: wanted } : {})}`).catch(() => null);
   if (number !== loads) return;
   sheet = answer;
-  draw();
+  draw(!elsewhere);
+  if (elsewhere) { replaced = performance.now(); $("#confirm-said").textContent = "Something was done elsewhere: all are guessed anew"; }
   work(false);
 }
 
-function draw() {
+function draw(focus) {
   const at = document.activeElement;
   const free = !at || at === document.body || at === $("#main") || grid().contains(at);
   grid().replaceChildren(...(sheet?.items ?? []).map(tileOf));
   pointed = null;
-  if (free) grid().firstElementChild?.focus({ preventScroll: true });
+  if (free && focus) grid().firstElementChild?.focus({ preventScroll: true });
   $("#confirm-title").replaceChildren(...title());
   $("#confirm-lead").textContent = lead();
   count();
@@ -83,6 +102,7 @@ function tileOf(item) {
 
 /** Show what would be confirmed by a class for this tile. */
 function point(tile) {
+  if (typed.busy) return;
   pointed = tile;
   const last = marked().at(-1) ?? pointed;
   let before = Boolean(last?.isConnected);
@@ -100,19 +120,21 @@ function count() {
 
 const asGuessed = (tile) => { const item = sheet.items.find(({ row }) => row === Number(tile.dataset.row)); return [item.row, item.as]; };
 
-/** Give a class, or none, to what is marked or else to what is pointed at; what stands before it is as it was guessed. */
-async function give(kind, name = null) {
-  const chosen = marked().length ? marked() : pointed?.isConnected ? [pointed] : [];
-  if (!chosen.length) { $("#confirm-said").textContent = "Point at a wrong one, or click it, first"; return; }
-  const before = tiles().slice(0, tiles().indexOf(chosen.at(-1))).filter((tile) => !chosen.includes(tile));
-  await say([...before.map((tile) => [asGuessed(tile)[0], "label", asGuessed(tile)[1]]), ...chosen.map((tile) => [asGuessed(tile)[0], kind, name])]);
+const chosen = () => (marked().length ? marked() : pointed?.isConnected ? [pointed] : []);
+
+/** Give a class, or none, to ``wrong``: what is marked or else pointed at; what stands before it is as it was guessed,
+ *  unless something was done elsewhere since, which may have been a label of these. */
+async function give(kind, name = null, wrong = chosen()) {
+  if (!wrong.length || !wrong.every((tile) => tile.isConnected)) { $("#confirm-said").textContent = "Point at a wrong one, or click it, first"; return; }
+  const before = shownAt !== store.state.revision ? [] : tiles().slice(0, tiles().indexOf(wrong.at(-1))).filter((tile) => !wrong.includes(tile));
+  await say([...before.map((tile) => [asGuessed(tile)[0], "label", asGuessed(tile)[1]]), ...wrong.map((tile) => [asGuessed(tile)[0], kind, name])]);
 }
 
 /** All as they were guessed; marked ones are not that, and come under Label. */
-const confirm = () => sheet && say(tiles().map((tile) => [asGuessed(tile)[0], marked().includes(tile) ? "not" : "label", asGuessed(tile)[1]]));
+const confirm = () => sheet && (shownAt !== store.state.revision ? tooSoon() : say(tiles().map((tile) => [asGuessed(tile)[0], marked().includes(tile) ? "not" : "label", asGuessed(tile)[1]])));
 
 async function say(marks) {
-  if (busy) return;
+  if (busy || performance.now() - replaced < UNSEEN) return tooSoon();
   work(true);
   const items = new Map(sheet.items.map((item) => [item.row, item]));
   const state = await mark(marks, "bulk");

@@ -24,6 +24,10 @@ export const percent = (share) => (share === null || share === undefined ? "–"
 export const number = (value) => value.toLocaleString("en");
 export const freshId = () => crypto.randomUUID().replaceAll("-", "");
 
+/** Milliseconds in which nobody has seen a picture that came by itself: what is pressed was meant for the one before. */
+export const UNSEEN = 500;
+export const TOO_SOON = " · what was pressed before this was shown did not count";
+
 /** Whether a key press is meant for a control and not for the page. */
 export function typing(event) {
   const at = event.target;

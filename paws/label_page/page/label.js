@@ -1,19 +1,23 @@
 // One picture after the other, or a grid of them: keys and clicks give them classes.
-import { $, make, moved, number, percent, shown } from "./dom.js";
+import { $, make, moved, number, percent, shown, TOO_SOON, UNSEEN } from "./dom.js";
 import { classOfKey, editClasses, showClasses, Typed } from "./classes.js";
 import { mark, store, undo } from "./store.js";
 import { look } from "./look.js";
 
-const current = { trail: [], at: -1, grid: false, tiles: [], busy: false };
+const current = { trail: [], at: -1, grid: false, tiles: [], framed: null, busy: false, undoing: 0, replaced: -UNSEEN, missed: false };
 const ready = new Map(); // pictures that come next, by their number
 let typed;
 
-const item = () => (current.grid ? current.tiles.find((tile) => tile.node === document.activeElement)?.item ?? current.tiles.find((tile) => !tile.done)?.item : current.trail[current.at]);
+const item = () => (current.grid ? current.framed?.item : current.trail[current.at]);
+const working = () => current.busy || current.undoing > 0; // what is shown is about to change: no key counts
+const unseen = () => working() || performance.now() - current.replaced < UNSEEN;
 const guessing = () => $("#guessing").value;
 
 export function start() {
   store.at = () => current.trail[current.at]?.row;
-  typed = new Typed((name) => give("label", name));
+  typed = new Typed((name, target) => give("label", name, target), () => (working() ? null : item()));
+  $("#typed").addEventListener("blur", () => store.state && show());
+  $("#pictures").addEventListener("focusin", ({ target }) => frame(current.tiles.find(({ node }) => node === target)));
   $("#guessing").value = localStorage.getItem("paws-guess") || "after";
   $("#guessing").addEventListener("change", () => { localStorage.setItem("paws-guess", guessing()); show(true); });
   $("#undo").addEventListener("click", back);
@@ -43,12 +47,12 @@ export function show(force = false) {
     here.given = now.label;
     force = true;
   }
-  if (!current.grid && !current.busy && (!here || (now && !here.given && (now.label !== null || now.none)))) {
-    if (here) here.given = now.label ?? "none of these"; // by another tab
+  if (!current.grid && !working() && !typed.busy && (!here || (now && !here.given && (now.label !== null || now.none)))) {
+    if (here) { here.given = now.label ?? "none of these"; current.replaced = performance.now(); } // by another tab
     advance();
     force = true;
   }
-  if (current.grid && (!current.tiles.length || current.tiles.every((tile) => tile.done)) && !current.busy) fillGrid();
+  if (current.grid && (!current.tiles.length || current.tiles.every((tile) => tile.done)) && !working()) fillGrid();
   else if (force && !current.grid) drawSingle();
   stands(state);
   $("#undo").disabled = !state.undoable;
@@ -105,8 +109,15 @@ function fillGrid() {
   current.tiles = store.state.next.map((each) => ({ item: each, done: false, node: tileOf(each) }));
   stage.replaceChildren(...current.tiles.map((tile) => tile.node));
   $("#about").replaceChildren("Arrows move, a class's key labels the picture with the frame.");
+  frame(current.tiles[0]);
   if (!current.tiles.length) { current.grid = false; drawSingle(); return; }
   if (document.activeElement === document.body || stage.contains(document.activeElement) || document.activeElement === $("#main")) current.tiles[0].node.focus();
+}
+
+/** The tile that keys, and the classes at the side, are meant for; it stays that while the focus is elsewhere. */
+function frame(tile) {
+  current.framed = tile ?? null;
+  for (const each of current.tiles) each.node.classList.toggle("framed", each === tile);
 }
 
 function tileOf(each) {
@@ -117,6 +128,7 @@ function tileOf(each) {
 }
 
 function toggleGrid() {
+  if (working()) return tooSoon();
   current.grid = !current.grid;
   $("#grid").setAttribute("aria-pressed", current.grid);
   current.tiles = [];
@@ -124,10 +136,10 @@ function toggleGrid() {
   show();
 }
 
-/** Give the picture a mark; it is on the disk before the next one is shown. */
-async function give(kind, name = null) {
-  const here = item();
-  if (!here || current.busy) return;
+/** Give the picture ``here`` a mark; it is on the disk before the next one is shown. */
+async function give(kind, name = null, here = item()) {
+  if (!here) return;
+  if (working() || (unseen() && here === item())) return tooSoon();
   const tile = current.tiles.find((each) => each.item === here);
   current.busy = true;
   if (!current.grid) $("#main").focus({ preventScroll: true }); // not only when it is done: the next key may be there before
@@ -137,13 +149,13 @@ async function give(kind, name = null) {
   here.given = kind === "label" ? name : kind === "none" ? "none of these" : null;
   here.kept = kind === "skip";
   tell(here, kind, name);
-  if (current.grid) {
+  if (tile) {
     tile.done = true;
     tile.node.classList.add("given");
     tile.node.querySelector(".cap").textContent = here.given ?? "skipped";
     const next = current.tiles.find((each) => !each.done);
     if (next) next.node.focus(); else fillGrid();
-  } else {
+  } else if (current.trail[current.at] === here) { // else the person has moved on
     if (current.at < current.trail.length - 1) current.at += 1; else advance();
     drawSingle();
   }
@@ -160,12 +172,24 @@ function tell(here, kind, name) {
   return say(...parts);
 }
 
-const say = (...parts) => $("#said").replaceChildren(...parts);
+function say(...parts) {
+  if (current.missed) parts.push(make("span", { class: "soft" }, TOO_SOON));
+  current.missed = false;
+  $("#said").replaceChildren(...parts);
+}
+
+/** A key was pressed that was meant for what was shown before: that is told, at the latest with what comes. */
+function tooSoon() {
+  current.missed = true;
+  if (!working()) say(make("span", { class: "soft" }, "The picture that was here has its label"));
+}
 
 async function back() {
   if (!store.state.undoable) return say("There is nothing to undo");
   const before = store.state.revision;
+  current.undoing += 1;
   const done = await undo();
+  current.undoing -= 1;
   if (!done) return say(store.state.revision === before ? "There is nothing to undo" : "Another tab has done something meanwhile; press U again to undo that");
   const last = current.trail.slice(0, current.at).findLastIndex((each) => each.given || each.kept);
   if (!current.grid && last >= 0) {

@@ -6,9 +6,12 @@ export const voteList = (vote) => make("ul", { class: "vote" }, ...vote.map(([na
 
 export const voterWall = (voters) => make("div", { class: "small-wall" }, ...voters.map((voter) => make("figure", {}, shown(voter), make("figcaption", { title: voter.name }, `${voter.label} ${percent(voter.weight)}`))));
 
+let asked = 0; // times: only the answer to the last is shown
+
 export async function look(row) {
-  const dialog = $("#look");
+  const dialog = $("#look"), number = ++asked;
   const found = await get(`look/${row}`);
+  if (number !== asked) return;
   const chosen = new Set();
   const same = make("div", { class: "small-wall", role: "group", "aria-label": "Pictures that look the same" });
   const give = make("button", { type: "button", class: "strong" });

@@ -29,6 +29,7 @@ document.addEventListener("keydown", (event) => {
   if (!store.state) return;
   if (event.altKey && !event.ctrlKey && "12345".includes(event.key)) { location.hash = Object.keys(VIEWS)[Number(event.key) - 1]; event.preventDefault(); return; }
   if (typing(event)) return;
+  if (event.repeat && !event.key.startsWith("Arrow")) { event.preventDefault(); return; } // a key that is held is one: nobody saw what came since
   if (event.key === "?") { $("#keys").showModal(); event.preventDefault(); return; }
   if (VIEWS[name()].key?.(event)) event.preventDefault();
 });
