@@ -39,8 +39,9 @@ class Key:
         draw = torch.Generator().manual_seed(0)
         features = torch.randn(count, DIM, generator=draw)
         pool = self.bench.engine.pool
-        pool.fitted(*(part.numpy() for part in vars(fit_space(features[:, None].numpy(), DIM)).values()))
-        self.votes = pool.votes = Votes(count, DIM)
+        space = fit_space(features[:, None].numpy(), DIM)
+        pool.fitted(*(part.numpy() for part in vars(space).values()))
+        self.votes = pool.votes = Votes(count, space.variances)
         self.votes.put(torch.arange(count), features)
         for _ in range(LABELS):
             self.mark()

@@ -1,11 +1,12 @@
 """`paws label` against a table of random labels, with a simulated person: `python -m benchmarks.labelling [--quick]`.
 
 The person knows the truth and slips in 2 % of what is decided: a label is another class, a wrong guess is overlooked. Actions
-are keys and clicks. A label is one (the letters of new class names are counted on neither side). After the first labels one by
-one, as the page chooses the pictures, the surest guesses are read in order: the first wrong one, which is pointed at, gets the
-key of its class (two actions where the class is new: one begins its name), which confirms those before it and lets the others
-be guessed anew; Enter confirms a sheet without a wrong one. Guesses in the end are those of a fit to all labels, as Finish
-makes it. Without the page, pictures in a random order get one action each, and `paws fit` predicts the rest.
+are keys and clicks. A label is one; the letters of a new class are counted on neither side, but "/" is, which begins its name
+where the first letter means something else in the page. After the first labels one by one, as the page chooses the pictures,
+the surest guesses are read in order: the first wrong one, which is pointed at, gets the key of its class, which confirms those
+before it and lets the others be guessed anew; Enter confirms a sheet without a wrong one. Guesses in the end are those of a fit
+to all labels, as Finish makes it. Without the page, pictures in a random order get one action each, and `paws fit` predicts the
+rest.
 
 * actions until labels and guesses together are right for 95 % of the folder, and the ratio to those without the page
 * accuracy on the pictures without a label after 20, 50 and 100 labels one by one, chosen by the page, at random, and by
@@ -41,7 +42,8 @@ from paws.label_page.votes import Votes
 NAMES = ("digits", "fashion-1000", "pictograms", "icons", "clipart-living")  # nothing was chosen on them
 SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 10, 5
 NEAR = 0.01  # share that is missing, from which on a fit tells whether it is
-KINDS = ("one by one", "a wrong guess", "a new class", "a sheet without one")
+KINDS = ("one by one", "a wrong guess", "a slash", "a sheet without one")
+KEYS, MEANT = "123456789abcdefhijklmopqrstvwyz", "gnux"  # of classes, in their order, and those with another meaning
 BUDGETS = (20, 50, 100)
 PAYS = 1.1  # labels, over those that were learned from, from which on learning again pays
 LATE = 3  # actions that are done until what is learned is there
@@ -57,9 +59,8 @@ class Person:
         self.learner = Learner(self.plain[:, None], FitOptions())
         space = self.learner.space
         points = space.points(torch.from_numpy(self.plain).float())
-        self.votes = Votes(*points.shape)
+        self.votes = Votes(len(points), space.variances)
         self.votes.put(torch.arange(len(points)), points)
-        self.embedding = self.votes.z[:, :CHOSEN_BY] / space.variances[:CHOSEN_BY] ** 0.25
         self.order = random_order(len(points))
         self.pictures = [Picture()] * len(self.plain)
         self.classes: list[str] = []
@@ -96,8 +97,8 @@ class Person:
     def label(self, row: int, how: str, kind: str) -> None:
         """Give a picture its class, or by a slip another one."""
         name = self.truth[row] if self.draw.random() >= SLIPS else self.draw.choice(self.truth)
-        self.spent["a new class"] += how == "bulk" and name not in self.classes  # a key to begin its name
         if name not in self.classes:
+            self.spent["a slash"] += is_a_key(name[0], self.classes)
             self.classes.append(name)
         self.pictures[row] = self.pictures[row].marked("label", name, how)
         self.spent[kind] += 1
@@ -116,7 +117,7 @@ class Person:
 
     def one_by_one(self, belief: Belief, count: int) -> None:
         """Label the pictures that the page shows next."""
-        picks = next_pictures(belief, self.pictures, self.embedding.__getitem__, self.order, set())
+        picks = next_pictures(belief, self.pictures, lambda rows: self.votes.half_whitened(rows, CHOSEN_BY), self.order, set())
         rejected = sum(bool(self.pictures[pick.row].excluded) for pick in picks)
         for pick in picks[: max(count, rejected)]:
             self.label(pick.row, pick.how, "one by one")
@@ -130,6 +131,13 @@ class Person:
             if labelled or p.label is None
         ]
         return sum(hits) / len(hits) if hits else 1.0
+
+
+def is_a_key(letter: str, classes: list[str]) -> bool:
+    """Whether a key means something else than that the name of a new class begins."""
+    own = {name.lower() for name in classes if len(name) == 1}
+    given = [key for key in KEYS if key not in own][: len(classes) - len(own)]
+    return letter.lower() in {*own, *given, *MEANT}
 
 
 def is_right(person: Person, belief: Belief) -> bool:
@@ -154,7 +162,7 @@ def actions_with_the_page(data: Suite, seed: int) -> Counter[str]:
     return person.spent
 
 
-def actions_without(data: Suite, seed: int, steps: int = 5) -> int:
+def actions_without(data: Suite, seed: int, steps: int) -> int:
     """Labels of random pictures, and `paws fit`, until the folder is right: by bisection, as more labels are better."""
     draw = random.Random(seed)
     order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
@@ -203,7 +211,7 @@ def accuracies(data: Suite, choose: str, seed: int) -> list[float]:
 def latency(count: int = 10_000, dim: int = 1280, classes: int = 20, labels: int = 300) -> float:
     """Milliseconds from a label to new votes on ``count`` pictures, the 95th percentile of 40 labels."""
     draw = torch.Generator().manual_seed(0)
-    votes, taken = Votes(count, dim), []
+    votes, taken = Votes(count, torch.ones(dim)), []
     votes.put(torch.arange(count), torch.randn(count, dim, generator=draw))
     pictures = [Picture(f"class {row % classes}", "chosen") if row < labels else Picture() for row in range(count)]
     names = tuple(f"class {c}" for c in range(classes))
@@ -254,7 +262,7 @@ def main() -> None:
     for name in ["digits"] if options.quick else options.folders:
         data = from_files("digits", FOLDERS["digits"], 300) if options.quick else plain(name)
         for seed in range(options.draws):
-            row = measured(name, data, seed, 4 if options.quick else 5, curves=not options.actions)
+            row = measured(name, data, seed, 4 if options.quick else 7, curves=not options.actions)
             ratios.append(float(str(row["ratio"])))
             print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
             if options.csv is not None:

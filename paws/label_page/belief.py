@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from paws.classifiers.calibration import NEVER, confident_threshold
 from paws.classifiers.logistic_regression import LogisticRegression
@@ -19,6 +20,7 @@ from paws.seeds import generator
 
 SCALE, PENALTY = 8.0, 50.0  # of unit vectors, and the inverse strength of the penalty, for logistic regression on all labels
 AT_ONCE = 1000  # labels that it is fitted to, at most, as somebody waits
+CHUNK = 4096  # pictures at a time
 FLOOR = -14.0  # log-probability
 
 
@@ -85,7 +87,8 @@ def believe(
 def up_to_date(belief: Belief, votes: Votes, pictures: Sequence[Picture]) -> Belief:
     """The ``belief`` as the labels of ``pictures`` (N) change it at once: what is guessed next to each other, not how surely.
 
-    The geometric mean of its probabilities and those of logistic regression on the labels of now, or `AT_ONCE` random ones.
+    The geometric mean of its probabilities and those of logistic regression, in half-whitened components, on the labels of now,
+    or `AT_ONCE` random ones.
     """
     ids = {name: c for c, name in enumerate(belief.classes)}
     rows = [row for row, picture in enumerate(pictures) if picture.label in ids and bool(votes.ready[row])]
@@ -93,10 +96,15 @@ def up_to_date(belief: Belief, votes: Votes, pictures: Sequence[Picture]) -> Bel
     labels = torch.tensor([ids[str(pictures[row].label)] for row in rows], dtype=torch.int64)
     if len(labels.unique()) < 2:
         return belief
-    x = SCALE * votes.z  # (N, P)
-    fitted = LogisticRegression.of(x[rows], labels, len(ids), PENALTY)
+
+    def points(rows: Sequence[int] | slice) -> Tensor:  # (M, P)
+        return SCALE * normalize(votes.half_whitened(rows), dim=1)
+
+    fitted = LogisticRegression.of(points(rows), labels, len(ids), PENALTY)
     with torch.inference_mode():
-        found = fitted.linear(x).log_softmax(1).clamp_min(FLOOR) + belief.probabilities.log().clamp_min(FLOOR)
+        starts = range(0, len(votes.z), CHUNK)
+        said = torch.cat([fitted.linear(points(slice(start, start + CHUNK))) for start in starts])  # (N, C)
+        found = said.log_softmax(1).clamp_min(FLOOR) + belief.probabilities.log().clamp_min(FLOOR)
     return replace(belief, probabilities=(found / 2).softmax(1))
 
 

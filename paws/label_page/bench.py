@@ -197,7 +197,9 @@ class Bench:
             raise InputError("label pictures of two classes first")
         vote, near = votes.of(self.engine.pool.points(features))
         probabilities = vote if learned is None or len(learned) != len(vote) else torch.from_numpy(learned)
-        voters = [{**self.item(v["row"]), **v} for v in lists.voters(self.engine, near)]
+        with self.lock:
+            pictures = list(self.session.pictures)
+        voters = [{**self.item(v["row"]), **v} for v in lists.voters(near, pictures)]
         return {"vote": lists.top_classes(probabilities.tolist(), belief.classes), "voters": voters}
 
     def finish(self, what: str) -> Future[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import torch
@@ -72,28 +72,26 @@ def look(engine: Engine, row: int, pictures: list[Picture]) -> dict[str, Any]:
     near = votes.kernel(votes.z[row : row + 1])[:, 0] * votes.ready
     near[row] = 0
     found["vote"] = top_classes(belief.probabilities[row].tolist(), belief.classes)
-    found["voters"] = voters(engine, near)
+    found["voters"] = voters(near, pictures)
     waiting = torch.tensor([other for other, p in enumerate(pictures) if p.open and other != row], dtype=torch.int64)
     best = near[waiting].topk(min(SAME, len(waiting)))
     found["same"] = [int(waiting[i]) for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True) if value > 0]
     return found
 
 
-def voters(engine: Engine, near: torch.Tensor) -> list[dict[str, Any]]:
-    """The labelled pictures of most weight, by how near (N,) all pictures are, with their share of the vote."""
-    votes, classes = engine.pool.votes, engine.belief.classes
-    if votes is None or not votes.labels:
-        return []
-    counts, total = votes.counts.clamp_min(1), 0.0
-    weights = {row: float(near[row] / counts[c]) for row, c in votes.labels.items()}
-    total = sum(weights.values()) or 1.0
+def voters(near: torch.Tensor, pictures: list[Picture]) -> list[dict[str, Any]]:
+    """The labelled pictures of most weight, by how near (N,) all are, 0 where that is unknown, with their share of the vote."""
+    labels = {row: p.label for row, (p, k) in enumerate(zip(pictures, near.tolist(), strict=True)) if p.label and k > 0}
+    counts = Counter(labels.values())
+    weights = {row: float(near[row]) / counts[name] for row, name in labels.items()}
+    total = sum(weights.values())
     best = sorted(weights, key=lambda row: -weights[row])[:NEIGHBOURS]
-    return [{"row": row, "label": classes[votes.labels[row]], "weight": weights[row] / total} for row in best]
+    return [{"row": row, "label": labels[row], "weight": weights[row] / total} for row in best]
 
 
 def top_classes(probabilities: list[float], classes: tuple[str, ...], count: int = 5) -> list[list[Any]]:
     """The most probable classes, each with its probability."""
     if len(classes) < 2:
         return []
-    order = sorted(range(len(probabilities)), key=lambda c: -probabilities[c])[:count]
+    order = sorted(range(min(len(probabilities), len(classes))), key=lambda c: -probabilities[c])[:count]
     return [[classes[c], round(probabilities[c], 4)] for c in order]

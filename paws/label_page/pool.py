@@ -53,7 +53,7 @@ class Pool:
         if len(done) != len(rows):
             return
         if self.votes is None or other:
-            former, self.votes = self.votes, Votes(self.count, len(space.components))
+            former, self.votes = self.votes, Votes(self.count, space.variances)
             if former is not None:
                 self.votes.set_labels(former.labels, former.sums.shape[1])
         there = torch.from_numpy(rows)
@@ -70,5 +70,5 @@ class Pool:
 
     def embedding(self, rows: Tensor) -> Tensor:
         """(M, P) of pictures: what the choice of the next ones compares."""
-        assert self.votes is not None and self._space is not None
-        return self.votes.z[rows, :CHOSEN_BY] / self._space.variances[:CHOSEN_BY] ** 0.25
+        assert self.votes is not None
+        return self.votes.half_whitened(rows, CHOSEN_BY)

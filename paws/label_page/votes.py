@@ -26,8 +26,9 @@ class Votes:
     costs one product of the features with a vector. `paws.voting.soft_vote` with ``balanced`` gives the same from scratch.
     """
 
-    def __init__(self, count: int, dim: int) -> None:
-        self.z = torch.zeros(count, dim)  # (N, P) unit length, 0 where a picture is not embedded yet
+    def __init__(self, count: int, variances: Tensor) -> None:
+        self.variances = variances  # (P,) of the components over the pictures
+        self.z = torch.zeros(count, len(variances))  # (N, P) unit length, 0 where a picture is not embedded yet
         self.ready = torch.zeros(count, dtype=torch.bool)  # (N,)
         self.labels: dict[int, int] = {}
         self.sums = torch.zeros(count, 0)  # (N, C)
@@ -65,6 +66,10 @@ class Votes:
         self.sums = torch.zeros_like(self.sums)
         self._add([(row, c, 1.0) for row, c in self.labels.items() if bool(self.ready[row])])
 
+    def half_whitened(self, rows: Tensor | Sequence[int] | slice, width: int | None = None) -> Tensor:
+        """The first ``width`` components of pictures ``rows``, each divided by the square root of its deviation: (M, width)."""
+        return self.z[rows, :width] / self.variances[:width] ** 0.25
+
     def kernel(self, queries: Tensor) -> Tensor:
         """How near each picture is to queries (M, P) of unit length: (N, M) in (0, 1], 1 where they are alike."""
         return (self.z @ queries.T).sub_(1).div_(TEMPERATURE).exp_()
@@ -96,10 +101,12 @@ class Votes:
     def of(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (C,) of a picture that is not of the folder (P,), and its nearness (N,) to those that are."""
         near = self.kernel(normalize(point.float(), dim=0)[None])[:, 0] * self.ready
-        sums = torch.zeros(self.sums.shape[1])
-        rows = list(self.labels)
-        sums.index_add_(0, torch.tensor([self.labels[row] for row in rows], dtype=torch.int64), near[rows])
-        return _shares(sums[None], self.counts)[0], near
+        labels = {
+            row: c for row, c in self.labels.items() if bool(self.ready[row])
+        }  # another thread sets them
+        rows, ids = list(labels), torch.tensor(list(labels.values()), dtype=torch.int64)
+        counts = torch.bincount(ids, minlength=self.sums.shape[1]).float()
+        return _shares(torch.zeros(1, len(counts)).index_add_(1, ids, near[rows][None]), counts)[0], near
 
 
 def _shares(sums: Tensor, counts: Tensor) -> Tensor:

@@ -266,7 +266,7 @@ def test_a_sheet_stays_while_a_class_is_typed_for_one_of_it(browser: Any, server
     ActionChains(browser).move_to_element(tiles[2]).perform()
     started_to_type(browser, "confirm-typed")
     press(browser, "something")
-    count = elsewhere(server, first[0][0])
+    elsewhere(server, first[0][0])
     wait_for(lambda: (state := server.ask("/state"))["believed"] == state["revision"], "votes with it")
     wait_for(lambda: done(browser, server), "what the other tab did")
     assert sheet(browser) == first

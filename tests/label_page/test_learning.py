@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from paws.classifiers.calibration import confident_threshold
 from paws.config.options import FitOptions
 from paws.fit.fit import fit_features
 from paws.label_page import belief as labels_at_once
-from paws.label_page import learner
+from paws.label_page import learner, lists
 from paws.label_page.belief import Belief, Trained, believe, up_to_date
 from paws.label_page.learner import Learner
 from paws.label_page.measures import Curve, measure
@@ -34,7 +36,7 @@ def labels_of(truth: torch.Tensor, rows: list[int]) -> dict[int, int]:
 
 
 def filled(x: torch.Tensor) -> Votes:
-    votes = Votes(*x.shape)
+    votes = Votes(len(x), torch.ones(x.shape[1]))
     votes.put(torch.arange(len(x)), x)
     return votes
 
@@ -77,7 +79,7 @@ def test_held_out_votes_do_not_see_the_label() -> None:
 def test_pictures_that_come_later_vote_and_are_voted_on() -> None:
     x, truth = blobs()
     labels = labels_of(truth, [0, 1, 2, 60])
-    early, late = Votes(*x.shape), filled(x)
+    early, late = Votes(len(x), torch.ones(x.shape[1])), filled(x)
     early.put(torch.arange(50), x[:50])
     early.set_labels(labels, 3)
     assert early.counts.tolist() == [1, 1, 1]
@@ -199,6 +201,33 @@ def test_one_more_label_changes_what_is_guessed_near_it_at_once() -> None:
     gained = now.probabilities[other, 2] > known.probabilities[other, 2]
     assert gained.double().mean() > 0.9
     assert up_to_date(known, filled(x), [Picture("a") if row == 0 else Picture() for row in range(90)]) is known
+
+
+def test_what_is_guessed_at_once_is_told_by_small_components_too() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, truth = torch.randn(90, 4, generator=draw) * torch.tensor([10.0, 10.0, 10.0, 1.0]), torch.arange(90) % 2
+    x[:, 3] += 3 * (2 * truth - 1)  # only the smallest tells the classes apart
+    votes = Votes(90, x.var(0))
+    votes.put(torch.arange(90), x)
+    pictures = [Picture("ab"[truth[row]], "chosen") if row < 20 else Picture() for row in range(90)]
+    nothing = Belief(0, ("a", "b"), torch.full((90, 2), 0.5), torch.ones(90, dtype=torch.bool))
+    guess = up_to_date(nothing, votes, pictures).probabilities[20:].argmax(1)
+    assert (guess == truth[20:]).double().mean() > 0.85
+
+
+def test_a_class_that_came_a_moment_ago_votes_before_anything_is_believed_of_it() -> None:
+    x, truth = blobs()
+    known, pictures = belief(x, truth, list(range(12)))
+    pictures[12] = Picture("d", "chosen")
+    votes = filled(x)
+    votes.set_labels({**labels_of(truth, list(range(12))), 12: 3}, 4)
+    engine: Any = SimpleNamespace(belief=known, pool=SimpleNamespace(votes=votes))
+    voters = lists.look(engine, 15, pictures)["voters"]
+    assert {12, 0, 3} <= {voter["row"] for voter in voters}
+    assert {voter["row"]: voter["label"] for voter in voters}[12] == "d"
+    assert sum(voter["weight"] for voter in lists.voters(torch.ones(90), pictures)) <= 1 + 1e-6
+    vote, _ = votes.of(x[15])
+    assert len(vote) == 4 and lists.top_classes(vote.tolist(), known.classes)[0][0] in known.classes
 
 
 def test_of_very_many_labels_some_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
