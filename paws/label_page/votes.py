@@ -101,9 +101,7 @@ class Votes:
     def of(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (C,) of a picture that is not of the folder (P,), and its nearness (N,) to those that are."""
         near = self.kernel(normalize(point.float(), dim=0)[None])[:, 0] * self.ready
-        labels = {
-            row: c for row, c in self.labels.items() if bool(self.ready[row])
-        }  # another thread sets them
+        labels = {row: c for row, c in self.labels.items() if bool(self.ready[row])}  # another thread sets them
         rows, ids = list(labels), torch.tensor(list(labels.values()), dtype=torch.int64)
         counts = torch.bincount(ids, minlength=self.sums.shape[1]).float()
         return _shares(torch.zeros(1, len(counts)).index_add_(1, ids, near[rows][None]), counts)[0], near

@@ -205,8 +205,9 @@ def test_one_more_label_changes_what_is_guessed_near_it_at_once() -> None:
 
 def test_what_is_guessed_at_once_is_told_by_small_components_too() -> None:
     draw = torch.Generator().manual_seed(0)
-    x, truth = torch.randn(90, 4, generator=draw) * torch.tensor([10.0, 10.0, 10.0, 1.0]), torch.arange(90) % 2
-    x[:, 3] += 3 * (2 * truth - 1)  # only the smallest tells the classes apart
+    truth = torch.arange(90) % 2
+    small = 0.4 * torch.randn(90, 4, generator=draw) + (2 * truth - 1)[:, None]  # which tell the classes apart
+    x = torch.cat([10 * torch.randn(90, 12, generator=draw), small], 1)
     votes = Votes(90, x.var(0))
     votes.put(torch.arange(90), x)
     pictures = [Picture("ab"[truth[row]], "chosen") if row < 20 else Picture() for row in range(90)]

@@ -128,7 +128,6 @@ function tileOf(each) {
 }
 
 function toggleGrid() {
-  if (working()) return tooSoon();
   current.grid = !current.grid;
   $("#grid").setAttribute("aria-pressed", current.grid);
   current.tiles = [];
@@ -140,7 +139,6 @@ function toggleGrid() {
 async function give(kind, name = null, here = item()) {
   if (!here) return;
   if (working() || (unseen() && here === item())) return tooSoon();
-  const tile = current.tiles.find((each) => each.item === here);
   current.busy = true;
   if (!current.grid) $("#main").focus({ preventScroll: true }); // not only when it is done: the next key may be there before
   const state = await mark([[here.row, kind, kind === "label" ? name : null]], here.given ? "other" : here.how || "other");
@@ -149,13 +147,16 @@ async function give(kind, name = null, here = item()) {
   here.given = kind === "label" ? name : kind === "none" ? "none of these" : null;
   here.kept = kind === "skip";
   tell(here, kind, name);
+  const tile = current.tiles.find((each) => each.item.row === here.row);
   if (tile) {
     tile.done = true;
     tile.node.classList.add("given");
     tile.node.querySelector(".cap").textContent = here.given ?? "skipped";
     const next = current.tiles.find((each) => !each.done);
-    if (next) next.node.focus(); else fillGrid();
-  } else if (current.trail[current.at] === here) { // else the person has moved on
+    if (!next) fillGrid();
+    else if (typed.busy) frame(next);
+    else next.node.focus();
+  } else if (!current.grid && current.trail[current.at] === here) { // else the person has moved on
     if (current.at < current.trail.length - 1) current.at += 1; else advance();
     drawSingle();
   }
