@@ -101,6 +101,7 @@ class Random:
 
 def embed_at_random(images: Path, run: Path) -> None:
     """Leave what the process that learns would have embedded."""
+    run.mkdir(parents=True)
     claim(run, "fit")
     checked = check_images(images, workers=1)
     remember(run / record.CHECKED, checked)

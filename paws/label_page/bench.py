@@ -26,6 +26,7 @@ from paws.runs.files import write_bytes
 FOLDER, JOURNAL, LABELS = label_work.PAGE, "journal.jsonl", "labels.csv"  # in the folder of the run
 SHOWN = 12  # pictures ahead that the page knows of
 SHEET = 60  # pictures to read in order
+NAMED = 5  # pictures that cannot be read, by name
 
 
 class Bench:
@@ -114,6 +115,7 @@ class Bench:
                 "believed": engine.belief.revision,
                 "problem": engine.problem or self.labels.fault,
                 "unreadable": len(engine.unreadable),
+                "faults": [[session.files[row], why] for row, why in list(engine.unreadable.items())[:NAMED]],
                 "missing": len(session.missing),
                 "job": self.job,
                 "accuracy": self.place.options.accuracy,

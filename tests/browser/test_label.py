@@ -83,6 +83,21 @@ def test_a_session_by_keyboard(browser: Any, tmp_path: Path, tiny_weights: Path)
         assert complaints(browser) == []
 
 
+def test_a_broken_picture_is_told_and_any_sign_begins_a_name(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
+    images = write_patterns(tmp_path, per_class=2)
+    (images / "cut off.png").write_bytes(next(images.glob("*.png")).read_bytes()[:60])
+    with served(tmp_path, tiny_weights) as server:
+        opened(browser, server)
+        wait_for(lambda: "One picture cannot be read: cut off.png (" in text(browser, "#step"), "what is wrong")
+        names = [label(browser) for _ in range(5)]
+        assert "cut off.png" not in names
+        press(browser, "<b>", Keys.ENTER)
+        wait_for(lambda: "Every picture has a label" in text(browser, "#pictures"), "the end")
+        assert "<b>" in classes(browser) and labelled(server) == 6
+        go(browser, "confirm")
+        wait_for(lambda: "Every picture has a label" in text(browser, "#confirm-lead"), "that there is nothing to confirm")
+
+
 def test_bulk_two_tabs_and_a_kill(browser: Any, tmp_path: Path, tiny_weights: Path) -> None:
     write_patterns(tmp_path)
     with served(tmp_path, tiny_weights) as server:

@@ -259,6 +259,16 @@ def test_what_the_mouse_crosses_on_its_way_to_a_class_is_not_meant(browser: Any,
     assert labelled(server) == before + 4
 
 
+def test_a_list_that_was_used_does_not_keep_the_keys(browser: Any, server: Served) -> None:
+    begin_to_confirm(browser, server)
+    first = wait_for(lambda: sheet(browser), "guesses")
+    name = classes(browser)[0]
+    browser.execute_script("document.querySelector('#confirm-class').focus()")
+    ActionChains(browser).move_to_element(browser.find_elements("css selector", "#confirm-grid .tile")[1]).perform()
+    press(browser, "1")
+    wait_for(lambda: label_of(server, first[1][0]) == name, "the class of the one that is pointed at")
+
+
 def test_a_sheet_stays_while_a_class_is_typed_for_one_of_it(browser: Any, server: Served) -> None:
     begin_to_confirm(browser, server)
     first = wait_for(lambda: sheet(browser), "guesses")

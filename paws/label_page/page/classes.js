@@ -22,6 +22,9 @@ function keysOfClasses() {
 
 export const classOfKey = (key) => [...keysOfClasses()].find(([, each]) => each === key.toLowerCase())?.[0];
 
+/** Whether a key writes something, with which a name may begin. */
+export const isSign = (key) => [...key].length === 1 && key !== " ";
+
 /** Show the classes as buttons; ``likely`` are [name, probability] pairs that may be shown with them. */
 export function showClasses(node, likely, choose) {
   const content = JSON.stringify([store.state.classes, likely]);

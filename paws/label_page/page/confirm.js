@@ -1,6 +1,6 @@
 // Guesses to read in order, the surest first: the class of a wrong one confirms those before it, and the rest is guessed anew.
 import { $, make, moved, percent, shown, TOO_SOON, UNSEEN } from "./dom.js";
-import { classOfKey, showClasses, Typed } from "./classes.js";
+import { classOfKey, isSign, showClasses, Typed } from "./classes.js";
 import { get, mark, store, undo } from "./store.js";
 import { look } from "./look.js";
 
@@ -89,6 +89,8 @@ function title() {
 }
 
 function lead() {
+  const { labelled, none, unreadable, total } = store.state;
+  if (!sheet && labelled + none + unreadable === total) return "Every picture has a label. Look again at the doubtful ones, or finish.";
   if (!sheet) return store.state.classes.length < 2 ? "Label a few pictures of two classes first." : "Nothing that is left looks like that. Choose another class, or go on under Label.";
   const about = Math.round(sheet.wrong);
   return `Read them in order. At the first wrong one, press the key of its class: those before it are confirmed, and the others guessed anew. Where none is wrong, Enter confirms all. ${about ? `About ${about} may be wrong` : "Most likely all are right"}${sheet.sure && sheet.sure < sheet.items.length && about ? `, few among the first ${sheet.sure}` : ""}; ${sheet.waiting} wait in all.`;
@@ -185,7 +187,7 @@ export function key(event) {
   else if (event.key === "/" || event.key === "+") typed.start();
   else if (moved(grid(), event.key)) return true;
   else if (event.key.length === 1 && classOfKey(event.key)) give("label", classOfKey(event.key));
-  else if (event.key.length === 1 && /[\p{L}\p{N}]/u.test(event.key)) typed.start(event.key);
+  else if (isSign(event.key)) typed.start(event.key);
   else return false;
   return true;
 }

@@ -1,6 +1,6 @@
 // One picture after the other, or a grid of them: keys and clicks give them classes.
 import { $, make, moved, number, percent, shown, TOO_SOON, UNSEEN } from "./dom.js";
-import { classOfKey, editClasses, showClasses, Typed } from "./classes.js";
+import { classOfKey, editClasses, isSign, showClasses, Typed } from "./classes.js";
 import { mark, store, undo } from "./store.js";
 import { look } from "./look.js";
 
@@ -224,7 +224,7 @@ export function key(event) {
   else if (event.key === "ArrowLeft") move(-1);
   else if (event.key === "ArrowRight") move(1);
   else if (event.key.length === 1 && classOfKey(event.key)) give("label", classOfKey(event.key));
-  else if (event.key.length === 1 && /[\p{L}\p{N}]/u.test(event.key)) typed.start(event.key);
+  else if (isSign(event.key)) typed.start(event.key);
   else return false;
   return true;
 }
@@ -242,6 +242,8 @@ function stands(state) {
   const [what, done, of] = step;
   $("#step").textContent = what === "ready" ? (measures.accuracy === null ? "Label pictures of two classes, and it begins to guess." : `Held out: ${measures.measured_on} labels, ${where}.`)
     : `${{ reading: "Reading", embedding: "Getting to know" }[what] ?? "Starting"}: ${number(done)} of ${number(of)} pictures; you can label already.`;
+  const lost = state.unreadable;
+  if (lost) $("#step").append(` ${lost === 1 ? "One picture" : `${number(lost)} pictures`} cannot be read: ${state.faults.map(([file, why]) => `${file} (${why})`).join(", ")}${lost > state.faults.length ? ", …" : "."}`);
   drawCurve(curve);
 }
 

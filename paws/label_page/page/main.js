@@ -34,6 +34,12 @@ document.addEventListener("keydown", (event) => {
   if (VIEWS[name()].key?.(event)) event.preventDefault();
 });
 
+// The mouse that has chosen something in a list is at the pictures again: keys are meant for these and not for the list.
+$("#main").addEventListener("pointerover", ({ target }) => {
+  const at = document.activeElement;
+  if (at.matches("#guessing, #confirm-class") && target !== at) at.blur();
+});
+
 const asked = new URLSearchParams(location.search).get("view");
 history.replaceState(null, "", `/${asked ? `#${asked}` : location.hash}`); // the token does not stay in the address
 theme();
