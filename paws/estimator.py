@@ -45,7 +45,7 @@ SHARED = (
 
 
 class PAWSClassifier(ClassifierMixin, BaseEstimator):
-    __doc__ = f"""Semi-supervised classification by PAWS (arXiv 2104.13963) on frozen features.
+    """Semi-supervised classification by PAWS (arXiv 2104.13963) on frozen features.
 
     ``fit(X, y)`` with y = -1 where the label is unknown, as in `sklearn.semi_supervised`; None, nan and pandas.NA are unknown
     too, and among texts "-1" and "". X is a matrix of features (N, D), or N images: a sequence or a column of paths, Pillow
@@ -53,20 +53,22 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
     `LabelledKFold` of `paws.model_selection`, leave unknown rows out. Arguments are those of ``paws fit`` (docs/options.md),
     and of their own:
 
-    Args:
-        {argument_docs(*SHARED)}
-        noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.
-        heads: networks that vote.
-        random_state: an int, from which all draws follow; a numpy RandomState, or None for a draw of its own.
-        device: auto, cpu, cuda, cuda:N, mps.
-
     Attributes:
         classes_: (C,) the labels.
         classifier_: the fitted `paws.classifiers.classifier.Classifier`.
         support_: (S,) the labelled rows of X.
         scores_: PAWS and the baselines on held-out labels, best first.
         threshold_: the probability from which predictions should reach ``accuracy``, where `predict_none` is at most a half.
+
+    Args:
+        noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.
+        heads: networks that vote.
+        random_state: an int, from which all draws follow; a numpy RandomState, or None for a draw of its own.
+        device: auto, cpu, cuda, cuda:N, mps.
     """
+
+    if __doc__:  # python -OO leaves none
+        __doc__ += f"    {argument_docs(*SHARED)}\n"
 
     def __init__(
         self,

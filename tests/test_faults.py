@@ -146,6 +146,7 @@ def test_what_is_wrong_with_the_data_ends_devices_as_it_ends_one_process(tmp_pat
     (tmp_path / "card.yaml").write_text(CARD)
     told = finish(paws(*RANKS, "data.labels.per_class=10000", "--devices", "2", cwd=tmp_path), code=2)[1]
     assert "10000" in told and "Traceback" not in told and "elastic" not in told
+    assert told.count("error:") == 1
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -93,7 +93,8 @@ def main() -> None:
         with _stopped_by_signals():
             app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not error.told:
+            print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except (MemoryError, RuntimeError) as error:
         first = str(error).partition("\n")[0]

@@ -6,6 +6,7 @@ Nothing here knows what the processes compute; `paws.distributed` has the collec
 from __future__ import annotations
 
 import gc
+import hashlib
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NoReturn
@@ -162,6 +163,8 @@ def _say_goodbye(store: dist.Store, where: Place, error: BaseException, patience
     while raised is not None:  # a model of DDP in the frames that ended would hold the group and its threads
         traceback.clear_frames(raised.__traceback__)
         raised = raised.__context__
+    if isinstance(error, InputError):
+        _tell_once(store, error)
     lost_contact = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
     words = "lost contact" if lost_contact else f"{type(error).__name__}: {error}"
     others = [r for r in range(where.world_size) if r != where.rank]
@@ -182,6 +185,14 @@ def _say_goodbye(store: dist.Store, where: Place, error: BaseException, patience
     if not lost_contact:
         raise error
     raise LostRankError(f"{where} stops: {'; '.join(causes) or error}") from error
+
+
+def _tell_once(store: dist.Store, error: InputError) -> None:
+    """Print what is wrong with the input on the first rank that finds it out; the others find the same."""
+    with suppress(RuntimeError):  # the store is gone: each rank says it
+        if store.add(f"told/{hashlib.sha256(str(error).encode()).hexdigest()}", 1) == 1:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        error.told = True
 
 
 def _arrived(store: dist.Store, name: str, ranks: Sequence[int], patience: float) -> list[int]:

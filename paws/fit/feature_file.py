@@ -33,6 +33,7 @@ def read_features(folder: Path) -> np.memmap:
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:
+    """What the store in a folder says of itself; None where there is none that can be read."""
     try:
         return dict(from_json((folder / ABOUT).read_bytes()))
     except (OSError, ValueError, TypeError):

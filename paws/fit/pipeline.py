@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from paws.bundle.bundle import load_bundle
@@ -35,6 +36,19 @@ from paws.runs.keys import content_key
 from paws.runs.lock import run_lock
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a fit was asked for: the arguments of `fit_folder`."""
+
+    images: Path
+    labels: Labels | None
+    run: Path
+    options: FitOptions
+    device: str
+    workers: int
+    overwrite: bool
+
+
 def fit_folder(
     images: Path,
     labels: Labels | None,
@@ -59,7 +73,8 @@ def fit_folder(
     inputs = [*label_files(labels), *(Path(path) for path in (options.test, options.weights) if path is not None)]
     check_target(images, run, inputs, overwrite)
     progress = StepProgress(quiet=quiet)
-    steps, frozen = _checked(images, labels, run, options, progress, device, workers, overwrite)
+    workers = default_workers() if workers is None else workers
+    steps, frozen = _checked(_Asked(images, labels, run, options, device, workers, overwrite), progress)
     with run_lock(run):
         claim(run, "fit")
         if overwrite:
@@ -91,32 +106,24 @@ def fit_folder(
     return load_fit(run)
 
 
-def _checked(
-    images: Path,
-    labels: Labels | None,
-    run: Path,
-    options: FitOptions,
-    progress: StepProgress,
-    device: str,
-    workers: int | None,
-    overwrite: bool,
-) -> tuple[Steps, Backbone]:
+def _checked(asked: _Asked, progress: StepProgress) -> tuple[Steps, Backbone]:
     """What is to be done and with which backbone, after all that is wrong with options, images and labels was told."""
+    options, device = asked.options, asked.device
     predictor_named(options.model)  # raises where there is no such method
-    former = None if overwrite else read_former(run)
+    former = None if asked.overwrite else read_former(asked.run)
     preset = None if former is None else former.settings.get("preset")
     if options.train:
         check_trainable(options, device=device, former=preset)
-    workers = default_workers() if workers is None else workers
-    of_machine = cache_folder() / "checked" / f"{content_key(str(images.resolve()))}.json"  # what decoding told, for all runs
+    name = content_key(str(asked.images.resolve()))
+    of_machine = cache_folder() / "checked" / f"{name}.json"  # what decoding told, for all runs
     with progress.step("check") as advance:
         checked = check_folder(
-            images,
-            labels,
+            asked.images,
+            asked.labels,
             test=None if options.test is None else Path(options.test),
             skip_broken=options.skip_broken,
-            known=() if overwrite else (run / record.CHECKED, of_machine),
-            workers=workers,
+            known=() if asked.overwrite else (asked.run / record.CHECKED, of_machine),
+            workers=asked.workers,
             advance=advance,
         )
     for line in (checked.summary(), *checked.notes()):
@@ -129,7 +136,7 @@ def _checked(
         remember(of_machine, checked)
     frozen = backbone_of(planned.options).with_values(checked.values)
     progress.log("plan", f"{told(frozen)}, 1 + {planned.options.views} views of each image: {planned.why}")
-    return Steps(images, labels, checked, planned.options, progress, device, workers), frozen
+    return Steps(asked.images, asked.labels, checked, planned.options, progress, device, asked.workers), frozen
 
 
 def _percent(advance: Advance) -> Callable[[str, float], None]:
