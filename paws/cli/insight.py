@@ -43,7 +43,7 @@ def explain(
     nearest: Annotated[int, typer.Option("-k", min=1, help="labelled images to show")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Show which labelled images decided on an image, and with what weight."""
+    """Show which labelled images decided on an image, and with what weight: of a fit's own image as predictions.csv has it."""
     from dataclasses import asdict
 
     with heavy_imports():
@@ -52,11 +52,11 @@ def explain(
 
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         bundle, run = _open(source)
-        if run is not None and not os.path.exists(image) and os.path.isfile(run.root / image):
-            image = run.root / image  # by the name that it has in the predictions
+        image, row = (image, None) if run is None else _image_of(run, image)
         if output is not None:
             check_no_input(output, [image, source])
-        found = module.explain(bundle.classifier, bundle.support_files, bundle.features([image])[0], nearest)
+        features = bundle.features([image]) if run is None or row is None else run.views([row])
+        found = module.explain(bundle.classifier, bundle.support_files, features[0], nearest)
     if output is not None:
         module.save_grid(output, found, image, images or (run.root if run else None))
     if as_json:
@@ -178,27 +178,47 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
     return load_bundle(source), None
 
 
+def _image_of(run: FitRun, image: Path) -> tuple[Path, int | None]:
+    """The file of an image, which may be given by its name in the predictions, and its row in the fit; None: it has none."""
+    from paws.data.labelled_folder import near_name
+
+    if not os.path.exists(image):
+        if not os.path.isfile(run.root / image):
+            near = near_name(str(image), run.files)
+            raise InputError(f"{image}: there is no such file, nor an image of this name in the fit{near}")
+        image = run.root / image
+    name = Path(os.path.relpath(image, run.root)).as_posix()
+    return image, run.files.index(name) if name in run.files else None
+
+
 def _first(
     source: Path, n: int | None, backbone: str | None, weights: Path | None, size: int | None, device: str
 ) -> list[Suggestion]:
     """The images of a folder to label first."""
     from paws.config.options import fit_options
     from paws.config.threads import default_workers
-    from paws.data.formats import find_images
+    from paws.data.check import check_images
+    from paws.fit.folder import decoded
     from paws.fit.presets import backbone_of, plan
     from paws.fit.progress import StepProgress
     from paws.labels.suggest import suggest_first
     from paws.models.embedding import Embedder
 
     options = fit_options({"backbone": backbone, "weights": weights, "image_size": size}, shown=flag)
-    names = find_images(source)
-    n = n or min(SHOWN, max(1, len(names)))
+    progress, workers = StepProgress(), default_workers()
+    with progress.step("check") as advance:
+        checked = check_images(source, known=[decoded(source)], workers=workers, advance=advance)
+    names, paths = list(checked.files.names), list(checked.files.paths)
+    if checked.unreadable:
+        shown = ", ".join(list(checked.unreadable)[:SHOWN])
+        progress.log("check", f"{len(checked.unreadable)} images cannot be read and are left out: {shown}")
+    n = n or min(SHOWN, len(names))
     if len(names) < n:
         raise InputError(f"{source} holds {len(names)} images; {n} to label were asked for")
-    paths = [str(source / name) for name in names]
-    frozen = backbone_of(plan(options, paths, device=device_of(device)).options)  # as the first fit will have it
-    with StepProgress().step("embed", len(names)) as advance:
-        features = Embedder(frozen, device_of(device)).features(paths, workers=default_workers(), advance=advance)
+    planned = plan(options, paths, device=device_of(device)).options  # as the first fit will have it
+    frozen = backbone_of(planned).with_values(checked.values)
+    with progress.step("embed", len(names)) as advance:
+        features = Embedder(frozen, device_of(device)).features(paths, workers=workers, advance=advance)
     return suggest_first(names, features[:, 0], n)
 
 

@@ -32,8 +32,13 @@ def print_changes(changes: Sequence[Change], images: int) -> None:
 
 def print_explanation(found: Explanation, image: Path) -> None:
     """The prediction, the vote by class and the labelled images behind it."""
-    said = f"{found.label}, probability {found.probability:.0%}" + (", too low to decide" if found.abstain else "")
+    from paws.classifiers.strangers import STRANGE
+
+    strange = found.strange > STRANGE
+    why = ", too low to decide" if found.abstain and not strange else ""
+    said = f"{found.label}, probability {found.probability:.0%}{why}"
     stranger = f"; like no labelled image with probability {found.strange:.0%}" if found.strange >= 0.005 else ""
+    stranger += ", so it does not decide" if strange else ""
     say(f"{image}: {said}; unfamiliar {found.novelty:.2f}{stranger}")
     rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
     if found.parts:

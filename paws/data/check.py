@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ from paws.runs.files import write_text
 FORMULA = ("=", "+", "-", "@")  # what begins one in a spreadsheet
 SPLITS = ("train", "training", "val", "valid", "validation", "test")  # folders of a split, that are seldom classes
 SHOWN = 12  # classes that a summary names
+SLIPS, SLIP_OF, NEAR = 2, 3, 0.85  # labels of a misspelled class, how many times as many the right one has, how alike they are
+MOST_CLASSES = 1000  # among which a near name is looked for
 TOO_MANY = 0.5  # share of unreadable files from which on the folder is taken for the wrong one
 
 
@@ -91,7 +94,7 @@ class Checked:
         if self.by_folder and self.listing.empty:
             one = len(self.listing.empty) == 1
             told.append(f"no image in the folder{'' if one else 's'} {_first(self.listing.empty)}, so no such class")
-        told += odd_classes(self.files.classes, self.by_folder)
+        told += odd_classes(self.files.classes, self.by_folder) + misspelled(self.counts)
         if formulas := [name for name in (*self.files.classes, *self.files.names) if is_formula(name)]:
             told.append(f"a spreadsheet takes {_first(formulas)} for a formula: import the tables' columns as text")
         if self.values:
@@ -235,6 +238,19 @@ def odd_classes(classes: Sequence[str], by_folder: bool) -> list[str]:
     odd = [name for name in classes if name.startswith(("@", "_", "$", "#"))]
     if odd:
         told.append(f"{_first(odd)} taken for a class as well: remove what a program put there")
+    return told
+
+
+def misspelled(counts: Mapping[str, int]) -> list[str]:
+    """What to say of classes with a label or two that are spelled almost like one with several times as many."""
+    told = []
+    for name in [name for name, count in counts.items() if count <= SLIPS][:SHOWN]:
+        others = [other for other, count in counts.items() if count >= SLIP_OF * counts[name] and not alike([name, other])]
+        for near in difflib.get_close_matches(name, others[:MOST_CLASSES], 1, NEAR):
+            has = f"{counts[name]} label{'s' if counts[name] > 1 else ''}"
+            told.append(
+                f"the class {name!r} ({has}) is spelled almost like {near!r} ({counts[near]}): correct it if it is a slip"
+            )
     return told
 
 

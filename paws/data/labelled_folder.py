@@ -56,7 +56,8 @@ def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Lis
     if not problems and len(classes) < least:
         found = f"only the class {classes[0]!r}" if classes else "no label"
         if labels is None:
-            found += f", as the images of {root} lie in {'one' if classes else 'no'} sub-folder; give a table of labels"
+            within = "one sub-folder" if classes else "no sub-folder"
+            found += f", as the images of {root} lie in {within}; give a table of labels (--labels) or make one with paws label"
         problems.append(f"{found}; at least two classes are needed")
     if problems:
         raise InputError(listed(f"{where}: {len(problems)} problem(s) with the labels of {root}", problems))
@@ -85,7 +86,7 @@ def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tu
                 "is not an image that can be read" if os.path.isfile(os.path.join(root, row.file.strip())) else "does not exist"
             )
             hint = "" if is_utf8(row.file) else "; is the file of labels saved as UTF-8?"
-            near = "" if len(problems) >= SHOWN else _near(file, names)
+            near = "" if len(problems) >= SHOWN else near_name(file, names)
             problems.append(f"{row.place}: {printable(file)} {why}{near}{hint}")
         elif label_of.setdefault(name, row.label) != row.label:
             earlier = first[name]
@@ -95,7 +96,7 @@ def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tu
     return label_of, problems
 
 
-def _near(file: str, names: Sequence[str]) -> str:
+def near_name(file: str, names: Sequence[str]) -> str:
     """A hint at the image that may be meant: of that name in another folder or with another suffix, or spelled alike."""
     base = PurePosixPath(file.replace("\\", "/"))
     stems = (base.name.casefold(), base.stem.casefold())

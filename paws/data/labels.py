@@ -112,7 +112,13 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
     cannot be used.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, no table of labels; paws fit without --labels takes sub-folders for the classes")
     text = read_text(path)
+    if not text.strip():
+        raise InputError(f"{path}: is empty; its first line must name the columns file and label")
+    if path.suffix != ".jsonl" and text.lstrip()[0] in "[{":
+        raise InputError(f"{path}: looks like JSON; give a CSV, or JSON lines in a file that ends in .jsonl")
     records = _json_records(path, text) if path.suffix == ".jsonl" else _csv_records(path, text)
     rows, problems = [], []
     for line, record in records:

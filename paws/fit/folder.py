@@ -9,7 +9,9 @@ from pathlib import Path
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit import record
+from paws.models.runtime import cache_folder
 from paws.runs.folder import check_apart, check_owner, holds_run, kind_of
+from paws.runs.keys import content_key
 from paws.runs.temporary import remove
 
 PARTS = {  # folders of a run that are replaced or removed as a whole, and what may lie in them
@@ -18,6 +20,11 @@ PARTS = {  # folders of a run that are replaced or removed as a whole, and what 
     record.FEATURES: ("views.json", "*.f16", "*.rows"),
 }
 OF_SYSTEMS = (".*", "Thumbs.db", "desktop.ini")
+
+
+def decoded(images: Path) -> Path:
+    """The file of the cache that holds what decoding told of a folder's images, for all runs and verbs."""
+    return cache_folder() / "checked" / f"{content_key(str(images.resolve()))}.json"
 
 
 def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: bool) -> None:

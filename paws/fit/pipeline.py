@@ -22,7 +22,7 @@ from paws.fit import record
 from paws.fit import run as files_of_run
 from paws.fit.choice import predictor_named
 from paws.fit.fit import check_none_class, fit_problem
-from paws.fit.folder import check_parts, check_target, clear
+from paws.fit.folder import check_parts, check_target, clear, decoded
 from paws.fit.presets import backbone_of, check_trainable, plan
 from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
@@ -30,9 +30,7 @@ from paws.fit.run import FitRun, load_fit, read_former, titles
 from paws.fit.sentences import verdict
 from paws.fit.steps import Steps, told
 from paws.models.joined import Backbone
-from paws.models.runtime import cache_folder
 from paws.runs.folder import claim
-from paws.runs.keys import content_key
 from paws.runs.lock import run_lock
 
 
@@ -114,8 +112,7 @@ def _checked(asked: _Asked, progress: StepProgress) -> tuple[Steps, Backbone]:
     preset = None if former is None else former.settings.get("preset")
     if options.train:
         check_trainable(options, device=device, former=preset)
-    name = content_key(str(asked.images.resolve()))
-    of_machine = cache_folder() / "checked" / f"{name}.json"  # what decoding told, for all runs
+    of_machine = decoded(asked.images)
     with progress.step("check") as advance:
         checked = check_folder(
             asked.images,

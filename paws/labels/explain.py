@@ -55,7 +55,7 @@ class Explanation:
 
 @torch.inference_mode()
 def explain(classifier: Classifier, support_files: Sequence[str], features: Tensor, k: int = 7) -> Explanation:
-    """Explain the prediction for one image's frozen features (D,), with its ``k`` most weighty labelled images.
+    """Explain the prediction for one image's frozen features (D,), or (V, D) of its views, with its ``k`` most weighty images.
 
     ``support_files`` (S,) names the labelled images in the classifier's order.
     """

@@ -15,8 +15,10 @@ from safetensors import safe_open
 import paws
 from paws.bundle.table import read_table
 from paws.cli import main
+from paws.cli.tables import print_explanation
 from paws.fit.run import load_fit
-from tests.conftest import draw
+from paws.labels.explain import Explanation
+from tests.conftest import TINY, draw
 
 
 @pytest.fixture
@@ -50,18 +52,43 @@ def given(run: Path) -> dict[str, str]:
 
 def test_explain_names_the_images_that_voted(call, fitted_run: Path, tmp_path: Path) -> None:
     image = fitted_run.parent / "images" / "sü-10.png"
-    (wanted,) = paws.load(fitted_run / "bundle").predict([image])
-    code, out, _ = call("explain", fitted_run, image, "--json", "-k", 3)
+    bundle = Path(shutil.copytree(fitted_run / "bundle", tmp_path / "elsewhere"))
+    (wanted,) = paws.load(bundle).predict([image])
+    code, out, _ = call("explain", bundle, image, "--json", "-k", 3)
     found = json.loads(out)
     assert code == 0
-    assert (found["label"], found["method"]) == (wanted.label, paws.load(fitted_run / "bundle").classifier.predictor.title)
+    assert (found["label"], found["method"]) == (wanted.label, paws.load(bundle).classifier.predictor.title)
     assert found["probability"] == pytest.approx(wanted.probability, abs=1e-5)
     assert [(n["file"], pytest.approx(n["weight"], abs=1e-5)) for n in found["neighbours"]] == list(wanted.nearest)
     assert sum(found["vote"].values()) == pytest.approx(1, abs=1e-5)
-    code, out, _ = call("explain", fitted_run / "bundle", image, "-o", tmp_path / "why.png")
+    code, out, _ = call("explain", bundle, image, "-o", tmp_path / "why.png")
     assert code == 0 and "the labelled images that voted" in out and wanted.nearest[0][0] in out
     with Image.open(tmp_path / "why.png") as page:
         assert page.size == (4 * 168 + 8, 2 * 204 + 8)
+
+
+@pytest.mark.parametrize("name", ["sü-10.png", "dü-10.png"])
+def test_explain_says_of_an_image_of_the_fit_what_its_predictions_say(call, fitted_run: Path, name: str) -> None:
+    (row,) = [row for row in read_table(fitted_run / "predictions.csv") if row["file"].endswith(name)]
+    for given in (row["file"], fitted_run.parent / "images" / row["file"]):
+        found = json.loads(call("explain", fitted_run, given, "--json", "-k", 3)[1])
+        assert (found["label"], found["abstain"]) == (row["label"], row["abstain"] == "yes")
+        assert found["probability"] == pytest.approx(float(row["probability"]), abs=1e-4)
+        nearest = [(n["file"], n["weight"]) for n in found["neighbours"]]
+        assert nearest == [(row[f"nearest_{k}"], pytest.approx(float(row[f"weight_{k}"]), abs=1e-4)) for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("strange", "says"),
+    [
+        (0.2, "cat, probability 99%, too low to decide; unfamiliar 0.50; like no labelled image with probability 20%"),
+        (0.9, "cat, probability 99%; unfamiliar 0.50; like no labelled image with probability 90%, so it does not decide"),
+    ],
+)
+def test_explain_says_what_it_abstains_for(capsys: pytest.CaptureFixture[str], strange: float, says: str) -> None:
+    found = Explanation("PAWS", True, "cat", 0.99, True, 0.5, strange, {"cat": 0.99}, {"cat": 1.0}, (), {})
+    print_explanation(found, Path("a.png"))
+    assert says in " ".join(capsys.readouterr().out.split())
 
 
 def test_labelled_images_that_are_gone_are_shown_by_name(call, fitted_run: Path, tmp_path: Path) -> None:
@@ -146,16 +173,6 @@ def test_suggestions_are_a_table_to_fill_in(call, run: Path, tiny_weights: Path,
     assert "0 corrected, 1 added, 0 removed" in call("labels", run, "--csv", tmp_path / "more.csv")[1]
 
 
-def test_images_that_cannot_be_read_are_named(call, tiny_weights: Path, tmp_path: Path) -> None:
-    for number in range(3):
-        draw("dots", number).save(tmp_path / f"{number}.png")
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    options = ["--backbone", "test_efficientnet", "--weights", tiny_weights, "--image-size", 32]
-    code, _, err = call("suggest", tmp_path, "-n", 2, "-o", tmp_path / "first.csv", *options)
-    assert code == 2 and "1 of 4 images cannot be read" in err and "broken.png" in err
-    assert not (tmp_path / "first.csv").exists()
-
-
 def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_path: Path) -> None:
     code, out, _ = call("export", fitted_run, "-o", tmp_path / "b.safetensors")
     assert code == 0 and "safetensors" in out
@@ -172,10 +189,20 @@ def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_p
     assert support.equal(bundle.classifier.support)
 
 
+def test_images_that_cannot_be_read_are_not_suggested(call, tiny_weights: Path, tmp_path: Path) -> None:
+    for number in range(4):
+        draw("dots", number).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    options = ["--backbone", TINY, "--weights", tiny_weights, "--image-size", "32"]
+    code, out, err = call("suggest", tmp_path, *options)
+    assert code == 0, err
+    assert "1 images cannot be read and are left out: broken.png" in out and "4 images to label next" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["explain", "RUN", "gone.png"], "gone.png: cannot be read as an image"),
+        (["explain", "RUN", "gone.png"], "gone.png: there is no such file, nor an image of this name in the fit"),
         (["explain", "RUN", "IMAGE", "-o", "why.gif"], "why.gif: images are written as .png or .jpg"),
         (["explain", "TMP/nothing", "IMAGE"], "holds no bundle"),
         (["labels", "RUN"], "give either new labels, by --csv FILE or --remove IMAGE, or --suspicious"),
@@ -194,7 +221,7 @@ def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_p
         (["suggest", "IMAGES", "-n", "50"], "holds 36 images; 50 to label were asked for"),
         (["suggest", "RUN", "--backbone", "resnet18"], "leave out --backbone"),
         (["suggest", "RUN", "-o", "TMP/bad.csv"], "bad.csv: exists already"),
-        (["suggest", "TMP/nothing"], "not a readable folder"),
+        (["suggest", "TMP/nothing"], "is not a folder of images"),
         (["export", "RUN", "-o", "TMP/x.pb"], "x.pb: its name must end in .onnx (onnx), .pt2 (torch), .safetensors"),
         (["export", "RUN", "-o", "TMP/x.onnx", "--format", "torch"], "x.onnx: its name must end in .pt2"),
         (

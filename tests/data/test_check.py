@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from paws.data.check import check_folder, remember
+from paws.data.check import check_folder, misspelled, remember
 from paws.data.folder import TICK
 from paws.errors import InputError
 from tests.conftest import write_patterns
@@ -147,3 +147,24 @@ def test_copies_among_labels_test_labels_and_the_rest_are_named(folder: Path) ->
         "1 copies have another label than their first:\n  da.png is 'dots', its copy ra.png is 'rows'",
         "1 images without a label are copies of labelled ones",
     ]
+
+
+def test_a_class_that_may_be_a_slip_of_the_keyboard_is_named(folder: Path) -> None:
+    for name in ("rd.png", "re.png"):
+        shutil.copy(folder / "ra.png", folder / name)
+    rows = "da.png,stripe\nra.png,stripes\nrb.png,stripes\nrc.png,stripes\n"
+    notes = check_folder(folder, labels(folder, "file,label\n" + rows)).notes()
+    assert "the class 'stripe' (1 label) is spelled almost like 'stripes' (3): correct it if it is a slip" in notes
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"mouse": 1, "moose": 1},  # neither is the usual one
+        {"house": 2, "horse": 9},  # words of their own
+        {"stripe": 4, "stripes": 30},  # nobody slips four times
+        {"Cat": 1, "cat": 9},  # told already
+    ],
+)
+def test_no_slip_is_seen_where_there_need_be_none(counts: dict[str, int]) -> None:
+    assert misspelled(counts) == []

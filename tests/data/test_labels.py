@@ -88,6 +88,8 @@ def test_all_problems_are_listed_at_once(folder: Path, tmp_path: Path) -> None:
     [
         ("name,what\na.png,cat\n", "labels.csv", "must name the columns file and label"),
         ("file,label\n", "labels.csv", "holds no label"),
+        ("\n", "labels.csv", "is empty; its first line must name the columns"),
+        ('[{"file": "a.png", "label": "cat"}]', "labels.json", "looks like JSON; give a CSV, or JSON lines"),
         ("file,label\na.png,\n,cat\n", "labels.csv", "line 3: no file"),
         (b"file,label\n\xff.png,cat\n", "labels.csv", "UTF-8"),
         ("file,label\na.png,cat\nc.png,cat\n", "labels.csv", "only the class 'cat'"),
@@ -100,6 +102,10 @@ def test_unusable_labels_say_why(folder: Path, tmp_path: Path, text: str | bytes
 
 
 def test_a_missing_file_of_labels_and_an_empty_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, no table of labels"):
+        read_labels(folder)
+    with pytest.raises(InputError, match=r"\(--labels\) or make one with paws label"):
+        labelled_folder(folder / "deep" / "er")
     with pytest.raises(InputError, match="absent"):
         read_labels(tmp_path / "absent.csv")
     (tmp_path / "empty").mkdir()

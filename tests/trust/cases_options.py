@@ -133,7 +133,7 @@ REFUSED: Sequence[tuple[tuple[str, ...], str]] = (  # arguments, what the messag
     (("labels", "{run}", "--remove", "x.png", "-o", "empty"), "empty: exists already"),
     (("suggest", "nowhere"), "nowhere"),
     (("suggest", "text.txt"), "text.txt"),
-    (("suggest", "empty"), "holds 0 images"),
+    (("suggest", "empty"), "holds no images"),
     (("suggest", "im", "-n", "9"), "holds 8 images; 9"),
     (("suggest", "im", "-n", "0"), "-n"),
     (("suggest", "im", "-n", "2", "--backbone", "resnet"), "unknown model"),

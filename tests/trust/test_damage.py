@@ -218,7 +218,7 @@ def test_a_damaged_run_is_told_by_every_verb(name: str, text: str, command: Comm
         "predictions.csv": {"report", "labels"},
         "held_out.csv": {"report"},
         "bundle/bundle.json": {"explain", "suggest", "suspicious", "labels", "export"},
-        "features/views.json": {"report", "suggest", "labels"},
+        "features/views.json": {"report", "explain", "suggest", "labels"},
     }[name]
     for verb in sorted(needed):
         said = command(*verbs[verb], code=2)
