@@ -113,7 +113,7 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
     """
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder, no table of labels; paws fit without --labels takes sub-folders for the classes")
+        raise InputError(f"{path} is a folder; expected a table of labels (without one, sub-folders are the classes)")
     text = read_text(path)
     if not text.strip():
         raise InputError(f"{path}: is empty; its first line must name the columns file and label")

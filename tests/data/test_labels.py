@@ -102,7 +102,7 @@ def test_unusable_labels_say_why(folder: Path, tmp_path: Path, text: str | bytes
 
 
 def test_a_missing_file_of_labels_and_an_empty_folder(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder, no table of labels"):
+    with pytest.raises(InputError, match="is a folder; expected a table of labels"):
         read_labels(folder)
     with pytest.raises(InputError, match=r"\(--labels\) or make one with paws label"):
         labelled_folder(folder / "deep" / "er")

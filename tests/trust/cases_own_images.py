@@ -64,9 +64,9 @@ OPTIONS: Sequence[tuple[tuple[str, ...], int, str]] = (  # further options of a 
     (("--preset", "fast"), 0, "bundle"),
     (("--preset", "balanced"), 0, "bundle"),
     (("--preset", "best"), 0, "bundle"),
-    (("--test", "im"), 2, "im: cannot be read (Is a directory)"),
+    (("--test", "im"), 2, "im is a folder; expected a table"),
     (("--test", "im/a0.png"), 2, "im/a0.png: holds zero bytes"),
-    (("--test", ""), 2, "cannot be read"),
+    (("--test", ""), 2, "is a folder; expected a table"),
 )
 TESTS: Sequence[
     tuple[str, str, bytes, int, str]
