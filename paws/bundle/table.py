@@ -31,6 +31,7 @@ COLUMNS = (
     "unfamiliar",
     *(f"{name}_{k}" for k in range(1, NEAREST + 1) for name in ("nearest", "weight")),
 )
+NUMBERS = ("probability", "second_probability", "none", "unfamiliar", *(f"weight_{k}" for k in range(1, NEAREST + 1)))
 FIT_COLUMNS = (*COLUMNS, "given")  # given: the label that the user gave, empty for all others
 PREDICT_COLUMNS = (*COLUMNS, "error")  # error: why an image could not be read, empty for all others
 
@@ -129,10 +130,6 @@ def to_frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
     Raises:
         InputError: pandas is not installed.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise InputError("as_frame needs pandas: pip install pandas") from None
     rows = []
     for p in predictions:
         row: dict[str, Any] = {"file": p.file, "label": p.label, "probability": p.probability, "second": p.second}
@@ -141,4 +138,25 @@ def to_frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
         for k, (file, weight) in enumerate(p.nearest[:NEAREST], 1):
             row |= {f"nearest_{k}": file, f"weight_{k}": weight}
         rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return _pandas().DataFrame(rows, columns=list(COLUMNS))
+
+
+def rows_to_frame(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """`to_frame` of the rows of a table that was written, with the columns that it has.
+
+    Raises:
+        InputError: pandas is not installed.
+    """
+    frame = _pandas().DataFrame(list(rows))
+    for name in NUMBERS:
+        frame[name] = [float(text) if text else None for text in frame[name]]
+    frame["abstain"] = frame["abstain"] == "yes"
+    return frame
+
+
+def _pandas() -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise InputError("a table as a DataFrame needs pandas: pip install 'paws-ssl[pandas]'") from None
+    return pd

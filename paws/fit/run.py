@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from paws.bundle.bundle import Bundle, load_bundle
-from paws.bundle.table import read_table
+from paws.bundle.table import read_table, rows_to_frame
 from paws.classifiers import known
 from paws.data.images import read_image
 from paws.data.labels import read_labels
@@ -39,6 +39,9 @@ from paws.fit.record import (
 from paws.fit.sentences import accuracy_sentence
 from paws.runs.lock import run_lock
 from paws.runs.temporary import remove
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,6 +109,10 @@ class FitRun:
         except (KeyError, TypeError, ValueError):
             raise InputError(damaged) from None
         return rows
+
+    def to_frame(self) -> pd.DataFrame:
+        """`predictions` as a pandas DataFrame with numbers. Raises InputError as that, or where pandas is not installed."""
+        return rows_to_frame(self.predictions)
 
     @cached_property
     def held_out(self) -> list[dict[str, str]]:

@@ -76,6 +76,10 @@ def test_a_fit_from_python(tmp_path: Path, tiny_weights: Path) -> None:
     table = bundle.predict(pandas.Series([images / name for name in found.files], index=range(5, 13)), as_frame=True)
     assert list(table.columns) == list(COLUMNS) and table["abstain"].dtype == bool
     assert list(table["label"]) == [row["label"] for row in found.predictions]
+    frame = found.to_frame()
+    assert list(frame.columns) == [*COLUMNS, "given"] and frame["abstain"].dtype == bool
+    assert list(frame["given"]) == [row["given"] for row in found.predictions] and "" in set(frame["given"])
+    assert frame["probability"].between(0, 1).all() and frame["weight_3"].dtype == float
     labels = pandas.read_csv(tmp_path / "labels.csv")
     again = paws.fit(images, labels, tmp_path / "run", device="cpu", workers=0, quiet=True, **chosen)
     assert again.record.labels == "a table" or again.record.key == found.record.key
