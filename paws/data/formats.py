@@ -46,15 +46,13 @@ RASTER = frozenset(
 HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")  # from byte 4 on
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 HEIC_HINT = "pip install pillow-heif reads HEIC"
-# of files without a suffix; two bytes, as BMP has, would be too few
 BEGINNINGS = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
     b"GIF87a",
     b"GIF89a",
-    b"BM",
     b"\0\0\0\x0cjP  ",
-)  # of files without a suffix
+)  # of files without a suffix; the two letters of BMP begin texts as well
 
 
 @cache
@@ -155,4 +153,5 @@ def _begins_as_image(path: str) -> bool:
             data = file.read(12)
     except OSError:
         return False
-    return data.startswith(BEGINNINGS) or (data[:4] == b"RIFF" and data[8:] == b"WEBP") or data[4:] == b"ftypavif"
+    inside = (data[:4] == b"RIFF" and data[8:] == b"WEBP") or data[4:] == b"ftypavif"
+    return data.startswith(BEGINNINGS) or inside or (data[:2] == b"BM" and data[6:10] == bytes(4))

@@ -179,12 +179,11 @@ def _reading(path: str | Path) -> Iterator[None]:
             yield
     except UnidentifiedImageError:
         raise InputError(f"{path}: cannot be read as an image (unknown or broken format)") from None
-    except FileNotFoundError:
-        raise InputError(f"{path}: cannot be read as an image (there is no such file)") from None
     except Image.DecompressionBombError:
         raise InputError(f"{path}: cannot be read as an image (it has too many pixels; make the image smaller)") from None
     except Exception as error:  # decoders raise almost anything on broken data
-        raise InputError(f"{path}: cannot be read as an image ({str(error) or type(error).__name__})") from None
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(f"{path}: cannot be read as an image ({why})") from None
 
 
 def _opened(data: bytes) -> Image.Image:

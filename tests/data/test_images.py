@@ -105,6 +105,14 @@ def test_every_raster_format_is_found_and_read_whatever_its_name(tmp_path, kind)
     assert pixels(tmp_path / "a.png").shape == (48, 48, 3)
 
 
+@pytest.mark.parametrize("kind", ["bmp", "png", "jpg", "gif", "webp", "avif"])
+def test_a_file_without_a_suffix_is_a_picture_where_it_begins_as_one(tmp_path, kind):
+    save(tmp_path / f"a.{kind}", Image.fromarray(gradient(48, 48))).rename(tmp_path / "a")
+    (tmp_path / "b").write_text("BMW, VW and others\n")
+    listing = scan_images(tmp_path)
+    assert listing.images == ["a"] and listing.passed_over == {"": 1}
+
+
 def test_formats_that_start_programs_or_draw_are_never_opened(tmp_path):
     Image.new("RGB", (20, 20)).save(tmp_path / "a.eps")
     Image.new("RGB", (20, 20)).save(tmp_path / "b.pdf")
@@ -223,7 +231,7 @@ def test_broken_files_are_named(tmp_path):
     (tmp_path / "text.jpg").write_text("not an image")
     with pytest.raises(InputError, match=r"text\.jpg"):
         read_image(tmp_path / "text.jpg")
-    with pytest.raises(InputError, match=r"gone\.jpg: cannot be read as an image \(there is no such file\)"):
+    with pytest.raises(InputError, match=r"gone\.jpg: cannot be read as an image \(No such file or directory\)"):
         read_image(tmp_path / "gone.jpg")
     with pytest.raises(InputError, match=r"absent\.jpg"):
         read_image(tmp_path / "absent.jpg")
