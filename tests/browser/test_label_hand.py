@@ -269,6 +269,33 @@ def test_a_list_that_was_used_does_not_keep_the_keys(browser: Any, server: Serve
     wait_for(lambda: label_of(server, first[1][0]) == name, "the class of the one that is pointed at")
 
 
+def test_a_picture_that_cannot_be_looked_at_is_told_and_only_the_last_one_is_shown(browser: Any, server: Served) -> None:
+    two_classes(browser, server)
+    browser.execute_script(
+        "const send = window.fetch.bind(window); window.fetch = (path, ...rest) =>"
+        " String(path).startsWith('look') ? Promise.reject(new Error('no answer')) : send(path, ...rest)"
+    )
+    press(browser, Keys.ENTER)
+    wait_for(lambda: "no answer" in text(browser, "#banner"), "that it is told")
+    opened(browser, server)
+    browser.execute_script(
+        "const send = window.fetch.bind(window); window.late = [];"
+        "window.fetch = async (path, ...rest) => { const answer = await send(path, ...rest);"
+        " if (String(path).startsWith('look')) await new Promise((go) => window.late.push(go)); return answer; }"
+    )
+    first = shown(browser)
+    press(browser, Keys.ENTER)
+    label(browser)
+    second = shown(browser)
+    press(browser, Keys.ENTER)
+    wait_for(lambda: browser.execute_script("return window.late.length") == 2, "both answers")
+    browser.execute_script("window.late[1]()")
+    wait_for(lambda: second in text(browser, "#look"), "the one that was asked for last")
+    browser.execute_script("window.late[0]()")
+    browser.execute_async_script("setTimeout(arguments[0])")
+    assert first not in text(browser, "#look") and second in text(browser, "#look")
+
+
 def test_a_sheet_stays_while_a_class_is_typed_for_one_of_it(browser: Any, server: Served) -> None:
     begin_to_confirm(browser, server)
     first = wait_for(lambda: sheet(browser), "guesses")

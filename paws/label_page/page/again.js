@@ -12,8 +12,9 @@ export async function show(force = false) {
   if (!force && shownAt === store.state.revision) return;
   shownAt = store.state.revision;
   const number = ++asked;
-  const { doubtful, copies } = await get("again");
-  if (number !== asked) return;
+  const lists = await get("again").catch(() => { shownAt = -1; }); // the next state asks again
+  if (!lists || number !== asked) return;
+  const { doubtful, copies } = lists;
   if (force) for (const list of ["#doubtful", "#contradictions", "#copies"]) $(list).replaceChildren();
   const open = doubtful.filter((each) => !kept.has(`${each.row} ${each.label}`));
   put("#doubtful", open.map(doubt), "No label stands out.");

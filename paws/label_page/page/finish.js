@@ -30,11 +30,15 @@ function tell(text) {
   $("#job").textContent = text;
 }
 
+let tried = 0; // pictures: only the answer to the last is shown
+
 async function attempt(file) {
+  const number = ++tried;
   const said = $("#try-said");
   said.textContent = "Looking…";
   try {
     const found = await send("try", file);
+    if (number !== tried) return;
     const address = URL.createObjectURL(file);
     const image = make("img", { src: address, alt: "The picture to try" });
     image.addEventListener("load", () => URL.revokeObjectURL(address));
@@ -43,7 +47,7 @@ async function attempt(file) {
     $("#tried").hidden = false;
     said.textContent = "";
   } catch (error) {
-    said.textContent = error.message;
+    if (number === tried) said.textContent = error.message;
   }
 }
 

@@ -1,6 +1,6 @@
 // One picture closely: its vote, the labelled pictures behind it, and those that look the same, to label at once.
 import { $, make, percent, shown } from "./dom.js";
-import { get, mark, store } from "./store.js";
+import { banner, get, mark, store } from "./store.js";
 
 export const voteList = (vote) => make("ul", { class: "vote" }, ...vote.map(([name, p]) => make("li", {}, make("span", { class: "what", title: name }, name), make("i", { v: p }), make("span", { class: "n" }, percent(p)))));
 
@@ -10,8 +10,8 @@ let asked = 0; // times: only the answer to the last is shown
 
 export async function look(row) {
   const dialog = $("#look"), number = ++asked;
-  const found = await get(`look/${row}`);
-  if (number !== asked) return;
+  const found = await get(`look/${row}`).catch((error) => banner(`This picture cannot be looked at closely: ${error.message}`));
+  if (!found || number !== asked) return;
   const chosen = new Set();
   const same = make("div", { class: "small-wall", role: "group", "aria-label": "Pictures that look the same" });
   const give = make("button", { type: "button", class: "strong" });
@@ -31,7 +31,7 @@ export async function look(row) {
   give.addEventListener("click", async () => {
     give.disabled = true;
     const rows = [found.row, ...chosen];
-    if (await mark(rows.map((each) => [each, "label", select.value]), rows.length > 1 ? "bulk" : "other")) dialog.close();
+    if (await mark(rows.map((each) => [each, "label", select.value]), rows.length > 1 ? "bulk" : "other")) dialog.close(); else count();
   });
   const close = make("button", { type: "button" }, "Close");
   close.addEventListener("click", () => dialog.close());
