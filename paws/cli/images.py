@@ -139,8 +139,9 @@ def _print_fit(found: FitRun) -> None:
         cells = [_percent(row.accuracy.value), " to ".join(map(_percent, row.accuracy.interval or ())) or "–"]
         cells += [_percent(row.test.value)] if tested else []
         table.add_row(title[row.method], *cells, style="bold" if row.method == record.chosen else None)
-    console.print(f"accuracy on {describe(record.score.accuracy)}, %", markup=False)
-    console.print(table)
+    if any(figure.value is not None for row in record.scores for figure in (row.accuracy, row.test)):
+        console.print(f"accuracy on {describe(record.score.accuracy)}, %", markup=False)
+        console.print(table)
     lines = [f"test: {describe(record.score.test)}"] if tested else []
     lines += [f"in use: {title[record.chosen]}: {verdict(record, title)}", frequencies_sentence(record), *notes(record)]
     lines += [f"predictions: {found.folder / 'predictions.csv'}", f"bundle:      {found.folder / 'bundle'}"]

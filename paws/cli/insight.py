@@ -232,6 +232,9 @@ def _suspicious(source: FitRun | Bundle, n: int | None, output: Path | None) -> 
     from paws.labels.issues import suspicious
 
     every = suspicious(source)
+    if not every:
+        say("no label can be doubted: every class has a single one, and no other label tells of it")
+        return
     clear = [doubt for doubt in every if doubt.stands_out]
     doubts = every[:n] if n else clear[:SHOWN]
     say(

@@ -158,7 +158,8 @@ def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights:
     out = call(command, tmp_path, tiny_weights)
     assert "only one label for dots, rows, slope" in out
     assert load_fit(tmp_path / "run").record.chosen == "combination"
-    assert "–" in out
+    assert "no accuracy can be stated" in out and "accuracy on" not in out
+    assert "no label can be doubted: every class has a single one" in command("labels", tmp_path / "run", "--suspicious")
 
 
 def test_class_folders_are_labels(command: Command, tmp_path: Path, tiny_weights: Path) -> None:
