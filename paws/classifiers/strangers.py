@@ -19,7 +19,7 @@ from paws.classifiers.problem import Problem
 UPPER = 0.5  # share of the images of the classes, the most familiar ones, that tell how many images are of the classes
 ERRORS = 1.5  # standard errors that must speak for strangers
 THRESHOLDS = 40  # looked at
-ENOUGH = 10  # labels that are held out, below which nothing is said
+ENOUGH, LEAST = 10, 50  # labels that are held out, and unlabelled images, below which nothing is said
 RIDGE = 0.1  # penalty on the squared slope
 LOWEST = 0.002  # share of the pool that may be stranger than anything
 CERTAIN = 20.0  # log-odds
@@ -96,7 +96,7 @@ def _normalised(weights: Tensor) -> tuple[Tensor, float]:
 
 def strangers_of(problem: Problem, frequencies: Tensor) -> tuple[float, float, float]:
     """What `fit_strangers` finds in a problem whose classes occur with these frequencies (C,); ``UNKNOWN`` where few labels, or
-    none of some class, could be held out."""
+    none of some class, could be held out, or few images have no label."""
     if not problem.judged or len(problem.held) < ENOUGH:
         return UNKNOWN
     labels, held = problem.support_labels, problem.held
@@ -106,4 +106,4 @@ def strangers_of(problem: Problem, frequencies: Tensor) -> tuple[float, float, f
         found[own] = LabelSpreading.familiarity_of_pool(problem, fold)[problem.labelled[own]]
     weights = (frequencies / torch.bincount(labels[held], minlength=len(problem.classes)))[labels[held]]
     pool = LabelSpreading.familiarity_of_pool(problem)[problem.labels < 0]
-    return fit_strangers(found[held], weights, pool) if len(pool) > 1 else UNKNOWN
+    return fit_strangers(found[held], weights, pool) if len(pool) >= LEAST else UNKNOWN

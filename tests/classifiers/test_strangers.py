@@ -114,3 +114,6 @@ def test_a_fit_tells_strangers_of_its_pool() -> None:
     for known in (single, few):
         alone = fit_features(points[:, None], known, ("a", "b")).classifier
         assert not alone.knows_strangers and not alone.votes(points).strange.any()
+    small = torch.cat([(labels >= 0).nonzero().flatten(), rest.nonzero().flatten()[:49]])  # a share of so few tells nothing
+    alone = fit_features(points[small, None], labels[small], ("a", "b")).classifier
+    assert not alone.knows_strangers and not alone.votes(points).strange.any()
