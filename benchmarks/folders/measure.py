@@ -159,9 +159,13 @@ class Results:
             writer.writerows(rows)
         self.rows += [dict.fromkeys(COLUMNS, "") | row for row in rows]
 
-    def mean(self, column: str, method: str, folder: str, per_class: int, labels: str = "even") -> float:
-        """Mean over draws; nan where nothing was measured."""
+    def of_draws(self, column: str, method: str, folder: str, per_class: int, labels: str = "even") -> dict[str, float]:
+        """What was measured, by draw."""
         key = (folder, labels, str(per_class), method)
         named = [row for row in self.rows if (row["folder"], row["labels"], row["per_class"], row["method"]) == key]
-        values = [float(row[column]) for row in named if row[column]]
+        return {row["draw"]: float(row[column]) for row in named if row[column]}
+
+    def mean(self, column: str, method: str, folder: str, per_class: int, labels: str = "even") -> float:
+        """Mean over draws; nan where nothing was measured."""
+        values = self.of_draws(column, method, folder, per_class, labels).values()
         return sum(values) / len(values) if values else math.nan

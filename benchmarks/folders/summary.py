@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,18 +117,25 @@ def _fashion(results: Results) -> Iterable[Figure]:
 def _no_class(results: Results) -> Iterable[Figure]:
     for folder, without in PAIRS.items():
         counts = [count for name, count in measured(results) if name == folder]
-        gaps = [results.mean("accuracy", IN_USE, f, count) for f in (folder, without) for count in counts]
-        half = len(counts)
+        sides = [[results.of_draws("accuracy", IN_USE, f, count) for f in (folder, without)] for count in counts]
+        if gaps := [100 * (a - b) for a, b in filter(None, map(_paired, sides))]:
+            yield Figure(f"{folder} less {without}", float(np.mean(gaps)), -1.5)
         if counts:
-            yield Figure(f"{folder} less {without}", 100 * float(np.mean(gaps[:half]) - np.mean(gaps[half:])), -1.5)
             aurocs = [results.mean("none_auroc", IN_USE, folder, count) for count in counts]
             yield Figure(f"{folder}, AUROC of none", float(np.mean(aurocs)), 0.85)
 
 
 def _frequencies(results: Results, cells: Cells) -> Iterable[Figure]:
     """How much of what true frequencies gain over even ones the estimate gains, where all three were measured."""
-    each = [[100 * results.mean("accuracy", named(IN_USE, g), *cell) for g in (UNIFORM, None, TRUE)] for cell in cells]
-    even, own, true = np.array([row for row in each if not np.isnan(row).any()]).reshape(-1, 3).T
+    priors = [named(IN_USE, g) for g in (UNIFORM, None, TRUE)]
+    sides = [[results.of_draws("accuracy", name, *cell) for name in priors] for cell in cells]
+    even, own, true = 100 * np.array([*filter(None, map(_paired, sides))]).reshape(-1, 3).T
     if len(even):
         yield Figure("in use with the true class frequencies less with even ones, mean", float((true - even).mean()))
         yield Figure("share of that which the estimate gains", float((own - even).mean() / (true - even).mean()), 0.5)
+
+
+def _paired(sides: Sequence[dict[str, float]]) -> list[float]:
+    """The mean of each side over the draws in which all were measured; nothing where there are none."""
+    draws = set.intersection(*map(set, sides))
+    return [sum(side[draw] for draw in draws) / len(draws) for side in sides] if draws else []

@@ -64,7 +64,8 @@ class PawsEnsemble(Predictor):
         count = head_count(problem.fold_count, settings)
         left_out = [i % problem.fold_count if problem.fold_count else None for i in range(count)]
         labels = [problem.visible_labels(fold) for fold in left_out]
-        teachers = torch.stack([teacher(problem, fold, prior) for fold in left_out])
+        taught = {fold: teacher(problem, fold, prior) for fold in dict.fromkeys(left_out)}
+        teachers = torch.stack([taught[fold] for fold in left_out])
         heads, curves = train_heads(problem, labels, teachers, prior, settings, problem.tell)
         every = cls(len(problem.classes), heads, settings.temperature, problem.space.half_whitened(settings.width))
         return every.judged(problem, asdict(settings) | {"heads": count}, curves)

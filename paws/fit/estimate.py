@@ -77,7 +77,7 @@ def _goes_on(lasted: float, worked: float, seconds: float) -> bool:
     return lasted < seconds or (worked < seconds and lasted < PATIENCE * seconds)
 
 
-def seconds_of_fit(images: int, embedded: float, busy: float = 1.0) -> float:
+def seconds_of_fit(images: int, embedded: float, busy: float) -> float:
     """Seconds of a fit of so many images whose embedding takes ``embedded`` seconds, on a machine that is ``busy`` times slower
     than a quiet one."""
     return embedded + busy * (HEADS[0] + HEADS[1] * images)

@@ -13,6 +13,17 @@ from tests.label_page.test_process import truth
 ActionChains = pytest.importorskip("selenium.webdriver.common.action_chains").ActionChains
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
+HOLD = """
+const send = window.fetch.bind(window), held = new Promise((resolve) => { window.release = resolve; });
+window.asked = [];
+window.fetch = async (path, ...rest) => {
+  window.asked.push(String(path));
+  const answer = await send(path, ...rest);
+  if (path === arguments[0]) await held;
+  return answer;
+};
+"""  # a script: answers to one kind of request come when the test calls ``window.release()``
+
 
 def opened(browser: Any, server: Served, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
     screen(browser, width, height, dark=dark)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.browser.hands import (
+    HOLD,
     ActionChains,
     Keys,
     begin_to_confirm,
@@ -42,15 +43,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
         yield started
 
 
-HOLD = """
-const send = window.fetch.bind(window);
-window.release = () => {};
-window.fetch = async (path, ...rest) => {
-  const answer = await send(path, ...rest);
-  if (path === arguments[0]) await new Promise((resolve) => { window.release = resolve; });
-  return answer;
-};
-"""  # answers to one kind of request come when the test says so
 STILL = "const now = performance.now(); performance.now = () => now;"  # nothing has been on the screen for long
 
 
