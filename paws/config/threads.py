@@ -1,8 +1,9 @@
 """How many threads and processes work, and how they wait for each other: chosen here for every verb. Without torch.
 
 OpenMP's threads, which torch computes with, spin while they wait. Beside other busy processes a thread that spins takes the
-core from the one it waits for. They sleep here instead (``OMP_WAIT_POLICY=PASSIVE``), which must be said before torch is
-loaded; what the user has set is left alone. onnxruntime's threads do not spin either (`paws.models.runtime.session`), and torch
+core from the one it waits for. Here they sleep instead (``OMP_WAIT_POLICY=PASSIVE``), with GNU's OpenMP after a spin, short where
+other processes run and long enough for the gaps within a training step where none does. That must be said before torch is
+loaded; what the user has set is left alone. The numbers that a run computes do not depend on it. onnxruntime's threads do not spin either (`paws.models.runtime.session`), and torch
 gives a process that loads data one thread.
 """
 
@@ -11,13 +12,24 @@ from __future__ import annotations
 import os
 
 MOST_WORKERS = 8
+SPINS_QUIET, SPINS_BUSY = 30_000, 1_000  # of a thread before it sleeps, about 1 ms and 40 us: `python -m benchmarks.crowded`
 
 
 def wait_passively() -> None:
-    """Let OpenMP's threads sleep while they wait; without effect once torch is loaded."""
+    """Let OpenMP's threads soon sleep while they wait; without effect once torch is loaded."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if os.environ["OMP_WAIT_POLICY"].upper() == "PASSIVE":
-        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # GNU's OpenMP
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS_BUSY if crowded() else SPINS_QUIET))  # GNU's OpenMP
+
+
+def crowded() -> bool:
+    """Whether other processes now run on cores that this process may use; yes where the system does not tell (only Linux does)."""
+    try:
+        with open("/proc/loadavg", encoding="ascii") as file:
+            running = int(file.read().split()[3].split("/")[0])  # threads that run or wait for a core, this one too
+    except (OSError, ValueError, IndexError):
+        return True
+    return running - 1 + cores() > (os.cpu_count() or 1)
 
 
 def cores() -> int:
