@@ -57,7 +57,7 @@ check: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not slurm and not browser" tests/test_losses.py tests/config tests/test_optim.py tests/data
 
 # Every benchmark's short form. All of them run; the end is an error when one of them misses its bar.
-QUICK := house views step digits bn_momentum folders own_images index nt_xent ranks suggest suspicious relabel embed crowded label_efficiency labelling first_fit
+QUICK := house views soft_nn step digits bn_momentum folders own_images index nt_xent ranks suggest suspicious relabel embed crowded label_efficiency labelling first_fit
 bench: $(READY)
 	failed=; for name in $(QUICK); do \
 	    echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick || failed="$$failed $$name"; \

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FAST = ("house", "index", "nt_xent", "suggest", "suspicious")  # under ten CPU-seconds or little more
+FAST = ("house", "index", "nt_xent", "soft_nn", "suggest", "suspicious")  # under ten CPU-seconds or little more
 SLOW = (
     "bn_momentum",
     "crowded",
