@@ -1,10 +1,10 @@
 """How many threads and processes work, and how they wait for each other: chosen here for every verb. Without torch.
 
 OpenMP's threads, which torch computes with, spin while they wait. Beside other busy processes a thread that spins takes the
-core from the one it waits for. Here they sleep instead (``OMP_WAIT_POLICY=PASSIVE``), with GNU's OpenMP after a spin, short where
-other processes run and long enough for the gaps within a training step where none does. That must be said before torch is
-loaded; what the user has set is left alone. The numbers that a run computes do not depend on it. onnxruntime's threads do not spin either (`paws.models.runtime.session`), and torch
-gives a process that loads data one thread.
+core from the one it waits for. Here they sleep instead (``OMP_WAIT_POLICY=PASSIVE``), with GNU's OpenMP after a spin, short
+where other processes run and long enough for the gaps within a training step where none does. That must be said before torch
+is loaded; what the user has set is left alone. What is computed does not depend on it. onnxruntime's threads do not spin
+either (`paws.models.runtime.session`), and torch gives a process that loads data one thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def wait_passively() -> None:
 
 
 def crowded() -> bool:
-    """Whether other processes now run on cores that this process may use; yes where the system does not tell (only Linux does)."""
+    """Whether other processes run now on cores that this one may use; yes where the system (any but Linux) does not tell."""
     try:
         with open("/proc/loadavg", encoding="ascii") as file:
             running = int(file.read().split()[3].split("/")[0])  # threads that run or wait for a core, this one too
