@@ -55,7 +55,7 @@ def made_up_fit(run: Path) -> None:
     tables.write_predictions(run, load_bundle(run / record.BUNDLE).predict_features(names, plain), labels)
     ids = given.tolist() + [-1] * (IMAGES - LABELS)
     folds = [row % settings.heads for row in range(LABELS)]
-    tables.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)], range(IMAGES))
+    tables.write_files(run, names, ids, [*folds, *[None] * (IMAGES - LABELS)], range(IMAGES), {})
     record.write_record(run, made_up_record(run, classes))
     rows = [f"{names[i]},{classes[(i + 1) % CLASSES]}" for i in range(CORRECTED)]
     (run.parent / "new.csv").write_text("\n".join(["file,label", *rows]) + "\n")

@@ -156,7 +156,7 @@ def _next_steps(found: FitRun) -> list[str]:
 
     run, predictions = found.folder, found.predictions
     steps = [f"paws report {run}"]
-    left = min(SHOWN, int((found.labels < 0).sum()))
+    left = min(SHOWN, len(found.unlabelled))
     if left and sum(row["abstain"] == "yes" for row in predictions) > len(predictions) / 2:
         steps.append(f"paws suggest {run} -n {left} -o next.csv    (it abstains from most: the images that a label helps most)")
     doubtful = sum(doubt.stands_out for doubt in suspicious(found))

@@ -124,7 +124,7 @@ def suggest(
         from paws.fit.run import load_fit
 
         run = load_fit(source)
-        n = n or min(SHOWN, max(1, int((run.labels < 0).sum())))
+        n = n or min(SHOWN, max(1, len(run.unlabelled)))
         picks = module.suggest(run, n)
     else:
         picks = _first(source, n, backbone, weights, image_size, device)

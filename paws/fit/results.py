@@ -73,8 +73,11 @@ def _score(row: Compared, count: int, tested: int) -> Score:
     )
 
 
-def write_labels(folder: Path, files: FileSet, groups: Tensor, fitted: Fitted) -> None:
-    """held_out.csv and files.json: labels, what is predicted of them without their label, and the folds of training."""
+def write_labels(folder: Path, files: FileSet, test: Tensor, groups: Tensor, fitted: Fitted) -> None:
+    """held_out.csv and files.json: labels, what is predicted of them without their label, and the folds of training.
+
+    ``test`` (N,): test labels, -1 elsewhere.
+    """
     rows = (files.labels >= 0).nonzero().flatten().tolist()
     labels = files.labels[rows]
     confidence, predicted = fitted.held_out.max(1)
@@ -89,4 +92,5 @@ def write_labels(folder: Path, files: FileSet, groups: Tensor, fitted: Fitted) -
     )
     fold_of = dict(zip(rows, fitted.fold.tolist(), strict=True))
     training = [fold_of.get(row) for row in range(len(files))]
-    write_files(folder, files.names, files.labels.tolist(), training, groups.tolist())
+    tested = {files.names[row]: files.classes[c] for row, c in enumerate(test.tolist()) if c >= 0}
+    write_files(folder, files.names, files.labels.tolist(), training, groups.tolist(), tested)

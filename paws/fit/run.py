@@ -19,7 +19,6 @@ from paws.bundle.bundle import Bundle, load_bundle
 from paws.bundle.table import read_table, rows_to_frame
 from paws.classifiers import known
 from paws.data.images import read_image
-from paws.data.labels import read_labels
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit.feature_file import read_features
@@ -54,6 +53,7 @@ class FitRun:
     labels: Tensor  # (N,) int64 labels that the user gave, -1 elsewhere
     folds: tuple[int | None, ...]  # (N) fold of training, -1 where every model saw the label, None where there was no label
     groups: Tensor  # (N,) int64 the same number for copies of one image
+    tested: dict[str, str]  # the labels of ``--test`` by the image's name
 
     def __repr__(self) -> str:
         record = self.record
@@ -126,21 +126,15 @@ class FitRun:
         return rows
 
     def test_labels(self, classes: Sequence[str], labels: Tensor) -> Tensor:
-        """(N,) ids among ``classes`` of the images that ``--test`` labels and ``labels`` (N,) do not; -1 elsewhere.
+        """(N,) ids among ``classes`` of the images that ``--test`` labels and ``labels`` (N,) do not; -1 elsewhere."""
+        ids = {name: c for c, name in enumerate(classes)}
+        found = torch.tensor([ids.get(self.tested.get(name, ""), -1) for name in self.files], dtype=torch.int64)
+        return found.masked_fill(labels >= 0, -1)
 
-        Raises:
-            InputError: the file of the test labels cannot be read any more.
-        """
-        found = torch.full((len(self.files),), -1)
-        path = self.record.settings.get("test")
-        if path:
-            row_of = {name: row for row, name in enumerate(self.files)}
-            ids = {name: c for c, name in enumerate(classes)}
-            for line in read_labels(Path(path)):
-                row = row_of.get(line.file, -1)
-                if row >= 0 and labels[row] < 0:
-                    found[row] = ids.get(line.label, -1)
-        return found
+    @property
+    def unlabelled(self) -> list[int]:
+        """The rows of the images that have no label, nor one of ``--test``."""
+        return [row for row, name in enumerate(self.files) if self.labels[row] < 0 and name not in self.tested]
 
     def image(self, row: int) -> Image.Image:
         """The image ``row`` upright in RGB, large ones reduced."""
@@ -171,8 +165,10 @@ def load_fit(folder: str | Path) -> FitRun:
     return FitRun(folder, record, *files)
 
 
-def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor, tuple[int | None, ...], Tensor]:
-    """The names (N), labels (N,), folds (N) and groups (N,) of files.json.
+def read_files(
+    folder: Path, record: FitRecord
+) -> tuple[tuple[str, ...], Tensor, tuple[int | None, ...], Tensor, dict[str, str]]:
+    """The names (N), labels (N,), folds (N) and groups (N,) of files.json, and the test labels by name.
 
     Raises:
         InputError: it is damaged, or does not fit the ``record``.
@@ -182,6 +178,7 @@ def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor
         files = from_json(path.read_bytes())
         names, labels, folds = tuple(files["names"]), torch.tensor(files["labels"], dtype=torch.int64), tuple(files["folds"])
         groups = torch.tensor(files.get("groups", range(len(names))), dtype=torch.int64)  # fits of before 0.2 have none
+        tested = {str(name): str(label) for name, label in files.get("test", {}).items()}
     except FileNotFoundError:
         raise InputError(f"{folder}: holds no finished fit (no {FILES}); run paws fit") from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
@@ -190,7 +187,7 @@ def read_files(folder: Path, record: FitRecord) -> tuple[tuple[str, ...], Tensor
     whole = flat and {len(names), len(labels), len(folds), len(groups)} == {record.image_count} and all(map(_is_inside, names))
     if not whole or not bool(((labels >= -1) & (labels < len(record.classes))).all()):
         raise InputError(f"{path}: does not fit {RECORD}; run the same paws fit again")
-    return names, labels, folds, groups
+    return names, labels, folds, groups, tested
 
 
 def _is_inside(name: Any) -> bool:

@@ -121,7 +121,7 @@ class Steps:
             "seconds": dict(self.progress.seconds),
         }
         found = record_of(fitted, self.checked.files, self._tested(features), about)
-        write_labels(run, self.checked.files, self.checked.groups, fitted)
+        write_labels(run, self.checked.files, self.checked.test, self.checked.groups, fitted)
         names = [self.checked.files.names[row] for row in (self.checked.files.labels >= 0).nonzero().flatten().tolist()]
         save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
         tables.write_metrics(run, fitted.curves)

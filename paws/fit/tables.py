@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,17 @@ CHUNK = 512  # images predicted at a time
 
 
 def write_files(
-    folder: Path, names: Sequence[str], labels: Sequence[int], folds: Sequence[int | None], groups: Sequence[int]
+    folder: Path,
+    names: Sequence[str],
+    labels: Sequence[int],
+    folds: Sequence[int | None],
+    groups: Sequence[int],
+    test: Mapping[str, str],
 ) -> None:
-    """files.json: all N images with their labels, the folds of the labels that training has seen, and groups of copies."""
-    found = {"names": names, "labels": labels, "folds": folds, "groups": groups}
-    write_text(folder / FILES, json.dumps({name: list(values) for name, values in found.items()}))
+    """files.json: all N images with their labels, the folds of the labels that training has seen, groups of copies, and the
+    labels of ``--test`` by the image's name."""
+    found = {"names": list(names), "labels": list(labels), "folds": list(folds), "groups": list(groups), "test": dict(test)}
+    write_text(folder / FILES, json.dumps(found))
 
 
 def write_held_out(

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from paws.classifiers.calibration import calibrated, fit_inverse_temperature
 from paws.classifiers.classifier import Classifier
-from paws.errors import InputError
 from paws.fit.evidence import accuracy, calibration, can_be_left_out
 from paws.fit.record import Calibration, Figure, FitRecord, Provenance, Score
 from paws.fit.run import FitRun
@@ -93,15 +92,12 @@ def revised(run: FitRun, classifier: Classifier, labels: Tensor, found: HeldOut,
 
 
 def _tested(run: FitRun, classifier: Classifier, labels: Tensor) -> tuple[Figure | None, Calibration | None]:
-    """Accuracy and calibration on the test labels; None where their file cannot be read any more."""
-    try:
-        truth = run.test_labels(classifier.classes, labels)
-    except InputError:
-        return None, None
+    """Accuracy and calibration on the test labels; None where there are none, or none any more."""
+    truth = run.test_labels(classifier.classes, labels)
     rows = (truth >= 0).nonzero().flatten()
-    features = run.views(rows.tolist()) if len(rows) else classifier.support[:0]
-    probabilities = classifier.votes(features).probabilities if len(rows) else torch.zeros(0, len(classifier.classes))
-    known = truth[rows]
+    if not len(rows):
+        return None, None
+    probabilities, known = classifier.votes(run.views(rows.tolist())).probabilities, truth[rows]
     return accuracy(probabilities, known, "cross_validated", "test"), calibration(
         probabilities, known, "cross_validated", "test"
     )

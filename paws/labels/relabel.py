@@ -175,7 +175,7 @@ def rewrite_run(run: FitRun, done: Relabelled, after: Sequence[Prediction]) -> r
             with writing(new / record.LABELS, text=True) as table:
                 write_rows(table, pairs, ("file", "label"))
             tables.write_held_out(new, done.files, [classes[label_of[file]] for file in done.files], found.rows(classes))
-            tables.write_files(new, run.files, labels, run.folds, run.groups.tolist())
+            tables.write_files(new, run.files, labels, run.folds, run.groups.tolist(), run.tested)
             record.write_record(new, revision)
         files_of_run.put_in_place(folder)
     return revision

@@ -37,25 +37,33 @@ COMPONENTS = 64  # of the features, before a label exists
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An image to label: its row, why, the share of the (unsure) images it newly covers, in [0, 1], and its name."""
+    """An image to label: its row, why, the share of the (unsure) images it newly covers, in [0, 1], how many it is newly the
+    nearest to, and its name."""
 
     row: int
     reason: str
     score: float
+    count: int = 1
     file: str = ""
 
 
 def suggest(run: FitRun, n: int) -> list[Suggestion]:
     """The ``n`` images of a fit to label next: its probabilities say which are unsure, its frozen features which are alike.
 
+    Images with a label of ``--test`` are left alone. What a pick is said to be is what predictions.csv says, of all its views.
+
     Raises:
         InputError: fewer than ``n`` images are without a label.
     """
     features, classifier = run.plain, run.bundle.classifier
-    probabilities = classifier.votes(features).probabilities
     labelled = (run.labels >= 0).nonzero().flatten().tolist()
-    picks = choose(frozen_embedding(features), n, probabilities, labelled, classifier.classes)
-    return [replace(pick, file=run.files[pick.row]) for pick in picks]
+    kept_back = [row for row, name in enumerate(run.files) if name in run.tested]
+    picks = choose(frozen_embedding(features), n, classifier.votes(features).probabilities, labelled, kept_back=kept_back)
+    seen = classifier.votes(run.views([pick.row for pick in picks])).probabilities  # (n, C)
+    return [
+        replace(pick, file=run.files[pick.row], reason=_reason(pick.count, p, classifier.classes))
+        for pick, p in zip(picks, seen, strict=True)
+    ]
 
 
 def suggest_first(files: Sequence[str], features: Tensor, n: int) -> list[Suggestion]:
@@ -83,16 +91,19 @@ def choose(
     probabilities: Tensor | None = None,
     labelled: Sequence[int] = (),
     classes: Sequence[str] | None = None,
+    kept_back: Sequence[int] = (),
 ) -> list[Suggestion]:
     """The ``n`` images to label next, the most useful first; the same input gives the same choice.
 
     ``embeddings`` (N, P) are compared by their cosine; ``probabilities`` (N, C) of a classifier, when there is one, with the
-    names of its ``classes``; ``labelled``: rows that have a label already and are never chosen. Memory grows with N · (P + C).
+    names of its ``classes``. Rows that are ``labelled`` already are never chosen, nor are those ``kept_back``, which cover
+    nothing. Memory grows with N · (P + C).
 
     Raises:
         InputError: fewer than ``n`` images are without a label.
     """
-    free = len(embeddings) - len(set(labelled))
+    taken = {*labelled, *kept_back}
+    free = len(embeddings) - len(taken)
     if not 1 <= n <= free:
         raise InputError(f"{n} images to label were asked for, but {free} of {len(embeddings)} have no label yet")
     z = normalize(embeddings.float(), dim=1)  # (N, P)
@@ -100,9 +111,10 @@ def choose(
     unsure = torch.ones(len(rows)) if probabilities is None else uncertainty(probabilities[rows])
     width = _width(z, 1 / (n + len(labelled)))
     covered = _cover(z[rows], z[list(labelled)], width) if len(labelled) else torch.zeros(len(rows))
-    picks = _greedy(z, rows, unsure, covered, width, n, set(labelled))
+    picks = _greedy(z, rows, unsure, covered, width, n, taken)
     total = float(unsure.sum()) or 1.0
-    return [Suggestion(row, _reason(row, count, probabilities, classes), gain / total) for row, gain, count in picks]
+    chances: Sequence[Tensor | None] = [None] * len(z) if probabilities is None else list(probabilities)
+    return [Suggestion(row, _reason(count, chances[row], classes), gain / total, count) for row, gain, count in picks]
 
 
 def uncertainty(probabilities: Tensor) -> Tensor:
@@ -163,11 +175,12 @@ def _gain(candidates: Tensor, targets: Tensor, unsure: Tensor, covered: Tensor, 
     return _kernel(candidates, targets, width).sub_(covered).clamp_(min=0) @ unsure
 
 
-def _reason(row: int, count: int, probabilities: Tensor | None, classes: Sequence[str] | None) -> str:
+def _reason(count: int, probabilities: Tensor | None, classes: Sequence[str] | None) -> str:
+    """Why an image is chosen that stands for so many; ``probabilities`` (C,)."""
     images = f"about {count} image{'s' if count > 1 else ''}"
     if probabilities is None:
         return f"typical of {images}"
-    top = probabilities[row].topk(2)
+    top = probabilities.topk(2)
     names = [classes[i] if classes else f"class {i}" for i in top.indices.tolist()]
     said = [f"{name} {p:.0%}" for name, p in zip(names, top.values.tolist(), strict=True)]
     said = said[:1] if top.values[1] < WORTH_SAYING else said

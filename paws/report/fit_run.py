@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from paws.classifiers import predictor
-from paws.errors import InputError
 from paws.fit.record import FitRecord
 from paws.fit.run import FitRun, load_fit, titles
 from paws.fit.sentences import describe, frequencies_sentence, notes, verdict
@@ -28,12 +27,8 @@ def fit_contents(folder: Path) -> Contents:
     """Read a run folder of ``paws fit``. Raises InputError for a folder without a finished fit."""
     fit = load_fit(folder)
     table = _Table(fit)
-    record, classes, remarks = fit.record, fit.record.classes, notes(fit.record)
-    truth = np.full(len(fit.files), -1)
-    try:
-        truth = fit.test_labels(classes, fit.labels).numpy()
-    except InputError as error:
-        remarks.append(f"The test labels cannot be read any more ({error}).")
+    record, classes = fit.record, fit.record.classes
+    truth = fit.test_labels(classes, fit.labels).numpy()
     title = titles()
     return Contents(
         title=folder.resolve().name,
@@ -42,7 +37,7 @@ def fit_contents(folder: Path) -> Contents:
         classes=classes,
         headline=_headline(record),
         facts=_facts(fit, table),
-        notes=tuple(remarks),
+        notes=tuple(notes(record)),
         bars=_bars(record, title),
         measured_on=describe(record.score.accuracy),
         verdict=" ".join(filter(None, (verdict(record, title), frequencies_sentence(record)))),

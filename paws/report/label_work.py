@@ -32,7 +32,7 @@ def suspected(fit: FitRun) -> tuple[Listed, ...]:
 
 def suggested(fit: FitRun) -> tuple[Listed, ...]:
     """The images whose labels would help most."""
-    count = min(SUGGESTED, int((fit.labels < 0).sum()))
+    count = min(SUGGESTED, len(fit.unlabelled))
     rows = suggest(fit, count) if count else []
     return tuple(Listed(row.file, partial(open_file, fit.root / row.file), (row.reason,)) for row in rows)
 

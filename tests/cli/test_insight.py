@@ -19,6 +19,7 @@ from paws.cli.tables import print_explanation
 from paws.fit.run import load_fit
 from paws.labels.explain import Explanation
 from tests.conftest import TINY, draw
+from tests.report.kinds import KINDS
 
 
 @pytest.fixture
@@ -171,6 +172,23 @@ def test_suggestions_are_a_table_to_fill_in(call, run: Path, tiny_weights: Path,
     filled = (tmp_path / "more.csv").read_text(encoding="utf-8").replace(f"{more[0]['file']},,", f"{more[0]['file']},dots,")
     (tmp_path / "more.csv").write_text(filled, encoding="utf-8")
     assert "0 corrected, 1 added, 0 removed" in call("labels", run, "--csv", tmp_path / "more.csv")[1]
+
+
+def test_what_is_suggested_says_what_the_predictions_say_and_is_no_test_image(
+    call, fitted_run: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    run = KINDS["tested"](fitted_run, tiny_weights, tmp_path)
+    every, tested = {row["file"]: row for row in read_table(run / "predictions.csv")}, ("sü-8.png", "dü-8.png", "rü-10.png")
+    code, _, _ = call("suggest", run, "-n", 21, "-o", tmp_path / "next.csv")
+    assert code == 0
+    with open(tmp_path / "next.csv", encoding="utf-8", newline="") as file:
+        picks = list(csv.DictReader(file))
+    assert {row["file"] for row in picks} == {name for name, row in every.items() if not row["given"] and name not in tested}
+    for pick in picks:
+        row = every[pick["file"]]
+        assert pick["reason"].startswith(f"{row['label']} {float(row['probability']):.0%}")
+    code, _, err = call("suggest", run, "-n", 22)
+    assert code == 2 and "21 of 36 have no label yet" in err
 
 
 def test_weights_as_safetensors_with_a_description(call, fitted_run: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ def plain(fitted: Path, weights: Path, folder: Path) -> Path:
 
 
 def tested(fitted: Path, weights: Path, folder: Path) -> Path:
-    """With labels of further images, one of them wrong."""
-    rows = ["file,label", "sü-8.png,slope", "dü-8.png,rows", "rü-10.png,rows"]
+    """With labels of further images, one of them wrong, whose names are given in every way that labels allow."""
+    rows = ["file,label", f"{folder / 'images' / 'sü-8.png'},slope", "images/dü-8.png,rows", "./rü-10.png ,rows"]
     (folder / "test.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return _fit(weights, folder, test=str(folder / "test.csv"))
 
