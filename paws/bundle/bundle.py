@@ -71,6 +71,10 @@ class Bundle:
             f"Bundle({method} on {self.frozen.name}: {len(self.classes)} classes ({names}), {len(self.support_files)} labels)"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the network as it runs, which cannot be pickled, and is built again when it is needed."""
+        return {name: value for name, value in vars(self).items() if name != "embedder"}
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The C classes, in the order of the probabilities."""

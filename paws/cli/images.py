@@ -13,6 +13,7 @@ import typer
 from paws.cli.options import FitVerb, flag, takes_options
 from paws.cli.tables import SHOWN
 from paws.config.imports import heavy_imports
+from paws.data.texts import counted
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def predict(
         with progress.step("predict", len(paths) // distributed.world_size()) as advance:
             broken = predict_table(loaded, paths, names, output, workers=workers, advance=advance)
         if distributed.is_main():
-            console.print(f"{output}: {len(paths)} rows" + (f", {broken} of them could not be read" if broken else ""))
+            console.print(
+                f"{output}: {counted(len(paths), 'row')}" + (f", {broken} of them could not be read" if broken else "")
+            )
 
 
 def device_of(name: str) -> str:
@@ -161,7 +164,7 @@ def _next_steps(found: FitRun) -> list[str]:
         steps.append(f"paws suggest {run} -n {left} -o next.csv    (it abstains from most: the images that a label helps most)")
     doubtful = sum(doubt.stands_out for doubt in suspicious(found))
     if doubtful:
-        steps.append(f"paws labels {run} --suspicious    ({doubtful} labels to look at again)")
+        steps.append(f"paws labels {run} --suspicious    ({counted(doubtful, 'label')} to look at again)")
     return [*steps, f"paws predict {run / 'bundle'} NEW_IMAGES -o new.csv", f"paws explain {run} IMAGE"]
 
 

@@ -15,6 +15,7 @@ from paws.cli.images import Device, device_of
 from paws.cli.options import flag
 from paws.cli.tables import SHOWN, print_changes, print_explanation, print_labels, print_table, say
 from paws.config.imports import heavy_imports
+from paws.data.texts import counted
 from paws.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def labels(
     _refuse(output)
     bundle, run = _open(source)
     if suspicious:
-        _suspicious(run or bundle, n, output)
+        _suspicious(run or bundle, source, n, output)
         return
     if run is None and output is None and not dry_run:
         raise InputError(f"{source} is a bundle without its fit: give -o NEWBUNDLE, the one that is there stays as it is")
@@ -128,7 +129,7 @@ def suggest(
         picks = module.suggest(run, n)
     else:
         picks = _first(source, n, backbone, weights, image_size, device)
-    print_table(f"{len(picks)} images to label next", ("image", "why"), [(pick.file, pick.reason) for pick in picks])
+    print_table(f"{counted(len(picks), 'image')} to label next", ("image", "why"), [(pick.file, pick.reason) for pick in picks])
     if output is not None:
         module.write_suggestions(output, picks)
         say(f"to fill in: the column label of {output}")
@@ -182,13 +183,14 @@ def _image_of(run: FitRun, image: Path) -> tuple[Path, int | None]:
     """The file of an image, which may be given by its name in the predictions, and its row in the fit; None: it has none."""
     from paws.data.labelled_folder import near_name
 
-    if not os.path.exists(image):
-        if not os.path.isfile(run.root / image):
-            near = near_name(str(image), run.files)
-            raise InputError(f"{image}: there is no such file, nor an image of this name in the fit{near}")
-        image = run.root / image
-    name = Path(os.path.relpath(image, run.root)).as_posix()
-    return image, run.files.index(name) if name in run.files else None
+    path = image if os.path.exists(image) else run.root / image
+    name = Path(os.path.relpath(path, run.root)).as_posix()
+    if name in run.files:  # its features are kept, even where the file is gone
+        return path, run.files.index(name)
+    if not os.path.exists(image) and not os.path.isfile(path):
+        near = near_name(str(image), run.files)
+        raise InputError(f"{image}: there is no such file, nor an image of this name in the fit{near}")
+    return path, None
 
 
 def _first(
@@ -227,7 +229,7 @@ def _refuse(output: Path | None) -> None:
         raise InputError(f"{output}: exists already; remove it or choose another name")
 
 
-def _suspicious(source: FitRun | Bundle, n: int | None, output: Path | None) -> None:
+def _suspicious(source: FitRun | Bundle, given: Path, n: int | None, output: Path | None) -> None:
     from paws.bundle.table import write_new_table
     from paws.labels.issues import suspicious
 
@@ -237,21 +239,22 @@ def _suspicious(source: FitRun | Bundle, n: int | None, output: Path | None) -> 
         return
     clear = [doubt for doubt in every if doubt.stands_out]
     doubts = every[:n] if n else clear[:SHOWN]
-    say(
-        f"{sum(doubt.label != doubt.predicted for doubt in every)} of {len(every)} labelled images are more like another class,"
+    more, hint = (
+        sum(doubt.label != doubt.predicted for doubt in every),
+        "" if n else f"; -n {SHOWN} lists the {SHOWN} most doubtful",
     )
-    say(f"{len(clear)} of them as clearly as the surest quarter of the others is like its own (-n 20 lists 20 in any case)")
+    say(f"{more} of {len(every)} labelled images are more like another class, {len(clear)} of them clearly{hint}")
     if not doubts:
         return
-    rows = [(d.file, d.label, d.predicted, f"{d.probability:.0%}", ", ".join(d.neighbours)) for d in doubts]
-    columns = ("image", "label", "more like", "probability", "images most like it")
-    print_table(f"the {len(doubts)} most doubtful labels", columns, rows)
+    rows = [(d.file, d.label, f"{d.probability:.0%}", d.predicted, ", ".join(d.neighbours)) for d in doubts]
+    columns = ("image", "label", "probability of it", "more like", "images most like it")
+    print_table(f"the {counted(len(doubts), 'most doubtful label')}", columns, rows)
     if output is not None:
         table = [
             {"file": d.file, "label": d.label, "predicted": d.predicted, "probability": f"{d.probability:.4f}"} for d in doubts
         ]
         write_new_table(output, table, ("file", "label", "predicted", "probability"))
-        say(f"to correct: the column label of {output}, then paws labels … --csv {output}")
+        say(f"to correct: the column label of {output}, then paws labels {given} --csv {output}")
 
 
 def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images: Path | None, output: Path | None) -> int:
@@ -260,7 +263,10 @@ def _relabel_bundle(bundle: Bundle, csv: Path | None, remove: list[str], images:
 
     root = images or Path()
     names = list(dict.fromkeys([*bundle.support_files, *(find_images(images) if images else [])]))
-    done = relabel.relabel_bundle(bundle, relabel.read_changes(csv, remove, root, names), root)
+    changes = relabel.read_changes(
+        csv, remove, root, names, f"of the bundle{f' or of {images}' if images else '; give --images'}"
+    )
+    done = relabel.relabel_bundle(bundle, changes, root)
     print_labels(done)
     if output is not None and done.changed:
         relabel.save(output, bundle, done)
@@ -272,7 +278,9 @@ def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path 
     from paws.fit.sentences import accuracy_sentence, notes
     from paws.labels import relabel
 
-    done, after = relabel.relabel_run(run, relabel.read_changes(csv, remove, run.root, run.files))
+    done, after = relabel.relabel_run(
+        run, relabel.read_changes(csv, remove, run.root, run.files, "of the fit; paws fit again takes it in")
+    )
     print_labels(done)
     if not done.changed:
         return 0

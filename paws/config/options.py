@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
@@ -17,13 +18,16 @@ from paws.errors import InputError
 
 
 def _prior(value: Any) -> Any:
-    """Class frequencies from text such as "0.7,0.3" or from any sequence of numbers; other words are left as they are."""
+    """Class frequencies from text such as "0.7,0.3" or from any sequence of numbers; words are left as they are."""
     if value is None:
         return "estimate"
     try:
-        return tuple(float(part) for part in (value.split(",") if isinstance(value, str) else value))
+        if not isinstance(value, Mapping | Set):  # whose order is not that of the classes
+            return tuple(float(part) for part in (value.split(",") if isinstance(value, str) else value))
     except (ValueError, TypeError):
-        return value
+        if isinstance(value, str):
+            return value
+    raise ValueError("expected a word, or a list of numbers, one for each class in the order of their names")
 
 
 def _composed(value: str | None) -> str | None:
@@ -129,7 +133,9 @@ def _fault(fault: Mapping[str, Any], shown: Callable[[str], str]) -> str:
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(OPTIONS)}"
         return f"unknown option {shown(name)}; {hint}"
     too_far = fault["type"].startswith(("greater_than", "less_than"))
-    return f"{shown(name)} {fault['input']}: {'must be ' + bounds(OPTIONS[name]) if too_far else fault['msg']}"
+    given, said = fault["input"], fault["msg"].removeprefix("Value error, ")
+    short = given if isinstance(given, str | int | float) else " ".join(reprlib.repr(given).split())
+    return f"{shown(name)} {short}: {'must be ' + bounds(OPTIONS[name]) if too_far else said}"
 
 
 def option_help(name: str) -> str:

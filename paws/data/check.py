@@ -20,7 +20,7 @@ from paws.data.images import Inspected, inspect_images
 from paws.data.labelled_folder import class_counts, labelled_folder, list_folder
 from paws.data.labels import Labels, listed
 from paws.data.levels import Range, range_of
-from paws.data.texts import alike, from_json, is_utf8, printable
+from paws.data.texts import alike, counted, from_json, is_utf8, printable
 from paws.errors import InputError
 from paws.runs.files import write_text
 
@@ -247,9 +247,9 @@ def misspelled(counts: Mapping[str, int]) -> list[str]:
     for name in [name for name, count in counts.items() if count <= SLIPS][:SHOWN]:
         others = [other for other, count in counts.items() if count >= SLIP_OF * counts[name] and not alike([name, other])]
         for near in difflib.get_close_matches(name, others[:MOST_CLASSES], 1, NEAR):
-            has = f"{counts[name]} label{'s' if counts[name] > 1 else ''}"
             told.append(
-                f"the class {name!r} ({has}) is spelled almost like {near!r} ({counts[near]}): correct it if it is a slip"
+                f"the class {name!r} ({counted(counts[name], 'label')}) is spelled almost like {near!r} ({counts[near]}): "
+                "correct it if it is a slip"
             )
     return told
 

@@ -66,11 +66,14 @@ def labelled_folder(root: str | Path, labels: Labels | None = None, listing: Lis
     return FileSet(Paths.of(root, names), y, classes)
 
 
-def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tuple[dict[str, str], list[str]]:
+def match_rows(
+    root: Path, names: Sequence[str], rows: Sequence[LabelRow], other: str = "is not an image that can be read"
+) -> tuple[dict[str, str], list[str]]:
     """Label of each image of ``names`` (relative to ``root``) that has a row, and what is wrong with the rows.
 
     A name is relative to ``root``, to the folder of the label file, or to the working folder, whichever has the image. Names
-    agree up to Unicode composition, and where no image has the very name, up to blanks around it.
+    agree up to Unicode composition, and where no image has the very name, up to blanks around it. ``other`` is what to say of
+    a file that is there but not among the images.
     """
     known = {composed(name).strip(): name for name in names} | {composed(name): name for name in names}
     label_of: dict[str, str] = {}
@@ -82,9 +85,7 @@ def match_rows(root: Path, names: Sequence[str], rows: Sequence[LabelRow]) -> tu
         spelled = (row.file, _relative(root, row.file), file, _relative(root, file), *elsewhere)
         name = next((known[way] for way in map(composed, spelled) if way in known), None)
         if name is None:
-            why = (
-                "is not an image that can be read" if os.path.isfile(os.path.join(root, row.file.strip())) else "does not exist"
-            )
+            why = other if os.path.isfile(os.path.join(root, row.file.strip())) else "does not exist"
             hint = "" if is_utf8(row.file) else "; is the file of labels saved as UTF-8?"
             near = "" if len(problems) >= SHOWN else near_name(file, names)
             problems.append(f"{row.place}: {printable(file)} {why}{near}{hint}")

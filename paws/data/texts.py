@@ -62,6 +62,11 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in printable(text))
 
 
+def counted(count: int, noun: str) -> str:
+    """How many of a thing: ``1 label``, ``2,000 labels``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def composed(text: str) -> str:
     """The text with letters and their accents as one character (NFC)."""
     return unicodedata.normalize("NFC", text)

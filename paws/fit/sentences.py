@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paws.data.texts import counted
 from paws.fit.record import Figure, FitRecord, Images, NearCopy, Provenance
 
 SHOWN = 12  # classes, images or pairs named in a sentence
@@ -68,32 +69,51 @@ def notes(record: FitRecord) -> list[str]:
         count, names = len(record.never_judged), ", ".join(record.never_judged[:SHOWN])
         more = ", …" if count > SHOWN else ""
         found.append(
-            f"{count} of {len(record.classes)} classes ({names}{more}) have no label that can be held out: the accuracy does "
-            "not tell of them, no method was preferred by it, and no prediction is kept as sure."
+            f"{count} of {len(record.classes)} classes ({names}{more}) {_have(count)} no label that can be held out: the "
+            "accuracy does not tell of them, no method was preferred by it, and no prediction is kept as sure."
         )
     if encoders := record.head.get("encoders"):
-        found.append(f"{encoders['count']} encoders were trained on the pixels: {encoders['why']}.")
+        found.append(
+            f"{counted(encoders['count'], 'encoder')} {_were(encoders['count'])} trained on the pixels: {encoders['why']}."
+        )
     if record.labels_changed:
-        found.append(f"{record.labels_changed} labels were changed since training. Measured before: {_outdated(record)}.")
+        changed = f"{counted(record.labels_changed, 'label')} {_were(record.labels_changed)} changed since training"
+        found.append(f"{changed}. Measured before: {_outdated(record)}.")
     if record.unreadable:
-        found.append(f"{len(record.unreadable)} files of the folder could not be read and were left out.")
+        count = len(record.unreadable)
+        found.append(f"{counted(count, 'file')} of the folder could not be read and {_were(count)} left out.")
     return found + _near_copies(record.near_copies)
 
 
 def _near_copies(pairs: tuple[NearCopy, ...]) -> list[str]:
-    """How many images look almost the same, and what is wrong with their labels."""
-    across = sum(pair.across for pair in pairs)
-    named = ", ".join(" and ".join(pair.files) for pair in pairs[:SHOWN]) + (", …" if len(pairs) > SHOWN else "")
+    """Which images look almost the same, what figure that flatters, and what is wrong with their labels."""
+    found = []
+    for across, kind, flattered in (
+        (False, "labelled images", "the accuracy"),
+        (True, "a labelled and a test image", "the test figure"),
+    ):
+        kept = [pair.files for pair in pairs if pair.across == across]
+        named = ", ".join(map(" and ".join, kept[:SHOWN])) + (", …" if len(kept) > SHOWN else "")
+        if kept:
+            flatter = "looks almost the same and flatters" if len(kept) == 1 else "look almost the same and flatter"
+            found.append(f"{counted(len(kept), 'pair')} of {kind} {flatter} {flattered}: {named}.")
     other = [pair for pair in pairs if pair.labels[0] != pair.labels[1]]
     told = "; ".join(
         f"{a} is {one!r} and {b} is {two!r}" for (a, b), (one, two) in ((p.files, p.labels) for p in other[:SHOWN])
     )
-    found = [f"{len(pairs)} pairs of labelled images look almost the same and flatter the accuracy: {named}."] if pairs else []
-    if across:
-        found.append(f"{across} of these pairs are a test image and a labelled one: the test figure flatters.")
     if other:
-        found.append(f"{len(other)} of these pairs have two labels: {told}{'; …' if len(other) > SHOWN else ''}.")
+        found.append(
+            f"{len(other)} of these pairs {_have(len(other))} two labels: {told}{'; …' if len(other) > SHOWN else ''}."
+        )
     return found
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _outdated(record: FitRecord) -> str:

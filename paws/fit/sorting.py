@@ -37,7 +37,9 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
     for label, name in names.items():
         others = [other for other, taken in names.items() if taken.casefold() == name.casefold() and other != label]
         if others:
-            raise InputError(f"the class {label!r} cannot have the folder {name!r}, which is that of {others[0]!r}")
+            raise InputError(
+                f"the class {label!r} cannot have the folder {name!r}, which is that of {others[0]!r}; rename one of them"
+            )
     counts: Counter[str] = Counter()
     with new_folder(into, flush=not link) as new:
         for row in run.predictions:

@@ -15,6 +15,7 @@ from paws.classifiers.problem import Problem, with_encoders
 from paws.config.options import FitOptions
 from paws.data.check import Checked
 from paws.data.labels import Labels, name_of
+from paws.data.texts import counted
 from paws.fit import record, tables
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
@@ -74,9 +75,9 @@ class Steps:
             features = store.fill(embedder, workers=self.workers, advance=advance)
         kept = len(files) - len(missing)
         seconds = self.progress.seconds["embed"]
-        rate = len(missing) / max(seconds, 0.01)
         there = f", {kept} were there" if kept else ""
-        self.progress.log("embed", f"{len(missing)} images{there}: {what}; {seconds:.1f} s, {rate:.0f} images/s")
+        took = f"; {seconds:.1f} s, {len(missing) / max(seconds, 0.01):.0f} images/s" if missing else ""
+        self.progress.log("embed", f"{counted(len(missing), 'image')}{there}: {what}{took}")
         return features
 
     def problem(self, features: np.ndarray, tell: Progress) -> Problem:

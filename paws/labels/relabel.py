@@ -46,18 +46,18 @@ class Relabelled:
         return len(self.corrected) + len(self.added) + len(self.removed)
 
 
-def read_changes(path: Path | None, remove: Sequence[str], root: Path, names: Sequence[str]) -> dict[str, str | None]:
+def read_changes(path: Path | None, remove: Sequence[str], root: Path, names: Sequence[str], of: str) -> dict[str, str | None]:
     """Changes from a label file and from files whose label goes: file -> its new label, or None.
 
     In the label file a row whose label is empty or ``-`` takes the label away (an image that has none stays without).
-    ``names`` are the images that may be meant, relative to ``root``.
+    ``names`` are the images that may be meant, relative to ``root``; ``of`` says whose they are, and how another becomes one.
 
     Raises:
         InputError: the label file cannot be read, or rows name no such image or one image twice; every such row is named.
     """
     rows = [replace(row, label=row.label or REMOVE) for row in read_labels(path, allow_empty=True)] if path else []
     rows += [LabelRow(file, REMOVE, 0) for file in remove]
-    labels, problems = match_rows(root, names, rows)
+    labels, problems = match_rows(root, names, rows, f"is not among the images {of}")
     if problems:
         raise InputError(listed(f"{path or '--remove'}: {len(problems)} problem(s) with the labels", problems))
     return {file: None if label == REMOVE else label for file, label in labels.items()}

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from paws.bundle.table import write_new_table
+from paws.data.texts import counted
 from paws.errors import InputError
 from paws.seeds import generator
 
@@ -177,7 +178,7 @@ def _gain(candidates: Tensor, targets: Tensor, unsure: Tensor, covered: Tensor, 
 
 def _reason(count: int, probabilities: Tensor | None, classes: Sequence[str] | None) -> str:
     """Why an image is chosen that stands for so many; ``probabilities`` (C,)."""
-    images = f"about {count} image{'s' if count > 1 else ''}"
+    images = f"about {counted(count, 'image')}"
     if probabilities is None:
         return f"typical of {images}"
     top = probabilities.topk(2)

@@ -105,6 +105,8 @@ def new_folder(path: Path, *, replace: bool = False, flush: bool = True) -> Iter
             os.rename(path, former)
         os.rename(temporary, path)
         sync(path.parent.resolve())
+    except InputError as error:  # of a file in it, by the name that it was to have
+        raise InputError(str(error).replace(str(temporary), str(path))) from error
     except OSError as error:
         if _is_about(error, path.parent, path, temporary):
             raise InputError(f"{path}: {reason_of(error)}") from error

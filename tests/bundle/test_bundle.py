@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import zipfile
 from pathlib import Path
@@ -73,6 +74,12 @@ def edit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
+
+
+def test_a_bundle_that_has_predicted_can_be_pickled(bundle: Bundle, fitted_run: Path) -> None:
+    images = [fitted_run.parent / "images" / "sü-10.png"]
+    found = bundle.predict(images)
+    assert pickle.loads(pickle.dumps(bundle)).predict(images) == found
 
 
 def test_edited_and_missing_files_are_all_named(fitted_run: Path, tmp_path: Path) -> None:

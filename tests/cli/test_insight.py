@@ -79,6 +79,20 @@ def test_explain_says_of_an_image_of_the_fit_what_its_predictions_say(call, fitt
         assert nearest == [(row[f"nearest_{k}"], pytest.approx(float(row[f"weight_{k}"]), abs=1e-4)) for k in (1, 2, 3)]
 
 
+def test_an_image_of_the_fit_that_is_gone_is_explained_by_what_was_kept(call, run: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(load_fit(run).root, tmp_path / "images"))
+    record = json.loads((run / "fit.json").read_text(encoding="utf-8")) | {"images": str(moved)}
+    (run / "fit.json").write_text(json.dumps(record), encoding="utf-8")
+    wanted = call("explain", run, "sü-10.png", "--json")[1]
+    (moved / "sü-10.png").unlink()
+    assert call("explain", run, "sü-10.png", "--json") == (0, wanted, "")
+    code, _, err = call("explain", run, "sü-10.png", "-o", tmp_path / "why.png")
+    assert code == 2 and f"{moved / 'sü-10.png'}: cannot be read as an image" in err and not (tmp_path / "why.png").exists()
+    draw("rows", 50).save(moved / "new.png")
+    code, _, err = call("labels", run, "--remove", "new.png")
+    assert code == 2 and "new.png is not among the images of the fit; paws fit again takes it in" in err
+
+
 @pytest.mark.parametrize(
     ("strange", "says"),
     [
@@ -150,6 +164,7 @@ def test_a_wrong_label_is_suspicious(call, run: Path, tmp_path: Path) -> None:
     doubts = tmp_path / "doubts.csv"
     code, out, _ = call("labels", run, "--suspicious", "-n", 3, "-o", doubts)
     assert code == 0 and "the 3 most doubtful labels" in out
+    assert " ".join(out.split()).endswith(f"to correct: the column label of {doubts}, then paws labels {run} --csv {doubts}")
     with open(doubts, encoding="utf-8") as file:
         first, *_ = rows = list(csv.DictReader(file))
     assert len(rows) == 3 and (first["file"], first["label"], first["predicted"]) == ("sü-0.png", "dots", "slope")

@@ -54,6 +54,11 @@ def test_what_is_wrong_is_named_all_at_once() -> None:
         fit_options({"viws": 3})
     assert fit_options({"prior": "0.7,0.3"}).prior == fit_options({"prior": [0.7, 0.3]}).prior == (0.7, 0.3)
     assert fit_options({"weights": Path("a/b")}).weights == "a/b"
+    for prior in ({"1": 0.3, "2": 0.7}, {0.3, 0.7}, 5, ["a", "b"]):
+        with pytest.raises(
+            InputError, match=r"^prior .*: expected a word, or a list of numbers, one for each class in the order"
+        ):
+            fit_options({"prior": prior})
 
 
 def test_options_are_known_and_refused_without_torch() -> None:

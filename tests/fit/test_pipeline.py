@@ -92,7 +92,7 @@ def test_what_changed_is_done_anew_and_no_more(command: Command, copied: Path, t
     call(command, copied, tiny_weights)
     draw("rows", 99).save(copied / "images" / "new.png")
     out = call(command, copied, tiny_weights, "--seed", "1")
-    assert "1 images, 36 were there" in out
+    assert "1 image, 36 were there" in out
     assert len(load_fit(copied / "run").predictions) == 37
     out = call(command, copied, tiny_weights, "--seed", "2")
     assert "embed    unchanged" in out

@@ -144,6 +144,17 @@ def test_a_full_disk_is_named_and_the_former_file_stays(tmp_path: Path, write: C
     assert names(tmp_path) == ["a"]
 
 
+@pytest.mark.usefixtures("little_room")
+def test_a_file_that_does_not_fit_is_named_as_it_was_to_be(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=f"^{tmp_path}/run/bundle/a: cannot be written"),
+        new_folder(tmp_path / "run") as run,
+        new_folder(run / "bundle") as bundle,
+    ):
+        write_bytes(bundle / "a", b"x" * 5000)
+    assert names(tmp_path) == []
+
+
 # --- what killed processes leave -------------------------------------------------------------------------------------
 
 WRITER = """
