@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paws.data.labels import listed
+from paws.data.texts import counted
 
 SHOWN = 5  # pairs of a kind that are named
 
@@ -50,7 +51,7 @@ def told_copies(names: Sequence[str], labels: Tensor, test: Tensor, groups: Tens
     if contradictions:
         told.append(listed(f"{len(contradictions)} copies have another label than their first", contradictions))
     if plain:
-        told.append(f"{plain} images without a label are copies of labelled ones")
+        told.append(f"{counted(plain, 'image')} without a label {'is a copy' if plain == 1 else 'are copies'} of labelled ones")
     return told
 
 

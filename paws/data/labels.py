@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,9 @@ FILE = (
     "filepath",
 )  # columns that name the image, the first of them
 LABEL = ("label", "class", "category", "target")
+BEFORE = re.compile(  # what may stand above the columns
+    r'(?:[ \t]*(?:\r\n?|\n))*(?:"?sep=(?P<separator>[,;\t])"?(?:[ \t]*(?:\r\n?|\n))+)?', re.IGNORECASE
+)
 SURPLUS = "\n"  # the key of fields without a column, which no column has
 
 
@@ -107,7 +111,8 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
     """The rows of a label file: JSON lines if it ends in ``.jsonl``, else CSV; with one column of `FILE` and one of `LABEL`.
 
     The text is UTF-8, or what its byte order mark says. A CSV may separate by commas, semicolons or tabs, quote its fields and
-    end its lines in any way; further columns or keys are ignored. Labels are composed (NFC), without blanks around them. A
+    end its lines in any way; blank lines above it and a line ``sep=;``, as spreadsheets write, are passed over, and further
+    columns or keys are ignored. Labels are composed (NFC), without blanks around them. A
     row without a label is left out, or kept with an empty one where ``allow_empty``. Raises InputError listing every row that
     cannot be used.
     """
@@ -123,9 +128,11 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
     rows, problems = [], []
     for line, record in records:
         names = [next((name for name in known if name in record), known[0]) for known in (FILE, LABEL)]
-        file, label = (str(value) if value is not None else "" for value in map(record.get, names))
+        file, label = map(_text, map(record.get, names))
         label = composed(label.strip())
-        if not file.strip():
+        if isinstance(record.get(names[1]), list | dict):
+            problems.append(f"line {line}: the label {reprlib.repr(record[names[1]])} is no text")
+        elif not file.strip():
             problems += [f"line {line}: no file"] if label else []
         elif not is_utf8(label):
             problems.append(f"line {line}: the label {printable(label)} is not UTF-8; save the file as UTF-8")
@@ -138,9 +145,17 @@ def read_labels(path: str | Path, *, allow_empty: bool = False) -> list[LabelRow
     return rows
 
 
+def _text(value: object) -> str:
+    """A value of CSV or JSON as it is written there; nothing for null."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
 def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]]]:
+    before = BEFORE.match(text)
+    assert before is not None  # as all of it may be absent
+    above, text = len(before[0].splitlines()), text[before.end() :]
     head = text.replace("\r", "\n").split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
+    delimiter = before["separator"] or max(",;\t", key=head.count)
     lines = io.StringIO(text, newline="")  # splits at the ends of lines alone: names may hold other separators
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True, restkey=SURPLUS, strict=True)
     records: list[tuple[int, dict[str, str | None]]] = []
@@ -155,9 +170,9 @@ def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]
         begun = reader.line_num
         for record in reader:
             begun = reader.line_num
-            records.append((begun, record))
+            records.append((above + begun, record))
     except csv.Error as error:
-        raise InputError(f"{path}: line {begun + 1}: {error}; is a quotation mark not closed there?") from None
+        raise InputError(f"{path}: line {above + begun + 1}: {error}; is a quotation mark not closed there?") from None
     surplus = [f"line {line}" for line, record in records if any(map(str.strip, record.get(SURPLUS) or ()))]
     if surplus:
         why = f"more fields than the first line names; put a name or label that holds {delimiter!r} in quotation marks"

@@ -12,6 +12,7 @@ from typing import Any
 
 from paws.errors import InputError
 
+ARCHIVES = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # how .xlsx, .ods and .xls begin
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -21,10 +22,12 @@ def read_text(path: Path) -> str:
     File names need not be UTF-8, so such bytes may be right; `is_utf8` tells them.
 
     Raises:
-        InputError: the file cannot be read, or is UTF-16 or UTF-32 without a mark.
+        InputError: the file cannot be read, is no text, or is UTF-16 or UTF-32 without a mark.
     """
     try:
         data = path.read_bytes()
+        if data.startswith(ARCHIVES):
+            raise InputError(f"{path}: is a spreadsheet or an archive, and no text; save the table as CSV in UTF-8")
         encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
         if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) or (b"\0" in data and encoding != "utf-16"):
             raise InputError(f"{path}: holds zero bytes, as UTF-16 or UTF-32 text does; save it as UTF-8")

@@ -5,7 +5,7 @@ check -> embed -> fit (train the head, compare with baselines, choose) -> predic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from paws.config.options import DEFAULTS, FitOptions
 from paws.config.threads import default_workers
 from paws.data.check import check_folder, remember
 from paws.data.labels import Labels, label_files
+from paws.data.texts import counted, printable
 from paws.errors import InputError
 from paws.fit import record
 from paws.fit import run as files_of_run
@@ -32,6 +33,8 @@ from paws.fit.steps import Steps, told
 from paws.models.joined import Backbone
 from paws.runs.folder import claim
 from paws.runs.lock import run_lock
+
+SHOWN = 5  # images named in a line
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def fit_folder(
         files_of_run.put_in_place(run)
         remember(run / record.CHECKED, steps.checked)
         former, key = read_former(run), steps.key(frozen)
+        if former is not None and (undone := files_of_run.undone_changes(run, former, steps.checked.files)):
+            progress.log("check", _told_of_undone(undone, run))
         if former is not None and former.key == key and _intact(run, former):
             features = steps.embed(run, load_bundle(run / record.BUNDLE).frozen)
             progress.log("fit", f"unchanged ({titles()[former.chosen]})")
@@ -134,6 +139,15 @@ def _checked(asked: _Asked, progress: StepProgress) -> tuple[Steps, Backbone]:
     frozen = backbone_of(planned.options).with_values(checked.values)
     progress.log("plan", f"{told(frozen)}, 1 + {planned.options.views} views of each image: {planned.why}")
     return Steps(asked.images, asked.labels, checked, planned.options, progress, device, asked.workers), frozen
+
+
+def _told_of_undone(names: Sequence[str], run: Path) -> str:
+    """What to say of labels that ``paws labels`` has changed since the last fit and that are given as they were before."""
+    shown = ", ".join(map(printable, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")
+    return (
+        f"{counted(len(names), 'image')} {'has' if len(names) == 1 else 'have'} other labels here than paws labels gave them "
+        f"({shown}): --labels {run / record.LABELS} keeps what it changed"
+    )
 
 
 def _percent(advance: Advance) -> Callable[[str, float], None]:

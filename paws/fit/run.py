@@ -42,6 +42,8 @@ from paws.runs.temporary import remove
 if TYPE_CHECKING:
     import pandas as pd
 
+    from paws.data.folder import FileSet
+
 
 @dataclass(frozen=True, repr=False)
 class FitRun:
@@ -193,6 +195,19 @@ def read_files(
 def _is_inside(name: Any) -> bool:
     """Whether a name leads to nothing outside of the folder of images."""
     return isinstance(name, str) and not os.path.isabs(name) and ".." not in Path(name).parts
+
+
+def undone_changes(folder: Path, record: FitRecord, given: FileSet) -> list[str]:
+    """The images of a fit with changed labels that ``given`` labels otherwise; none where its files are damaged."""
+    if not record.labels_changed:
+        return []
+    try:
+        names, labels, folds, *_ = read_files(folder, record)
+    except InputError:
+        return []
+    now = {name: y for name, y, fold in zip(names, labels.tolist(), folds, strict=True) if y >= 0 or fold is not None}
+    asked = {name: given.classes[y] if y >= 0 else "" for name, y in zip(given.names, given.labels.tolist(), strict=True)}
+    return [name for name, y in now.items() if name in asked and asked[name] != (record.classes[y] if y >= 0 else "")]
 
 
 def put_in_place(folder: Path) -> None:

@@ -45,7 +45,7 @@ class Runtime:
 
 def cache_folder() -> Path:
     """Where exported networks are kept: ``$PAWS_CACHE``, or ~/.cache/paws."""
-    return Path(os.environ.get("PAWS_CACHE") or Path.home() / ".cache" / "paws")
+    return Path(os.environ.get("PAWS_CACHE") or "~/.cache/paws").expanduser()
 
 
 def exported(frozen: Frozen) -> bytes:

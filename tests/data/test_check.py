@@ -145,7 +145,7 @@ def test_copies_among_labels_test_labels_and_the_rest_are_named(folder: Path) ->
         "2 labelled images are copies of others; copies are held out together (db.png is da.png, ra.png is da.png)",
         "1 test images are copies of labelled ones: the test figure is too good (rb.png is da.png)",
         "1 copies have another label than their first:\n  da.png is 'dots', its copy ra.png is 'rows'",
-        "1 images without a label are copies of labelled ones",
+        "1 image without a label is a copy of labelled ones",
     ]
 
 

@@ -44,9 +44,17 @@ WANTED = {"a.png": "cat", "b b.png": "dog, big", "deep/er/ü.png": "cat"}
         '\ufefffile,label\r\na.png,cat\r\n"b b.png","dog, big"\r\ndeep/er/ü.png,cat',
         "label;who;file\ncat;me;a.png\ndog, big;me;b b.png\ncat;;deep/er/ü.png\n",
         "File\tLabel\n./a.png\tcat\nb b.png\tdog, big\ndeep\\er\\ü.png\tcat\n",
+        '\r\nsep=;\r\nfile;label\r\na.png;cat\r\nb b.png;"dog, big"\r\ndeep/er/ü.png;cat\r\n',
         'file, label\na.png, cat\nb b.png, "dog, big"\ndeep/er/u\u0308.png, cat\na.png,cat\n',
     ],
-    ids=["plain", "bom-crlf-quotes", "semicolons-more-columns", "tabs-backslashes", "spaces-decomposed-repeated"],
+    ids=[
+        "plain",
+        "bom-crlf-quotes",
+        "semicolons-more-columns",
+        "tabs-backslashes",
+        "separator-named",
+        "spaces-decomposed-repeated",
+    ],
 )
 def test_every_way_to_write_a_csv_reads_the_same(folder: Path, tmp_path: Path, text: str) -> None:
     assert labels_of(folder, write(tmp_path, text)) == WANTED
@@ -94,6 +102,10 @@ def test_all_problems_are_listed_at_once(folder: Path, tmp_path: Path) -> None:
         (b"file,label\n\xff.png,cat\n", "labels.csv", "UTF-8"),
         ("file,label\na.png,cat\nc.png,cat\n", "labels.csv", "only the class 'cat'"),
         ('{"file": "a.png"\n[1]\n', "labels.jsonl", r"(?s)line 1: .*line 2: not an object"),
+        ('{"file": "a.png", "label": ["cat"]}', "labels.jsonl", r"line 1: the label \['cat'\] is no text"),
+        (b"PK\3\4\0\0", "labels.xlsx", "labels.xlsx: is a spreadsheet or an archive, and no text; save the table as CSV"),
+        ("sep=;\n\nname;label\n", "labels.csv", "must name the columns file and label, it reads 'name;label'"),
+        ("\n\nsep=,\nfile,label\n,cat\n", "labels.csv", "line 5: no file"),
     ],
 )
 def test_unusable_labels_say_why(folder: Path, tmp_path: Path, text: str | bytes, name: str, says: str) -> None:

@@ -103,6 +103,22 @@ def test_what_changed_is_done_anew_and_no_more(command: Command, copied: Path, t
     assert load_fit(copied / "run").bundle.classes == ("dots", "rows", "slope")
 
 
+def test_labels_that_were_changed_are_not_undone_in_silence(command: Command, copied: Path, tiny_weights: Path) -> None:
+    labels = (copied / "labels.csv").read_text(encoding="utf-8")
+    (copied / "new.csv").write_text("file,label\nsü-0.png,dots\nsü-8.png,slope\nrü-2.png,\n", encoding="utf-8")
+    call(command, copied, tiny_weights)
+    command("labels", copied / "run", "--csv", copied / "new.csv")
+    corrected = (copied / "run/labels.csv").read_text(encoding="utf-8")
+    (copied / "labels.csv").write_text(corrected, encoding="utf-8")
+    assert "paws labels gave them" not in call(command, copied, tiny_weights)
+    command("labels", copied / "run", "--remove", "rü-0.png")
+    (copied / "labels.csv").write_text(labels, encoding="utf-8")
+    told = "3 images have other labels here than paws labels gave them (rü-0.png, sü-0.png, sü-8.png): --labels"
+    assert told in " ".join(call(command, copied, tiny_weights).split())
+    assert "paws labels gave them" not in call(command, copied, tiny_weights), "it was told once"
+    assert "sü-8.png" in (copied / "run/labels.csv").read_text(encoding="utf-8")
+
+
 def test_files_that_another_run_has_read_are_not_read_again(
     command: Command, copied: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
