@@ -45,6 +45,7 @@ RASTER = frozenset(
 )
 HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypheis", b"ftypmif1", b"ftypmsf1")  # from byte 4 on
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+BROKEN = "links to nothing"
 HEIC_HINT = "pip install pillow-heif reads HEIC"
 BEGINNINGS = (
     b"\xff\xd8\xff",
@@ -86,7 +87,7 @@ class Listing:
 
     images: list[str] = field(default_factory=list)  # sorted
     folders: dict[str, int] = field(default_factory=dict)  # each folder that was visited, "" the root: modification time in ns
-    passed_over: Counter[str] = field(default_factory=Counter)  # files that are no images, by their suffix
+    passed_over: Counter[str] = field(default_factory=Counter)  # files that are no images, by their suffix, and links to none
 
     @property
     def empty(self) -> list[str]:
@@ -136,6 +137,8 @@ def scan_images(root: str | Path) -> Listing:
         for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()
             if not entry.is_file():
+                if not os.path.exists(entry.path):
+                    found.passed_over[BROKEN] += 1
                 continue
             if suffix in suffixes() or (not suffix and _begins_as_image(entry.path)):
                 found.images.append(prefix + entry.name)

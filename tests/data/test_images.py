@@ -134,6 +134,9 @@ def test_a_file_without_a_suffix_is_an_image_if_it_begins_as_one(tmp_path):
     save(tmp_path / "picture.bak", Image.fromarray(gradient()), format="PNG")
     assert find_images(tmp_path) == ["avif", "gif", "jpeg", "jpeg2000", "png", "webp"]
     assert scan_images(tmp_path).told() == "1 file was passed over: .bak 1"
+    (tmp_path / "gone.png").symlink_to("elsewhere.png")
+    (tmp_path / "gone too").symlink_to("elsewhere")
+    assert scan_images(tmp_path).told() == "3 files were passed over: links to nothing 2, .bak 1"
 
 
 def test_heic_names_the_package_that_opens_it(tmp_path):
