@@ -45,7 +45,7 @@ class Labels(Section):
     @model_validator(mode="after")
     def _one_way(self) -> Labels:
         if sum(way is not None for way in (self.file, self.per_class, self.fraction)) > 1:
-            raise ValueError("give only one of file, per_class, fraction")
+            raise ValueError("give only one of file, per_class, fraction, and null for the others")
         return self
 
 

@@ -268,7 +268,7 @@ def _test_labels(files: FileSet, tested: FileSet, problems: list[str], where: st
         return torch.full((len(files),), -1)
     both = ((files.labels >= 0) & (tested.labels >= 0)).nonzero().flatten().tolist()
     if both:
-        title = f"{where}: {len(both)} image(s) are labelled for training too"
+        title = f"{where}: {len(both)} image(s) are labelled for training too; leave them out of one of the two"
         problems.append(listed(title, [files.names[row] for row in both]))
     table = torch.tensor([ids[name] for name in tested.classes] + [-1])
     return table[tested.labels]

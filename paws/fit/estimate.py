@@ -37,7 +37,9 @@ def announce(
         progress.log("network", f"{embedder.backbone.name} made ready, which is kept; {progress.seconds['network']:.1f} s")
     if len(files) <= FEW:
         return
-    each, busy = seconds_an_image(embedder, files, views, mirror=options.mirror), 1 / share_of_core()
+    with progress.timed("embed"):
+        each = seconds_an_image(embedder, files, views, mirror=options.mirror)
+    busy = 1 / share_of_core()
     total = seconds_of_fit(images, each * len(files), busy)
     until = "until encoders are trained" if options.train else "in all"
     memory = gigabytes(images, views, sum(network.feature_dim for network in networks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -38,12 +39,19 @@ def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: boo
         raise InputError(f"{run} holds a training run; give another folder")
     former = _images_of(run)
     check_owner(run, "fit", record.OWN, older=former is not None)
-    if former not in (None, str(images.absolute())) and not overwrite:
+    if former is not None and not _same(Path(former), images) and not overwrite:
         raise InputError(f"{run} holds a fit of {former}; give another folder, or replace it with --overwrite")
     for path in inputs:
         name = _name_in(run, path)
         if name in record.OWN and name != record.LABELS:
             raise InputError(f"{path} is one of the files that the fit writes; copy it to another place and give that")
+
+
+def absolute(path: Path) -> Path:
+    """A path from the root on, without ``..`` where it leads to the same place so: behind a link it may not."""
+    whole = path.absolute()
+    short = Path(os.path.normpath(whole))
+    return short if _same(short, whole) else whole
 
 
 def check_parts(run: Path) -> None:
@@ -60,6 +68,11 @@ def clear(run: Path, inputs: Sequence[Path]) -> None:
     for name in record.OWN:
         if name not in kept:
             remove(run / name)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are spelled alike, or lead to the same folder."""
+    return one.absolute() == other.absolute() or (one.exists() and other.exists() and one.samefile(other))
 
 
 def _name_in(run: Path, path: Path) -> str | None:

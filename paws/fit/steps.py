@@ -20,6 +20,7 @@ from paws.fit import record, tables
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
 from paws.fit.fit import Fitted, Progress, feature_problem
+from paws.fit.folder import absolute
 from paws.fit.near_copies import near_copies
 from paws.fit.progress import StepProgress
 from paws.fit.record import FitRecord
@@ -112,7 +113,7 @@ class Steps:
             (run / name).unlink(missing_ok=True)
         about = {
             "key": key,
-            "images": str(self.images.absolute()),
+            "images": str(absolute(self.images)),
             "labels": name_of(self.labels),
             "settings": asdict(self.options),
             "backbone": frozen.config(),

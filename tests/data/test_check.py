@@ -86,7 +86,9 @@ def test_labels_to_test_on(folder: Path) -> None:
     with pytest.raises(InputError, match="'stars'"):
         check_folder(folder, labels(folder), test=bad)
     both = labels(folder, "file,label\nra.png,rows\ndc.png,dots\n", "both.csv")
-    with pytest.raises(InputError, match=r"1 image\(s\) are labelled for training too:\n  ra.png"):
+    with pytest.raises(
+        InputError, match=r"1 image\(s\) are labelled for training too; leave them out of one of the two:\n  ra.png"
+    ):
         check_folder(folder, labels(folder), test=both)
 
 

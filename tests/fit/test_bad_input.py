@@ -138,6 +138,12 @@ def test_a_folder_that_holds_something_else(command: Command, folder: Path, tiny
     assert "holds a fit of" in command("fit", *where, code=2)
     command("fit", *where, "--overwrite")
     assert load_fit(folder / "run").root == folder / "other"
+    (folder / "link").symlink_to("other")
+    for same in (folder / "images/../other", folder / "link"):
+        assert command("fit", same, *where[1:]).count("unchanged") == 3, "the same folder, spelled otherwise"
+    where[0] = folder / "images/../other"
+    command("fit", *where, "--overwrite")
+    assert load_fit(folder / "run").root == folder / "other"
     (folder / "training").mkdir()
     (folder / "training/config.yaml").write_text("seed: 0\n")
     where[4] = folder / "training"

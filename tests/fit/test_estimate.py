@@ -77,9 +77,17 @@ def test_the_probe_ends_where_next_to_nothing_is_left_of_the_machine(machine: tu
     ("options", "until"), [(FitOptions(), "in all"), (FitOptions(train="light"), "until encoders are trained")]
 )
 def test_one_line_says_how_long_it_will_take(
-    machine: tuple[Clock, Network], capsys: pytest.CaptureFixture[str], options: FitOptions, until: str
+    machine: tuple[Clock, Network],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: FitOptions,
+    until: str,
 ) -> None:
-    estimate.announce(StepProgress(), machine[1], FILES, 1000, options, 1)  # type: ignore[arg-type]
+    clock, network = machine
+    monkeypatch.setattr("paws.fit.progress.time", clock)
+    progress = StepProgress()
+    estimate.announce(progress, network, FILES, 1000, options, 1)  # type: ignore[arg-type]
+    assert progress.seconds["embed"] == pytest.approx(0.1 / clock.share * len(network.embedded), rel=0.1), "it is work done"
     said = " ".join(capsys.readouterr().out.split())
     minutes = round((1000 * 0.2 + (estimate.HEADS[0] + 1000 * estimate.HEADS[1]) / 0.5) / 60)
     assert f"1000 images x 2 views to embed: about {minutes} minutes {until}, " in said
