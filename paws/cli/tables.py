@@ -44,11 +44,15 @@ def print_explanation(found: Explanation, image: Path) -> None:
     if found.parts:
         weights = ", ".join(f"{title} {weight:.2f}" for title, weight in found.parts.items())
         say(f"{found.method} of {weights}; the vote is that of {list(found.parts)[-1]}")
-    print_table(f"the vote ({found.method})", ("class", "share of the vote", "probability"), rows)
-    title = (
-        "the labelled images that voted" if found.votes else f"the nearest labelled images ({found.method} decides otherwise)"
-    )
-    print_table(title, ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.neighbours])
+    titles = ("the vote", "share of the vote", "the labelled images that voted")
+    if not found.votes:
+        titles = (
+            "the classes",
+            "share of what is near",
+            f"the nearest labelled images, which {found.method} does not weigh so",
+        )
+    print_table(f"{titles[0]} ({found.method})", ("class", titles[1], "probability"), rows)
+    print_table(titles[2], ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.neighbours])
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

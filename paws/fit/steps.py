@@ -52,7 +52,7 @@ class Steps:
         images = Folder([paths[row] for row in rows.tolist()], options.train, options.epochs, options.mirror, self.workers)
         encoders, encoded = train_encoders(run / FOLDER, self.trained_key(frozen), problem, images, frozen, self.progress)
         whole = join([frozen, encoders])
-        features = self.embed(run, whole)
+        features = replace(self, options=replace(self.options, train=None)).embed(run, whole)  # what is left is no training
         views = features[rows.numpy()] if len(rows) < len(features) else features
         embeddings = torch.from_numpy(np.array(views[..., frozen.feature_dim :]))
         return whole, features, with_encoders(problem, views, replace(encoded, embeddings=embeddings))

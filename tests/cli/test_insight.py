@@ -106,6 +106,13 @@ def test_explain_says_what_it_abstains_for(capsys: pytest.CaptureFixture[str], s
     assert says in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("votes", [True, False])
+def test_explain_calls_a_vote_only_what_decided(capsys: pytest.CaptureFixture[str], votes: bool) -> None:
+    found = Explanation("logistic regression", votes, "cat", 0.99, False, 0.5, 0.0, {"cat": 0.99}, {"cat": 1.0}, (), {})
+    print_explanation(found, Path("a.png"))
+    assert ("vote" in capsys.readouterr().out) == votes
+
+
 def test_labelled_images_that_are_gone_are_shown_by_name(call, fitted_run: Path, tmp_path: Path) -> None:
     image = fitted_run.parent / "images" / "sü-10.png"
     bundle = shutil.copytree(fitted_run / "bundle", tmp_path / "elsewhere")

@@ -18,7 +18,7 @@ from paws.bundle.table import FIT_COLUMNS
 from paws.data import check
 from paws.data.folder import TICK
 from paws.errors import InputError
-from paws.fit import presets, training
+from paws.fit import estimate, presets, training
 from paws.fit.feature_file import ROW
 from paws.fit.run import load_fit
 from paws.models.sources import LITE
@@ -229,12 +229,14 @@ def test_encoders_are_trained_and_are_one_more_part(
     command: Command, copied: Path, tiny_weights: Path, train: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "SLACK", -100.0)  # the small network never tells enough
+    monkeypatch.setattr(estimate, "FEW", 0)
     before = load_fit(copied / "run")
     start, every, digest = before.bundle.frozen.weights(), before.bundle.frozen.model.backbone, before.bundle.frozen.digest
     features = np.array(before.features)
     out = call(command, copied, tiny_weights, "--train", train, "--epochs", "2")
     after = load_fit(copied / "run")
     assert "4 encoders of " in out and "train    unchanged" not in out
+    assert "in all, " in out and "until encoders are trained" not in out, "only what they see is embedded, once they are"
     known, trained = after.bundle.frozen.parts
     assert known.digest == digest
     assert (trained.count, trained.feature_dim) == (4, 4 * 64)
