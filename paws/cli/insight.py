@@ -116,10 +116,11 @@ def suggest(
     with heavy_imports():
         from paws.labels import suggest as module
         from paws.runs.files import check_target
+        from paws.runs.folder import kind_of
 
     if output is not None:
         check_target(output, new=True)  # before the work
-    if (source / "fit.json").is_file():
+    if (source / "fit.json").is_file() or kind_of(source) == "fit":
         if backbone or weights or image_size:
             raise InputError(f"{source} is a fit with embedded images: leave out --backbone, --weights and --image-size")
         from paws.fit.run import load_fit
@@ -171,9 +172,10 @@ def _open(source: Path) -> tuple[Bundle, FitRun | None]:
         from paws.bundle.bundle import load_bundle
         from paws.fit.record import BUNDLE, RECORD
         from paws.fit.run import load_fit
+        from paws.runs.folder import kind_of
 
     folder = source.absolute().parent if source.absolute().name == BUNDLE else source
-    if (folder / RECORD).is_file():
+    if (folder / RECORD).is_file() or kind_of(folder) == "fit":
         run = load_fit(folder)
         return run.bundle, run
     return load_bundle(source), None

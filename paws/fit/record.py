@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.runs.files import write_text
+from paws.runs.folder import kind_of
 
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
 PREVIOUS, LABELS = "bundle.previous", "labels.csv"  # what paws labels leaves: the former bundle, all labels of now
@@ -150,7 +151,8 @@ def read_record(folder: Path) -> FitRecord:
         found = from_json(path.read_bytes())
         version = found.get("version", 1)
     except FileNotFoundError:
-        raise InputError(f"{folder}: holds no finished fit (no {RECORD}); run paws fit") from None
+        what = "the same command again goes on" if kind_of(folder) == "fit" else "run paws fit"
+        raise InputError(f"{folder}: holds no finished fit (no {RECORD}); {what}") from None
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read as the record of a fit ({error}); run the same paws fit again") from None
     if version != VERSION:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from paws.errors import InputError
 from paws.runs.files import check_target, writing
+from paws.runs.folder import kind_of
 
 MADE_BY = '<meta name="generator" content="paws report">'  # at the head of every page
 
@@ -18,7 +19,7 @@ def write_report(run: Path, output: Path | None = None) -> Path:
     """
     from paws.report.page import render
 
-    if (run / "fit.json").is_file():
+    if (run / "fit.json").is_file() or kind_of(run) == "fit":
         from paws.report.fit_run import fit_contents as contents_of
     elif (run / "config.yaml").is_file():
         from paws.report.training_run import training_contents as contents_of

@@ -43,7 +43,7 @@ def run_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise InputError(f"{folder}: {holder} runs in this folder; wait for it or give another run_dir") from error
+            raise InputError(f"{folder}: {holder} runs in this folder; wait for it or give another folder") from error
         except OSError as error:  # a file system that has no locks
             raise InputError(f"{folder}: cannot be locked ({error.strerror}); give another folder for the run") from error
         if not HOLDER.fullmatch(file.read(LONGEST)):

@@ -18,6 +18,7 @@ from paws.cli import main
 from paws.cli.tables import print_explanation
 from paws.fit.run import load_fit
 from paws.labels.explain import Explanation
+from paws.runs.folder import claim
 from tests.conftest import TINY, draw
 from tests.report.kinds import KINDS
 
@@ -104,6 +105,14 @@ def test_explain_says_what_it_abstains_for(capsys: pytest.CaptureFixture[str], s
     found = Explanation("PAWS", True, "cat", 0.99, True, 0.5, strange, {"cat": 0.99}, {"cat": 1.0}, (), {})
     print_explanation(found, Path("a.png"))
     assert says in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("verb", ["report", "explain", "labels", "suggest", "sort", "export"])
+def test_a_fit_that_did_not_end_says_so(call, tmp_path: Path, verb: str) -> None:
+    claim(tmp_path, "fit")
+    more = {"explain": ["a.png"], "labels": ["--suspicious"], "sort": ["--into", "x"], "export": ["-o", tmp_path / "x.pt2"]}
+    code, _, err = call(verb, tmp_path, *more.get(verb, []))
+    assert code == 2 and "holds no finished fit (no fit.json); the same command again goes on" in err
 
 
 @pytest.mark.parametrize("votes", [True, False])
