@@ -94,7 +94,7 @@ def frame_rows(frame: Any) -> list[LabelRow]:
     file, label = _columns([str(name).strip().lower() for name in frame.columns], "the table")
     known = frame.iloc[:, label].notna().to_numpy()
     values = frame.iloc[known, label]
-    whole = values.dtype.kind == "f" and bool((values % 1 == 0).all())
+    whole = all(isinstance(value, float) and value % 1 == 0 for value in values)
     rows, problems = [], []
     for i, name, value in zip(known.nonzero()[0].tolist(), frame.iloc[known, file], values, strict=True):
         text = composed(str(int(value) if whole else value).strip())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,7 +157,8 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 def _svg(figure: Figure) -> str:
     """The figure as an <svg> element without size, date or font, painted with the page's variables."""
     text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's fonts draw it
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

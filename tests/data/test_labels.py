@@ -163,5 +163,8 @@ def test_a_table_in_memory_is_a_label_file(folder: Path) -> None:
     frame = pandas.DataFrame({"image": ["a.png", "c.png", "b b.png"], "class": ["cat", 7, None]})
     files = labelled_folder(folder, frame_rows(frame))
     assert class_counts(files) == {"7": 1, "cat": 1}
+    for kind in (None, "float32", object, "category"):
+        frame["class"] = pandas.Series([1.0, 2.0, None], dtype=kind)
+        assert class_counts(labelled_folder(folder, frame_rows(frame))) == {"1": 1, "2": 1}, kind
     with pytest.raises(InputError, match="the table must name the columns file and label, it reads x"):
         frame_rows(pandas.DataFrame({"x": []}))

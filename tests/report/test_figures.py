@@ -26,6 +26,10 @@ def drawings() -> dict[str, str]:
     }
 
 
+def test_names_that_no_font_here_has_are_left_to_the_page() -> None:
+    assert "日本" in figures.confusion(np.eye(2, dtype=int), ["日本", "cat"])
+
+
 def test_figures_are_well_formed_painted_by_the_page_and_the_same_each_time() -> None:
     first, second = drawings(), drawings()
     assert first == second
