@@ -126,7 +126,9 @@ def suggest(
         from paws.fit.run import load_fit
 
         run = load_fit(source)
-        n = n or min(SHOWN, max(1, len(run.unlabelled)))
+        if not run.unlabelled:
+            raise InputError(f"{source}: every image has a label already")
+        n = n or min(SHOWN, len(run.unlabelled))
         picks = module.suggest(run, n)
     else:
         picks = _first(source, n, backbone, weights, image_size, device)
@@ -241,12 +243,12 @@ def _suspicious(source: FitRun | Bundle, given: Path, n: int | None, output: Pat
         return
     clear = [doubt for doubt in every if doubt.stands_out]
     doubts = every[:n] if n else clear[:SHOWN]
-    more, hint = (
-        sum(doubt.label != doubt.predicted for doubt in every),
-        "" if n else f"; -n {SHOWN} lists the {SHOWN} most doubtful",
-    )
+    more = sum(doubt.label != doubt.predicted for doubt in every)
+    hint = "" if n else f"; -n {SHOWN} lists the {SHOWN} most doubtful"
     say(f"{more} of {len(every)} labelled images are more like another class, {len(clear)} of them clearly{hint}")
     if not doubts:
+        if output is not None:
+            say("nothing was written")
         return
     rows = [(d.file, d.label, f"{d.probability:.0%}", d.predicted, ", ".join(d.neighbours)) for d in doubts]
     columns = ("image", "label", "probability of it", "more like", "images most like it")

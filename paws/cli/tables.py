@@ -35,7 +35,8 @@ def print_explanation(found: Explanation, image: Path) -> None:
     from paws.classifiers.strangers import STRANGE
 
     strange = found.strange > STRANGE
-    why = ", too low to decide" if found.abstain and not strange else ""
+    why = ", too low to decide" if found.threshold <= 1 else ", which no held-out labels show to be right often enough"
+    why = why if found.abstain and not strange else ""
     said = f"{found.label}, probability {found.probability:.0%}{why}"
     stranger = f"; like no labelled image with probability {found.strange:.0%}" if found.strange >= 0.005 else ""
     stranger += ", so it does not decide" if strange else ""

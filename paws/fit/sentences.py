@@ -40,7 +40,7 @@ def verdict(record: FitRecord, titles: dict[str, str]) -> str:
     own = record.score.accuracy
     others = [row for row in record.scores if row.method != record.chosen and row.accuracy.value is not None]
     if own.value is None or not others:
-        return made_of + "fixed beforehand, as every class has a single label and none can be held out."
+        return f"{made_of}fixed beforehand, as {_why_none(record)} and none can be held out."
     best = max(others, key=lambda row: row.accuracy.value or 0.0)
     how = "fixed beforehand, as not every class can be held out" if record.never_judged else "fitted to held-out labels"
     return (
@@ -64,7 +64,8 @@ def notes(record: FitRecord) -> list[str]:
     """What a reader must know before trusting the figures of a record."""
     found = []
     if record.score.accuracy.value is None and record.score.test.value is None:
-        found.append("Every class has a single label, so none could be held out and no accuracy can be stated.")
+        why = _why_none(record)
+        found.append(f"{why[0].upper()}{why[1:]}, so none could be held out and no accuracy can be stated.")
     elif record.never_judged:
         count, names = len(record.never_judged), ", ".join(record.never_judged[:SHOWN])
         more = ", …" if count > SHOWN else ""
@@ -106,6 +107,12 @@ def _near_copies(pairs: tuple[NearCopy, ...]) -> list[str]:
             f"{len(other)} of these pairs {_have(len(other))} two labels: {told}{'; …' if len(other) > SHOWN else ''}."
         )
     return found
+
+
+def _why_none(record: FitRecord) -> str:
+    """Why no label can be held out: the images that show a class would all be."""
+    single = max(record.counts.values()) == 1
+    return "every class has a single label" if single else "the labels of every class are on copies of one image"
 
 
 def _have(count: int) -> str:

@@ -140,7 +140,7 @@ class Steps:
         with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
             abstained, strange = tables.write_predictions(run, tables.predicted(bundle, files.names, features, advance), given)
-        said = f"; {strange} belong rather to no class (column none)" if strange else ""
+        said = f"; {strange} {'belongs' if strange == 1 else 'belong'} rather to no class (column none)" if strange else ""
         self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them{said}")
 
     def key(self, frozen: Backbone) -> str:

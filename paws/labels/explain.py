@@ -51,6 +51,7 @@ class Explanation:
     vote: dict[str, float]
     neighbours: tuple[Neighbour, ...]
     parts: dict[str, float]  # weight of each method by its title, where several are combined: ``vote`` is that of the last
+    threshold: float  # probability below which it abstains; above 1 where nothing is kept as sure
 
 
 @torch.inference_mode()
@@ -80,6 +81,7 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
             for i, weight in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         ),
         {part.title: weight for part, weight in classifier.predictor.weighted_parts()},
+        float(classifier.threshold),
     )
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,13 @@ def test_an_image_of_the_fit_that_is_gone_is_explained_by_what_was_kept(call, ru
     ],
 )
 def test_explain_says_what_it_abstains_for(capsys: pytest.CaptureFixture[str], strange: float, says: str) -> None:
-    found = Explanation("PAWS", True, "cat", 0.99, True, 0.5, strange, {"cat": 0.99}, {"cat": 1.0}, (), {})
+    found = Explanation("PAWS", True, "cat", 0.99, True, 0.5, strange, {"cat": 0.99}, {"cat": 1.0}, (), {}, 0.95)
     print_explanation(found, Path("a.png"))
-    assert says in " ".join(capsys.readouterr().out.split())
+    print_explanation(replace(found, threshold=1.001), Path("b.png"))
+    out = " ".join(capsys.readouterr().out.split())
+    assert says in out and (
+        strange > 0.5 or "b.png: cat, probability 99%, which no held-out labels show to be right often enough" in out
+    )
 
 
 @pytest.mark.parametrize("verb", ["report", "explain", "labels", "suggest", "sort", "export"])
@@ -117,7 +122,7 @@ def test_a_fit_that_did_not_end_says_so(call, tmp_path: Path, verb: str) -> None
 
 @pytest.mark.parametrize("votes", [True, False])
 def test_explain_calls_a_vote_only_what_decided(capsys: pytest.CaptureFixture[str], votes: bool) -> None:
-    found = Explanation("logistic regression", votes, "cat", 0.99, False, 0.5, 0.0, {"cat": 0.99}, {"cat": 1.0}, (), {})
+    found = Explanation("logistic regression", votes, "cat", 0.99, False, 0.5, 0.0, {"cat": 0.99}, {"cat": 1.0}, (), {}, 0.95)
     print_explanation(found, Path("a.png"))
     assert ("vote" in capsys.readouterr().out) == votes
 

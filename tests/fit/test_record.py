@@ -96,7 +96,9 @@ def test_why_a_method_is_in_use() -> None:
     assert any("1 of 2 classes (b) has no label that can be held out" in note for note in notes(partly))
     assert verdict(record(settings={"model": "paws"}), TITLES) == "Ours was asked for."
     single = record(scores=(scored("paws", None), scored("combination", None)), **combined)
-    assert "every class has a single label" in verdict(single, TITLES)
+    assert "every class has a single label" in verdict(single.model_copy(update={"counts": {"a": 1, "b": 1}}), TITLES)
+    assert "the labels of every class are on copies of one image and none can be held out" in verdict(single, TITLES)
+    assert any(note.startswith("The labels of every class are on copies of one image, so none") for note in notes(single))
     assert any("no accuracy can be stated" in note for note in notes(single))
 
 
