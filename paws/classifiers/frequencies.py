@@ -8,12 +8,14 @@ from torch import Tensor
 
 from paws.classifiers.base import Predictor
 from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import SINGLE, Problem
 from paws.classifiers.soft_nearest_neighbours import SoftNearestNeighbours
 
 JUDGES: tuple[type[Predictor], ...] = (LogisticRegression, SoftNearestNeighbours)
 FUSED = 0.5  # weight of the log-probabilities of each of them in their common prediction
 ROUNDS = 30  # of EM
+ADDED = 0.2  # images, as a share of the pool, that are added evenly to what Poisson learning counts
 LEAST = 1e-4  # frequency of a class
 UNEVEN = 0.95  # how sure it must be that the counts of labels are no accident
 
@@ -28,7 +30,9 @@ def estimated(problem: Problem) -> Tensor:
 
     EM's estimate from the common prediction of `JUDGES` is drawn to even frequencies by the share of its squared deviation from
     them that chance explains, as James and Stein do with means; its variance is that of the jackknife over the folds of the
-    labels. From single labels nothing can be told. What labels that look like a sample of the pool say is added.
+    labels. From single labels it has none, and is even. The logarithm is then drawn to that of `counted`: halfway where there
+    are one or two labels a class, and by the square of their number less where there are more. What labels that look like a sample of the pool say is
+    added.
     """
     found = torch.full((len(problem.classes),), 1 / len(problem.classes))
     if problem.fold_count and problem.labels_per_class >= SINGLE:
@@ -37,8 +41,19 @@ def estimated(problem: Problem) -> Tensor:
         variance = (len(folds) - 1) * folds.var(0, correction=0).sum()
         share = float((variance / (estimate - found).square().sum().clamp_min(1e-9)).clamp(0, 1))
         found = (1 - share) * estimate + share * found
+    weight = 0.5 * min(1.0, 2 / problem.labels_per_class) ** 2
+    found = ((1 - weight) * found.clamp_min(LEAST).log() + weight * counted(problem).log()).softmax(0)
     found = with_counts(found, problem.support_labels).clamp_min(LEAST)
     return found / found.sum()
+
+
+def counted(problem: Problem) -> Tensor:
+    """(C,) share of the images that Poisson learning gives to each class, with `ADDED`: how much of the graph is nearest to it.
+
+    Every class has the same mass of labels there, but nothing draws the counts to even ones.
+    """
+    counts = torch.bincount(problem.on_pool(Poisson).argmax(1), minlength=len(problem.classes)).float()
+    return (counts / counts.sum() + ADDED / len(counts)) / (1 + ADDED)
 
 
 def _together(problem: Problem, left_out: int | None = None) -> Tensor:

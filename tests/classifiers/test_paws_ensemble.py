@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 import torch
 
+from paws.classifiers import frequencies as module
 from paws.classifiers.base import CrossFitted
-from paws.classifiers.frequencies import em, frequencies, with_counts
+from paws.classifiers.frequencies import counted, em, frequencies, with_counts
 from paws.classifiers.heads import Heads, HeadSettings, Supports, _taught, head, temperature_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
@@ -183,6 +184,24 @@ def test_frequencies_are_estimated_given_or_told_by_uneven_labels():
     assert torch.equal(with_counts(even, torch.arange(12) % 3), even)
     counts = with_counts(even, torch.tensor([0] * 20 + [1] * 3 + [2]))
     assert torch.allclose(counts, (torch.tensor([21, 4, 2]) / 27 + even) / 2)
+
+
+@pytest.mark.parametrize("per_class", [1, 2, 4])
+def test_frequencies_are_told_by_the_graph_while_labels_are_few(per_class: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    views, labels, truth = blobs(sizes=(120, 20, 20), per_class=per_class)
+    problem, shares = made(views, labels), torch.bincount(truth) / len(truth)
+    graph = torch.nn.functional.one_hot(problem.on_pool(Poisson).argmax(1), 3).float().mean(0)
+    counts = counted(problem)
+    assert torch.allclose(counts, (graph + 0.2 / 3) / 1.2)  # no class is without images
+    found = frequencies(problem)
+    assert (found - shares).abs().sum() < 0.75 * (1 / 3 - shares).abs().sum()
+    if per_class == 1:  # halfway from even ones
+        assert torch.allclose(found, counts.sqrt() / counts.sqrt().sum(), atol=1e-5)
+        return
+    monkeypatch.setattr(module, "counted", lambda problem: torch.full((3,), 1 / 3))
+    without = frequencies(made(views, labels)).log()
+    weight = {2: 0.5, 4: 0.125}[per_class]  # `without` is the rest of EM's estimate, to the power of 1 - weight
+    assert torch.allclose((without + weight * counts.log()).softmax(0), found, atol=1e-4)
 
 
 def test_frequencies_that_depend_on_which_labels_are_seen_are_even() -> None:
