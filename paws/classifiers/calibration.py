@@ -7,15 +7,20 @@ import math
 import torch
 from torch import Tensor
 
-FLOOR = 1e-6
+FLOOR = 1e-6  # of a probability of which the logarithm is taken
 DEVIATION = 0.1  # of the logarithm of the inverse temperature of a vote above its floor, before any label tells
 MARGIN = 0.4  # of a threshold by confidence
 NEVER = 1.001  # a threshold that no probability reaches: nothing is sure
 
 
+def log_probabilities(probabilities: Tensor) -> Tensor:
+    """(..., C) probabilities -> their logarithms, none of them of less than `FLOOR`, which stand for a sum of 1 again."""
+    return probabilities.clamp_min(FLOOR).log().log_softmax(-1)
+
+
 def calibrated(probabilities: Tensor, inverse_temperature: float | Tensor) -> Tensor:
     """Softmax of log probabilities (N, C) times ``inverse_temperature``: p to that power, normalised."""
-    return (probabilities.clamp_min(FLOOR).log() * inverse_temperature).softmax(1)
+    return (log_probabilities(probabilities) * inverse_temperature).softmax(1)
 
 
 def fit_inverse_temperature(probabilities: Tensor, labels: Tensor, deviation: float = math.inf) -> float:
@@ -24,7 +29,7 @@ def fit_inverse_temperature(probabilities: Tensor, labels: Tensor, deviation: fl
     Its logarithm has a normal prior of mean 0 and standard ``deviation``: few labels leave the probabilities nearly
     as they are.
     """
-    log_p = probabilities.double().clamp_min(FLOOR).log()
+    log_p = log_probabilities(probabilities.double())
     candidates = torch.logspace(math.log10(0.05), math.log10(20), 241, dtype=torch.float64)
     losses = torch.stack([torch.nn.functional.cross_entropy(log_p * a, labels, reduction="sum") for a in candidates])
     return float(candidates[int((losses + (candidates.log() / deviation) ** 2 / 2).argmin())])

@@ -15,7 +15,7 @@ from torch import Tensor
 from paws import classifiers
 from paws.classifiers import log_pool
 from paws.classifiers.base import CrossFitted, Predictor
-from paws.classifiers.calibration import FLOOR
+from paws.classifiers.calibration import log_probabilities
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.log_pool import pooled
@@ -150,7 +150,7 @@ class Combination(Predictor):
 
 def even(found: Sequence[Tensor], prior: Tensor) -> Tensor:
     """(M, N, C) log-probabilities for which all classes are alike, from the probabilities (N, C) of each part."""
-    logs = [(part.clamp_min(FLOOR)).log() for part in found]
+    logs = [log_probabilities(part) for part in found]
     logs[PAWS:] = [part - prior.log() for part in logs[PAWS:]]
     return torch.stack(logs).log_softmax(2)
 

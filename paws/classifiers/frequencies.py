@@ -30,9 +30,9 @@ def estimated(problem: Problem) -> Tensor:
 
     EM's estimate from the common prediction of `JUDGES` is drawn to even frequencies by the share of its squared deviation from
     them that chance explains, as James and Stein do with means; its variance is that of the jackknife over the folds of the
-    labels. From single labels it has none, and is even. The logarithm is then drawn to that of `counted`: halfway where there
-    are one or two labels a class, and by the square of their number less where there are more. What labels that look like a sample of the pool say is
-    added.
+    labels. From single labels it has none, and is even. Its logarithm is then drawn to that of `counted`: halfway where there
+    are one or two labels a class, and by the square of their number less where there are more. What labels that look like a
+    sample of the pool say is added.
     """
     found = torch.full((len(problem.classes),), 1 / len(problem.classes))
     if problem.fold_count and problem.labels_per_class >= SINGLE:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws.classifiers.base import CrossFitted, Predictor, empty_projection, projection_sizes
-from paws.classifiers.calibration import DEVIATION, FLOOR, fit_inverse_temperature
+from paws.classifiers.calibration import DEVIATION, fit_inverse_temperature, log_probabilities
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.heads import HeadSettings, head, settings_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
@@ -148,7 +148,7 @@ def teacher_weights(problem: Problem, left_out: int | None) -> Tensor:
     told = problem.held[problem.fold[problem.held] != (-1 if left_out is None else left_out)]
     if not problem.judged or not len(told):
         return start
-    logs = torch.stack([problem.cross_fitted(each).held_out[told] for each in TEACHERS]).clamp_min(FLOOR).log().log_softmax(2)
+    logs = log_probabilities(torch.stack([problem.cross_fitted(each).held_out[told] for each in TEACHERS]))
     return fit_weights(logs, problem.support_labels[told], start, *each_and_all(len(start), SPREAD, SCALE))
 
 

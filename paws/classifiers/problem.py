@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from paws.classifiers.calibration import FLOOR
+from paws.classifiers.calibration import log_probabilities
 from paws.classifiers.folds import fold_count, folds
 from paws.classifiers.prior import class_prior
 from paws.classifiers.space import Space, Views, fit_space, rows
@@ -147,7 +147,7 @@ class Problem:
 
     def on_pool(self, kind: type[Predictor], left_out: int | None = None) -> Tensor:
         """(N, C) log-probabilities of all images by a predictor that was not shown the fold ``left_out``; made once."""
-        return self._once((kind, left_out, "pool"), lambda: kind.on_pool(self, left_out).clamp_min(FLOOR).log().log_softmax(1))
+        return self._once((kind, left_out, "pool"), lambda: log_probabilities(kind.on_pool(self, left_out)))
 
     def seen_by(self, predictor: Predictor, images: Tensor | slice = slice(None)) -> Tensor:
         """(n, V, ·) float16 of ``images`` (n,), or of all: components, what encoders add, or both, as the predictor reads."""
