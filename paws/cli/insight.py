@@ -54,6 +54,8 @@ def explain(
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
         bundle, run = _open(source)
         image, row = (image, None) if run is None else _image_of(run, image)
+        if images is not None and not images.is_dir():
+            raise InputError(f"--images {images}: is not a folder of images")
         if output is not None:
             check_no_input(output, [image, source])
         features = bundle.features([image]) if run is None or row is None else run.views([row])

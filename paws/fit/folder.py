@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from paws.bundle.bundle import ABOUT
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit import record
@@ -37,6 +38,8 @@ def check_target(images: Path, run: Path, inputs: Sequence[Path], overwrite: boo
     check_apart(run, images)
     if kind_of(run) is None and holds_run(run):
         raise InputError(f"{run} holds a training run; give another folder")
+    if (run / ABOUT).is_file():
+        raise InputError(f"{run} is a bundle; give another folder for the run")
     former = _images_of(run)
     check_owner(run, "fit", record.OWN, older=former is not None)
     if former is not None and not _same(Path(former), images) and not overwrite:

@@ -59,7 +59,8 @@ class FeatureCache:
             try:
                 self._make()
             except (OSError, sqlite3.Error) as error:
-                raise InputError(f"{self.file}: cannot be written ({error}); set PAWS_CACHE to a writable folder") from None
+                why = error.strerror if isinstance(error, OSError) else error
+                raise InputError(f"{self.file}: cannot be written ({why}); set PAWS_CACHE to a writable folder") from None
 
     def known(self, contents: Sequence[str], views: Sequence[int]) -> set[str]:
         """Those of ``contents`` of which all ``views`` are there."""

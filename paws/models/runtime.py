@@ -78,7 +78,8 @@ def exported(frozen: Frozen) -> bytes:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(path, network)
     except (OSError, InputError) as error:
-        raise InputError(f"{path}: cannot be written ({error}); set PAWS_CACHE to a writable folder") from error
+        said = str(error) if isinstance(error, InputError) else f"{path}: cannot be written ({error.strerror})"
+        raise InputError(f"{said}; or set PAWS_CACHE to another folder") from error
     return network
 
 

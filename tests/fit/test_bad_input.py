@@ -144,6 +144,8 @@ def test_a_folder_that_holds_something_else(command: Command, folder: Path, tiny
     where[0] = folder / "images/../other"
     command("fit", *where, "--overwrite")
     assert load_fit(folder / "run").root == folder / "other"
+    where[4] = folder / "run/bundle"
+    assert "run/bundle is a bundle; give another folder" in command("fit", *where, code=2)
     (folder / "training").mkdir()
     (folder / "training/config.yaml").write_text("seed: 0\n")
     where[4] = folder / "training"
