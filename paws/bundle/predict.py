@@ -34,7 +34,8 @@ def list_images(inputs: Sequence[Path]) -> tuple[list[str], list[str], list[str]
             paths += [os.path.join(given, name) for name in listing.images]
             passed_over += [f"{given}: {listing.told()}"] if listing.passed_over else []
         elif given.suffix.lower() == ".txt" and os.path.isfile(given):
-            paths += [line.strip() for line in read_text(given).split("\n") if line.strip()]
+            lines = [line.rstrip("\r") for line in read_text(given).split("\n") if line.strip()]
+            paths += [line if os.path.exists(line) else line.strip() for line in lines]  # a name may begin or end with a blank
         elif os.path.isfile(given):
             paths.append(str(given))
         else:

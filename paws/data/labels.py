@@ -155,7 +155,7 @@ def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]
     assert before is not None  # as all of it may be absent
     above, text = len(before[0].splitlines()), text[before.end() :]
     head = text.replace("\r", "\n").split("\n", 1)[0]
-    delimiter = before["separator"] or max(",;\t", key=head.count)
+    delimiter = before["separator"] or _delimiter(head)
     lines = io.StringIO(text, newline="")  # splits at the ends of lines alone: names may hold other separators
     reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True, restkey=SURPLUS, strict=True)
     records: list[tuple[int, dict[str, str | None]]] = []
@@ -178,6 +178,15 @@ def _csv_records(path: Path, text: str) -> list[tuple[int, dict[str, str | None]
         why = f"more fields than the first line names; put a name or label that holds {delimiter!r} in quotation marks"
         raise InputError(listed(f"{path}: {why}", surplus))
     return records
+
+
+def _delimiter(head: str) -> str:
+    """What the first line separates its names by: that which leaves the two columns, else the most frequent one."""
+    for delimiter in ",;\t":
+        names = {name.strip(' "').lower() for name in head.split(delimiter)}
+        if names.intersection(FILE) and names.intersection(LABEL):
+            return delimiter
+    return max(",;\t", key=head.count)
 
 
 def _columns(names: Sequence[str], where: str, head: str = "") -> tuple[int, int]:

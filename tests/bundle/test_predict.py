@@ -53,6 +53,13 @@ def test_a_broken_image_is_a_row_with_an_error(command: Command, fitted_run: Pat
     assert rows[2]["label"] == rows[2]["probability"] == ""
 
 
+def test_names_in_a_list_may_begin_and_end_with_a_blank(tmp_path: Path) -> None:
+    for name in (" a.png", "b.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text(f"{tmp_path}/ a.png\r\n\n {tmp_path}/b.png \n", encoding="utf-8")
+    assert list_images([tmp_path / "list.txt"])[0] == [f"{tmp_path}/ a.png", f"{tmp_path}/b.png"]
+
+
 def shared(bundle: Path, listed: Path, output: Path) -> int:
     paths, names, _ = list_images([listed])
     return predict_table(paws.load(bundle), paths, names, output)

@@ -42,6 +42,7 @@ WANTED = {"a.png": "cat", "b b.png": "dog, big", "deep/er/ü.png": "cat"}
     [
         'file,label\na.png,cat\nb b.png,"dog, big"\ndeep/er/ü.png,cat\n',
         '\ufefffile,label\r\na.png,cat\r\n"b b.png","dog, big"\r\ndeep/er/ü.png,cat',
+        "file;label;seen, by, whom\na.png;cat;\nb b.png;dog, big;me\ndeep/er/ü.png;cat;me\n",
         "label;who;file\ncat;me;a.png\ndog, big;me;b b.png\ncat;;deep/er/ü.png\n",
         "File\tLabel\n./a.png\tcat\nb b.png\tdog, big\ndeep\\er\\ü.png\tcat\n",
         '\r\nsep=;\r\nfile;label\r\na.png;cat\r\nb b.png;"dog, big"\r\ndeep/er/ü.png;cat\r\n',
@@ -50,6 +51,7 @@ WANTED = {"a.png": "cat", "b b.png": "dog, big", "deep/er/ü.png": "cat"}
     ids=[
         "plain",
         "bom-crlf-quotes",
+        "commas-in-a-name",
         "semicolons-more-columns",
         "tabs-backslashes",
         "separator-named",
