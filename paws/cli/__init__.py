@@ -53,7 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _name in ("example", "images", "report", "insight", "label", "training", "splits", "launch"):
+for _name in ("example", "images", "report", "insight", "labels", "label", "training", "splits", "launch"):
     importlib.import_module(f"paws.cli.{_name}").register(app)
 _verbs = {}
 for _command in app.registered_commands:
