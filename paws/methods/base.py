@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from paws.config.schema import Config, Recipe
 from paws.data.source import Batch, Source
 from paws.data.task import Task
+from paws.distributed import gather, rank
 from paws.errors import InputError
+from paws.losses import suncet
 from paws.methods.build import encoder_of
 from paws.models import Encoder
 
@@ -60,6 +62,19 @@ class Method:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` returned."""
+
+
+def suncet_of(z: Tensor, source: Source, temperature: float) -> Tensor:
+    """SuNCEt's loss of support views z (V*S, D) of ``source`` among those of all ranks (arXiv 2006.10803, eq. 1)."""
+    return suncet(
+        z,
+        source.labels.to(z.device),  # (W*V*S,)
+        source.num_classes,
+        temperature,
+        smoothing=source.smoothing,
+        keys=gather(z),
+        offset=rank() * len(z),
+    )
 
 
 def table() -> dict[str, type[Method]]:

@@ -13,9 +13,9 @@ from paws.config.schema import Config, NonNegative, Positive, Recipe
 from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import gather, mean, rank
-from paws.losses import nt_xent, paws_loss, suncet
-from paws.methods.base import Method
-from paws.methods.build import large_view, multi_crop, source_of
+from paws.losses import nt_xent, paws_loss
+from paws.methods.base import Method, suncet_of
+from paws.methods.build import check_positives, large_view, multi_crop, source_of
 
 
 class PawsSettings(Recipe):
@@ -54,8 +54,10 @@ class Paws(Method):
 
     @classmethod
     def build(cls, config: Config, task: Task, device: torch.device) -> Self:
-        """Pre-train the config's encoder on all its images."""
+        """Pre-train the config's encoder on all its images; InputError for SuNCEt with too few of the support images."""
         assert isinstance(config.recipe, PawsSettings)
+        if config.recipe.suncet:
+            check_positives(config)
         source = source_of(config, task, device, views=multi_crop(config, task), support_view=large_view(config, task))
         return cls(cls.network(config, task, device), source, config.recipe, epochs=config.optim.epochs)
 
@@ -79,29 +81,10 @@ class Paws(Method):
             mean_over_ranks=mean,
         )
         loss, metrics = cross_entropy + self.settings.me_max * me_max, {"cross_entropy": cross_entropy, "me_max": me_max}
-        if self.settings.suncet:
-            metrics["suncet"] = self.suncet(z[:supports])
+        if self.settings.suncet:  # beyond the paper
+            metrics["suncet"] = suncet_of(z[:supports], self.source, self.settings.temperature)
             loss = loss + self.settings.suncet * metrics["suncet"]
-        return self.with_nt_xent(
-            loss,
-            metrics,
-            z[supports : supports + 2 * len(batch.indices)],
-            batch.step,
-        )
-
-    def suncet(self, z: Tensor) -> Tensor:
-        """SuNCEt's loss of support views z (V*S, D) among those of all ranks (arXiv 2006.10803, eq. 1); beyond the paper."""
-        source, keys = self.source, gather(z)
-        labels = source.labels.to(z.device)  # (W*V*S,)
-        return suncet(
-            z,
-            labels,
-            source.num_classes,
-            self.settings.temperature,
-            smoothing=source.smoothing,
-            keys=keys,
-            offset=rank() * len(z),
-        )
+        return self.with_nt_xent(loss, metrics, z[supports : supports + 2 * len(batch.indices)], batch.step)
 
     def sharpening(self, step: int) -> float:
         """The sharpening temperature: from 1, where votes begin, to its value in ``sharpening_warmup`` epochs."""

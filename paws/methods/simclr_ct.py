@@ -13,8 +13,8 @@ from paws.data.source import Batch, Source
 from paws.data.task import Task
 from paws.distributed import gather, rank
 from paws.errors import InputError
-from paws.losses import nt_xent, suncet
-from paws.methods.base import Method
+from paws.losses import nt_xent
+from paws.methods.base import Method, suncet_of
 from paws.methods.build import check_positives, large_view, multi_crop, source_of
 
 
@@ -57,14 +57,6 @@ class SimclrCt(Method):
             offset=rank() * len(unlabelled),
             key_gradient=self.settings.key_gradient,
         )
-        supervised = suncet(
-            supports,
-            self.source.labels.to(z.device),  # (W*V*S,)
-            self.source.num_classes,
-            self.settings.temperature,
-            smoothing=self.source.smoothing,
-            keys=gather(supports),
-            offset=rank() * len(supports),
-        )
+        supervised = suncet_of(supports, self.source, self.settings.temperature)
         with_labels = float(batch.step // self.source.steps_per_epoch < self.settings.supervised_epochs)
         return contrastive + with_labels * supervised, {"nt_xent": contrastive, "suncet": supervised}

@@ -12,9 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from paws.config.schema import Config, Positive, Recipe
 from paws.data.source import Batch, Source
 from paws.data.task import Task
-from paws.distributed import gather, rank, world_size
-from paws.losses import suncet
-from paws.methods.base import Method
+from paws.distributed import world_size
+from paws.methods.base import Method, suncet_of
 from paws.methods.build import check_positives, encoder_of, light_view, source_of
 from paws.models import Encoder
 
@@ -55,13 +54,5 @@ class SnnFinetune(Method):
     def step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """SuNCEt on a class-balanced batch of labelled images."""
         _, z = self.encoder(batch.support)  # (V*S, D)
-        loss = suncet(
-            z,
-            self.source.labels.to(z.device),  # (W*V*S,)
-            self.source.num_classes,
-            self.settings.temperature,
-            smoothing=self.source.smoothing,
-            keys=gather(z),
-            offset=rank() * len(z),
-        )
+        loss = suncet_of(z, self.source, self.settings.temperature)
         return loss, {"suncet": loss}

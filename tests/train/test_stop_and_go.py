@@ -100,9 +100,9 @@ def test_simclr_ct_refuses_small_views(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("recipe", ["simclr_ct", "snn_finetune"])
+@pytest.mark.parametrize("recipe", ["simclr_ct", "snn_finetune", "paws recipe.suncet=1", "ropaws recipe.suncet=1"])
 def test_suncet_needs_two_views_of_a_class(recipe, tmp_path):
-    changes = [f"recipe.name={recipe}", "support.images_per_class=1", f"run_dir={tmp_path}/run"]
+    changes = [*f"recipe.name={recipe}".split(), "support.images_per_class=1", f"run_dir={tmp_path}/run"]
     with pytest.raises(InputError, match="two are needed; raise one of them"):
         train(load_config(ROOT / DATA["digits"][0], changes), quiet=True)
     assert not (tmp_path / "run").exists()
