@@ -18,7 +18,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -155,10 +154,6 @@ class _OfItsName:
 
     def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"oneOf": [handler(recipe.__pydantic_core_schema__) for recipe in Recipe.known.values()]}
-
-
-def _dumped(recipe: Recipe, info: core_schema.SerializationInfo) -> dict[str, Any]:
-    return recipe.model_dump(mode=info.mode)
 
 
 def _recipe(value: Any) -> Recipe:

@@ -1,8 +1,8 @@
 """Where a training step's tensors come from: which images a step uses, and the views made of them.
 
 A ``Source`` is a pure function of the step: the order of the pool, the support set and every view depend on (seed, step, rank)
-alone. How views are made is the business of an image bank: pixels in memory (here), files decoded by loader workers
-(``paws.data.folder``), or cached features of augmented views (``paws.data.features``).
+alone. How views are made is the business of an image bank: pixels in memory (here), or files decoded by loader workers
+(``paws.data.folder``).
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class MultiCrop:
 def train_view(
     preset: str, size: int, scale: tuple[float, float], jitter: float, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> View:
-    """The full augmentation of a preset (SPEC of the published pipelines in docs/recipes.md).
+    """The full augmentation of a preset (docs/recipes.md, Views).
 
     imagenet: crop, flip, jitter, grayscale, blur. cifar: crop, flip, jitter, solarize, equalize. grey: crop, flip,
     brightness and contrast. digits: affine jitter with enlargement in ``scale``, brightness and contrast, never mirrored.

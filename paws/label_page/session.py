@@ -26,7 +26,6 @@ KINDS: tuple[Kind, ...] = ("label", "none", "skip", "not", "clear")
 HOW = ("chosen", "random", "bulk", "other", "import")  # chosen: shown by the learner's choice; random: drawn to measure it
 LONGEST = 100  # letters of a class
 MOST_CLASSES = 1000
-Mark = tuple[str, Kind, str | None]  # file, kind, class
 
 
 @dataclass(frozen=True)
