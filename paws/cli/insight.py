@@ -98,12 +98,11 @@ def open_source(source: Path) -> tuple[Bundle, FitRun | None]:
     """The bundle, and the fit that it belongs to, where it lies in one."""
     with heavy_imports():
         from paws.bundle.bundle import load_bundle
-        from paws.fit.record import BUNDLE, RECORD
+        from paws.fit.record import BUNDLE, is_fit
         from paws.fit.run import load_fit
-        from paws.runs.folder import kind_of
 
     folder = source.absolute().parent if source.absolute().name == BUNDLE else source
-    if (folder / RECORD).is_file() or kind_of(folder) == "fit":
+    if is_fit(folder):
         run = load_fit(folder)
         return run.bundle, run
     return load_bundle(source), None

@@ -101,7 +101,7 @@ class NearCopy(_Part):
 
 
 class FitRecord(_Part):
-    """The whole of fit.json. Its schema is described in docs/reference.md."""
+    """The whole of fit.json. docs/own-images.md describes it."""
 
     version: Literal[3] = VERSION
     key: str | None  # names everything the fit depends on; None once labels were changed by hand
@@ -138,6 +138,11 @@ class FitRecord(_Part):
     def headline(self) -> Figure:
         """Its accuracy on test labels where there are any, else on the labelled images."""
         return self.score.accuracy if self.score.test.value is None else self.score.test
+
+
+def is_fit(folder: Path) -> bool:
+    """Whether ``folder`` is that of a fit, finished or not."""
+    return (folder / RECORD).is_file() or kind_of(folder) == "fit"
 
 
 def read_record(folder: Path) -> FitRecord:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from paws.errors import InputError
 from paws.runs.files import check_target, writing
-from paws.runs.folder import kind_of
 
 MADE_BY = '<meta name="generator" content="paws report">'  # at the head of every page
 
@@ -17,9 +16,10 @@ def write_report(run: Path, output: Path | None = None) -> Path:
     Raises:
         InputError: the folder holds no run, or it cannot be written to.
     """
+    from paws.fit.record import is_fit
     from paws.report.page import render
 
-    if (run / "fit.json").is_file() or kind_of(run) == "fit":
+    if is_fit(run):
         from paws.report.fit_run import fit_contents as contents_of
     elif (run / "config.yaml").is_file():
         from paws.report.training_run import training_contents as contents_of
