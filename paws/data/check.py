@@ -84,7 +84,7 @@ class Checked:
         labelled, counts = int((self.files.labels >= 0).sum()), self.counts
         shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:SHOWN])
         more = f", and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
-        text = f"{len(self.files)} images, {labelled} labelled ({shown}{more})"
+        text = f"{counted(len(self.files), 'image')}, {labelled:,} labelled ({shown}{more})"
         text += f"; {len(self.unreadable)} cannot be read and are left out" if self.unreadable else ""
         return f"{text}; only one label for {_first(self.sparse)}" if self.sparse else text
 

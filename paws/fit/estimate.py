@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from paws.config.options import FitOptions
+from paws.data.texts import counted
 from paws.fit.presets import smaller
 from paws.fit.progress import StepProgress, in_words
 from paws.models.embedding import Embedder
@@ -45,7 +46,8 @@ def announce(
     memory = gigabytes(images, views, sum(network.feature_dim for network in networks))
     progress.log(
         "estimate",
-        f"{len(files)} images x {1 + views} views to embed: about {in_words(total)} {until}, {memory:.1f} GB of memory",
+        f"{counted(len(files), 'image')} x {1 + views} views to embed: "
+        f"about {in_words(total)} {until}, {memory:.1f} GB of memory",
     )
     size = max(part.size for part in embedder.backbone.parts)
     others = smaller(options.preset, size, views) if total > LONG else []

@@ -141,7 +141,9 @@ class Steps:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
             abstained, strange = tables.write_predictions(run, tables.predicted(bundle, files.names, features, advance), given)
         said = f"; {strange} {'belongs' if strange == 1 else 'belong'} rather to no class (column none)" if strange else ""
-        self.progress.log("predict", f"{len(files)} images; it abstains from {abstained / len(files):.0%} of them{said}")
+        self.progress.log(
+            "predict", f"{counted(len(files), 'image')}; it abstains from {abstained / len(files):.0%} of them{said}"
+        )
 
     def key(self, frozen: Backbone) -> str:
         """Names everything that the fit depends on."""
