@@ -90,4 +90,4 @@ def test_one_line_says_how_long_it_will_take(
     assert progress.seconds["embed"] == pytest.approx(0.1 / clock.share * len(network.embedded), rel=0.1), "it is work done"
     said = " ".join(capsys.readouterr().out.split())
     minutes = round((1000 * 0.2 + (estimate.HEADS[0] + 1000 * estimate.HEADS[1]) / 0.5) / 60)
-    assert f"1000 images x 2 views to embed: about {minutes} minutes {until}, " in said
+    assert f"1,000 images x 2 views to embed: about {minutes} minutes {until}, " in said
