@@ -12,6 +12,7 @@ from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.fit import record
 from paws.models.runtime import cache_folder
+from paws.runs.files import check_target as check_file
 from paws.runs.folder import check_apart, check_owner, holds_run, kind_of
 from paws.runs.keys import content_key
 from paws.runs.temporary import remove
@@ -58,7 +59,10 @@ def absolute(path: Path) -> Path:
 
 
 def check_parts(run: Path) -> None:
-    """Raise InputError where files of somebody lie in a folder of the run that is going to be replaced; writes nothing."""
+    """Raise InputError where files of somebody lie in a folder of the run that is going to be replaced, or something that is no
+    plain file has the name of one; writes nothing."""
+    for name in record.RESULTS:
+        check_file(run / name)
     for name, patterns in PARTS.items():
         for path in sorted((run / name).iterdir()) if (run / name).is_dir() else ():
             if not any(fnmatch(path.name, pattern) for pattern in (*patterns, *OF_SYSTEMS)):

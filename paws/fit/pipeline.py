@@ -28,7 +28,6 @@ from paws.fit.presets import backbone_of, check_trainable, plan
 from paws.fit.progress import Advance, StepProgress
 from paws.fit.record import FitRecord
 from paws.fit.run import FitRun, load_fit, read_former, titles
-from paws.fit.sentences import verdict
 from paws.fit.steps import Steps, told
 from paws.models.joined import Backbone
 from paws.runs.folder import claim
@@ -64,8 +63,9 @@ def fit_folder(
     """Fit a classifier to the images of a folder and write predictions and a bundle into ``run``.
 
     Called again with the same ``run``, finished steps are taken from it; a step whose input changed is done anew, and a
-    killed one goes on where it was. ``overwrite`` forgets them all. ``workers`` processes decode images; as the machine has
-    cores if None. With ``options.train`` encoders are trained on the pixels, and are one more part of what is fitted.
+    killed one goes on where it was. A former fit stays until all of the new one is written. ``overwrite`` forgets them all.
+    ``workers`` processes decode images; as the machine has cores if None. With ``options.train`` encoders are trained on the
+    pixels, and are one more part of what is fitted.
 
     Raises:
         InputError: anything wrong with the folder, the labels, the backbone or ``run``; all that is wrong with images and
@@ -89,6 +89,7 @@ def fit_folder(
         if former is not None and former.key == key and _intact(run, former):
             features = steps.embed(run, load_bundle(run / record.BUNDLE).frozen)
             progress.log("fit", f"unchanged ({titles()[former.chosen]})")
+            steps.predict(run, features)
         else:
             check_parts(run)
             features = steps.embed(run, frozen)
@@ -102,9 +103,7 @@ def fit_folder(
                 frozen, features, problem = steps.train(run, frozen, problem)
                 with progress.step("fit") as advance:
                     fitted = fit_problem(problem, tell=_percent(advance), **steps.reported(features))
-            found = steps.save(run, frozen, features, fitted, key)
-            progress.log("fit", f"{titles()[found.chosen]}: {verdict(found, titles())}")
-        steps.predict(run, features)
+            steps.save(run, frozen, features, fitted, key)
     progress.log("seconds", progress.summary())
     return load_fit(run)
 

@@ -14,24 +14,20 @@ from paws.runs.files import write_text
 from paws.runs.folder import kind_of
 
 RECORD, FILES, HELD_OUT, PREDICTIONS = "fit.json", "files.json", "held_out.csv", "predictions.csv"
-PREVIOUS, LABELS = "bundle.previous", "labels.csv"  # what paws labels leaves: the former bundle, all labels of now
-CHANGED = "changed"  # what paws labels is about to put in place
+PREVIOUS = "bundle.previous"  # the bundle before the last fit or change of labels
+LABELS = "labels.csv"  # what paws labels leaves: all labels of now
+CHANGED = "changed"  # what a fit or paws labels is about to put in place
 PREDICTED = ".predictions.sha256"  # the checksum of the predictions
 CHECKED, FEATURES, BUNDLE = "checked.json", "features", "bundle"
+RESULTS = (FILES, HELD_OUT, PREDICTIONS, PREDICTED, "metrics.jsonl", "metrics.csv", RECORD)  # that a fit writes beside BUNDLE
 OWN = (
-    RECORD,
-    FILES,
-    HELD_OUT,
-    PREDICTIONS,
-    PREDICTED,
+    *RESULTS,
     CHECKED,
     FEATURES,
     BUNDLE,
     PREVIOUS,
     LABELS,
     CHANGED,
-    "metrics.jsonl",
-    "metrics.csv",
     "report.html",
     "training",
     "finetuned",  # of former versions

@@ -21,7 +21,7 @@ from paws.classifiers import known
 from paws.data.images import read_image
 from paws.data.texts import from_json
 from paws.errors import InputError
-from paws.fit.feature_file import read_features
+from paws.fit.feature_file import read_about, read_features
 from paws.fit.record import (
     BUNDLE,
     CHANGED,
@@ -79,8 +79,9 @@ class FitRun:
     def features(self) -> np.memmap:
         """(N, 1 + K, D) float16, view 0 is the plain one; read from disk as it is used."""
         features = read_features(self.folder / FEATURES)
-        if len(features) != len(self.files):
-            raise InputError(f"{self.folder}: features of {len(features)} images, not {len(self.files)}; run paws fit again")
+        about = read_about(self.folder / FEATURES) or {}
+        if len(features) != len(self.files) or about.get("backbone") != self.record.backbone:
+            raise InputError(f"{self.folder / FEATURES}: of a later fit that did not come to an end; run paws fit again")
         return features
 
     @property
@@ -163,7 +164,7 @@ def load_fit(folder: str | Path) -> FitRun:
     record = read_record(folder)
     files = read_files(folder, record)
     if not (folder / PREDICTIONS).is_file():
-        raise InputError(f"{folder}: its fit did not come to an end (no {PREDICTIONS}); run the same paws fit again")
+        raise InputError(f"{folder}: {PREDICTIONS} is missing; run the same paws fit again")
     return FitRun(folder, record, *files)
 
 
@@ -229,7 +230,7 @@ def put_in_place(folder: Path) -> None:
 
 
 def finish_changes(folder: Path) -> None:
-    """Finish what a killed ``paws labels`` had written and not yet put in place.
+    """Finish what a killed ``paws fit`` or ``paws labels`` had written and not yet put in place.
 
     Raises:
         InputError: it is still at work, or the folder cannot be written.

@@ -23,10 +23,12 @@ from paws.fit.fit import Fitted, Progress, feature_problem
 from paws.fit.folder import absolute
 from paws.fit.near_copies import near_copies
 from paws.fit.progress import StepProgress
-from paws.fit.record import FitRecord
 from paws.fit.results import record_of, write_labels
+from paws.fit.run import put_in_place, titles
+from paws.fit.sentences import verdict
 from paws.models.embedding import Embedder
 from paws.models.joined import Backbone, join
+from paws.runs.files import new_folder
 from paws.runs.keys import content_key
 
 
@@ -107,10 +109,12 @@ class Steps:
         held = self.checked.test >= 0
         return torch.from_numpy(np.array(features[held.numpy()])).float(), self.checked.test[held]
 
-    def save(self, run: Path, frozen: Backbone, features: np.ndarray, fitted: Fitted, key: str) -> FitRecord:
-        """Write the bundle, the tables of training and, last, the record."""
-        for name in (record.RECORD, record.PREDICTIONS):  # from here on the run is unfinished
-            (run / name).unlink(missing_ok=True)
+    def save(self, run: Path, frozen: Backbone, features: np.memmap, fitted: Fitted, key: str) -> None:
+        """Write the bundle, the tables and the record, and put them in place of a former fit when all are there.
+
+        A kill or a full disk leaves the former fit, or a new one that whoever reads it next puts in place.
+        """
+        files, test = self.checked.files, self.checked.test
         about = {
             "key": key,
             "images": str(absolute(self.images)),
@@ -119,27 +123,32 @@ class Steps:
             "backbone": frozen.config(),
             "counts": self.checked.counts,
             "unreadable": self.checked.unreadable,
-            "near_copies": near_copies(self.checked.files, self.checked.test, features, self.checked.groups),
+            "near_copies": near_copies(files, test, features, self.checked.groups),
             "seconds": dict(self.progress.seconds),
         }
-        found = record_of(fitted, self.checked.files, self._tested(features), about)
-        write_labels(run, self.checked.files, self.checked.test, self.checked.groups, fitted)
-        names = [self.checked.files.names[row] for row in (self.checked.files.labels >= 0).nonzero().flatten().tolist()]
-        save_bundle(run / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
-        tables.write_metrics(run, fitted.curves)
-        record.write_record(run, found)
-        return found
+        found = record_of(fitted, files, self._tested(features), about)
+        self.progress.log("fit", f"{titles()[found.chosen]}: {verdict(found, titles())}")
+        with new_folder(run / record.CHANGED) as new:
+            write_labels(new, files, test, self.checked.groups, fitted)
+            names = [files.names[row] for row in (files.labels >= 0).nonzero().flatten().tolist()]
+            save_bundle(new / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
+            tables.write_metrics(new, fitted.curves)
+            self.predict(new, features)
+            record.write_record(new, found)
+        put_in_place(run)
 
-    def predict(self, run: Path, features: np.memmap) -> None:
-        """Write predictions.csv by the bundle, unless it is there as it was written."""
-        if tables.has_predictions(run):
+    def predict(self, folder: Path, features: np.memmap) -> None:
+        """Write predictions.csv by the bundle in ``folder``, unless it is there as it was written."""
+        if tables.has_predictions(folder):
             self.progress.log("predict", "unchanged")
             return
         files = self.checked.files
-        bundle = load_bundle(run / record.BUNDLE)
+        bundle = load_bundle(folder / record.BUNDLE)
         with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
-            abstained, strange = tables.write_predictions(run, tables.predicted(bundle, files.names, features, advance), given)
+            abstained, strange = tables.write_predictions(
+                folder, tables.predicted(bundle, files.names, features, advance), given
+            )
         said = f"; {strange} {'belongs' if strange == 1 else 'belong'} rather to no class (column none)" if strange else ""
         self.progress.log(
             "predict", f"{counted(len(files), 'image')}; it abstains from {abstained / len(files):.0%} of them{said}"

@@ -214,7 +214,7 @@ def test_an_unfinished_run_says_so(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no fit\.json"):
         load_fit(tmp_path)
     (copied / "run/predictions.csv").unlink()
-    with pytest.raises(InputError, match="did not come to an end"):
+    with pytest.raises(InputError, match=r"predictions\.csv is missing"):
         load_fit(copied / "run")
 
 

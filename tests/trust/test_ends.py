@@ -11,22 +11,29 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from paws.bundle.bundle import load_bundle
 from paws.cli import _stopped_by_signals, main
+from paws.config.options import FitOptions
 from paws.errors import InputError
 from paws.fit import run as files_of_run
+from paws.fit.pipeline import fit_folder
+from paws.fit.progress import StepProgress
 from paws.fit.run import load_fit
+from paws.fit.steps import Steps
 from paws.labels import relabel
 from paws.runs import temporary
 from paws.runs.log import Metrics
 from paws.runs.temporary import TEMPORARY
 from tests.commands import Command
-from tests.conftest import write_patterns
+from tests.conftest import TINY, write_patterns
 from tests.digits_runs import finish, paws, wait_until
 from tests.ranks import context
 from tests.trust.case import FIT
@@ -87,7 +94,7 @@ def killed_at_rename(arguments: list[str], cwd: Path, number: int) -> None:
     main()
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_fit_killed_while_it_replaces_its_bundle_is_mended_by_the_same_command(
     number: int, command: Command, fitted_run: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +108,8 @@ def test_a_fit_killed_while_it_replaces_its_bundle_is_mended_by_the_same_command
     process.start()
     process.join()
     assert process.exitcode == 9
-    assert (tmp_path / "run" / "bundle").exists() == (number == 0)
+    assert (tmp_path / "run" / "bundle").exists() == (number < 2)
+    assert load_fit(tmp_path / "run").record.label_count == len(rows) - (1 if number == 0 else 2)
     temporary._sweep.cache_clear()  # as in another process
     command(*arguments, "--device", "cpu")
     assert load_fit(tmp_path / "run").record.label_count == len(rows) - 2
@@ -109,11 +117,83 @@ def test_a_fit_killed_while_it_replaces_its_bundle_is_mended_by_the_same_command
     assert not left_over(tmp_path)
 
 
-# --- labels ----------------------------------------------------------------------------------------------------------
-
-
 class Killed(BaseException):
     pass
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: data for name, data in found.items() if name != ".lock"}
+
+
+def kill_at_rename(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Raise `Killed` instead of the rename ``step`` and of all after it."""
+    steps = iter(range(step))
+
+    def until_killed(function: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any, **options: Any) -> None:
+            if next(steps, None) is None:
+                raise Killed
+            function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "rename", until_killed(os.rename))
+    monkeypatch.setattr(os, "replace", until_killed(os.replace))
+
+
+@pytest.fixture(scope="module")
+def refit(fitted_run: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Writes the results of a later fit into a run, as the last step of ``paws fit`` does."""
+    run = tmp_path_factory.mktemp("refit") / "run"
+    shutil.copytree(fitted_run, run)
+    caught: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Steps, "save", lambda steps, run, *found: caught.extend((steps, *found)))
+        settings = FitOptions(backbone=TINY, weights=str(tiny_weights), image_size=32, views=2, steps=30, seed=5)
+        images = fitted_run.parent / "images"
+        fit_folder(images, fitted_run.parent / "labels.csv", run, settings, workers=0, quiet=True)
+    steps, *found = caught
+    return lambda run: replace(steps, progress=StepProgress(quiet=True)).save(run, *found)
+
+
+@pytest.mark.parametrize("step", range(23))
+def test_a_fit_killed_while_it_writes_leaves_the_former_one_or_the_new(
+    step: int, refit: Callable[[Path], None], fitted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("run", "whole"):
+        shutil.copytree(fitted_run, tmp_path / name)
+    refit(tmp_path / "whole")
+    old, new = contents(fitted_run), contents(tmp_path / "whole")
+    assert old["fit.json"] != new["fit.json"] and old["predictions.csv"] != new["predictions.csv"]
+    kill_at_rename(monkeypatch, step)
+    try:
+        refit(tmp_path / "run")
+        ended = True
+    except Killed:
+        ended = False
+    monkeypatch.undo()
+    assert load_fit(tmp_path / "run").predictions
+    assert contents(tmp_path / "run") in ([new] if ended else [old, new])
+    assert ended == (step == 22), "a kill at each rename was tried"
+    assert load_bundle(tmp_path / "run/bundle").classes and not left_over(tmp_path)
+
+
+def test_a_fit_that_the_disk_has_no_room_for_leaves_the_former_one(
+    refit: Callable[[Path], None], fitted_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(fitted_run, tmp_path / "run")
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, former[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be written \(File too large\): free some space"):
+            refit(tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert contents(tmp_path / "run") == contents(fitted_run)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -130,27 +210,11 @@ def change(folder: Path) -> None:
     relabel.rewrite_run(run, *relabel.relabel_run(run, {run.files[0]: "rows"}))
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("step", range(12))
 def test_labels_killed_at_any_step_are_undone_or_finished(
     step: int, changed: Path, fitted_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = iter(range(step))
-    rename, replace = os.rename, os.replace
-
-    def until_killed(function):
-        def call(*arguments, **options):
-            if next(steps, None) is None:
-                raise Killed
-            return function(*arguments, **options)
-
-        return call
-
-    monkeypatch.setattr(os, "rename", until_killed(rename))
-    monkeypatch.setattr(os, "replace", until_killed(replace))
+    kill_at_rename(monkeypatch, step)
     try:
         change(changed)
         ended = True
@@ -158,10 +222,8 @@ def test_labels_killed_at_any_step_are_undone_or_finished(
         ended = False
     monkeypatch.undo()
     load_fit(changed)
-    found = {name: data for name, data in contents(changed).items() if name != ".lock"}
-    old = {name: data for name, data in contents(fitted_run).items() if name != ".lock"}
-    new = {name: data for name, data in contents(changed.parent / "whole").items() if name != ".lock"}
-    assert found in ([new] if ended else [old, new])
+    old, new = contents(fitted_run), contents(changed.parent / "whole")
+    assert contents(changed) in ([new] if ended else [old, new])
     load_bundle(changed / "bundle")
     assert not left_over(changed)
 

@@ -61,6 +61,12 @@ def whole_tensors(path: Path) -> None:
 
 VERBS: dict[str, tuple[tuple[str, ...], str, Callable[[Path], None], bool]] = {  # arguments, target, check, taken at the end
     "fit": (("fit", "images", "--labels", "labels.csv", "-o", "new", *FIT, "--steps", "40"), "new", whole_fit, False),
+    "refit": (
+        ("fit", "images", "--labels", "labels.csv", "-o", "run", *FIT, "--views", "2", "--seed", "1"),
+        "run",
+        whole_fit,
+        False,
+    ),
     "labels": (("labels", "run", "--csv", "more.csv"), "run", whole_labels, False),
     "predict": (("predict", "run/bundle", "images", "-o", "out.csv", "--workers", "0"), "out.csv", whole_table, False),
     "export": (("export", "run", "-o", "model.safetensors"), "model.safetensors", whole_tensors, True),
@@ -73,6 +79,8 @@ def prepared(folder: Path, images: Path, fitted: Path, weights: Path) -> None:
     folder.mkdir()
     write_patterns(folder)
     shutil.copytree(fitted, folder / "run")
+    of_these = (fitted / "fit.json").read_text(encoding="utf-8").replace(str(fitted.parent), str(folder))
+    (folder / "run/fit.json").write_text(of_these, encoding="utf-8")
     rows = [row["file"] for row in load_fit(fitted).predictions if not row["given"]][:3]
     (folder / "more.csv").write_text("file,label\n" + "".join(f"{file},dots\n" for file in rows), encoding="utf-8")
 
@@ -91,9 +99,8 @@ STAGES: dict[str, Callable[[Path], bool]] = {  # of a fit, and how it is told th
     "check": lambda run: (run / ".paws-run").exists(),
     "embed": lambda run: (run / "features" / "views.json").exists(),
     "train": embedded,
-    "save": lambda run: (run / "held_out.csv").exists(),
-    "predict": lambda run: (run / "fit.json").exists(),
-    "end": lambda run: (run / "predictions.csv").exists(),
+    "save": lambda run: any(run.glob(".paws-*.tmp/held_out.csv")) or (run / "changed").exists(),
+    "end": lambda run: (run / "fit.json").exists(),
 }
 
 
@@ -140,8 +147,8 @@ def test_killed_at_random_moments(verb: str, tmp_path: Path, fitted_run: Path, t
         process.process.join()
         killed = process.process.exitcode == -signal.SIGKILL
         struck[(reached(path) if verb == "fit" else "killed") if killed else "ended before"] += 1
-        if path.is_file():
-            check(path)  # a file is whole or absent
+        if path.is_file() or target == "run":
+            check(path)  # a file is whole or absent, a fit is the former one or the new
         again = started(arguments, folder)
         assert again.wait() in ((0, 2) if new and path.is_file() else (0,)), again.output()[1]
         check(path)

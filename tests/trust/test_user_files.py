@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -172,6 +173,22 @@ def test_a_lock_that_is_a_link_or_a_file_of_somebody_stays(command: Command, tmp
         command(*fit_arguments(images, tiny_weights, run, "--labels", tmp_path / "labels.csv"), code=2)
         assert (run / ".lock").read_text() == "precious"
         (run / ".lock").unlink()
+
+
+@pytest.mark.parametrize("name", ["held_out.csv", "fit.json"])
+def test_a_folder_in_place_of_a_result_is_told_before_anything_is_replaced(
+    name: str, command: Command, fitted_run: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted_run, run)
+    (run / name).unlink()
+    (run / name).mkdir()
+    (run / name / "mine.txt").write_text("precious")
+    images, labels = fitted_run.parent / "images", fitted_run.parent / "labels.csv"
+    before = {path: data for path, data in contents(run).items() if "checked.json" not in str(path)}
+    said = command(*fit_arguments(images, tiny_weights, run, "--labels", labels, "--seed", "3"), code=2)
+    assert f"{run / name} is a folder" in said
+    assert before.items() <= contents(run).items() and not (run / "changed").exists()
 
 
 def test_two_predictions_into_one_table_end_with_a_whole_one(fitted_run: Path, tmp_path: Path) -> None:
