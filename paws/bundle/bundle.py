@@ -124,22 +124,14 @@ class Bundle:
                 second_probability=q,
                 abstain=abstains(p, threshold, strange),
                 classes=self._set(every),
-                none=self._none(every, strange),
-                novelty=novelty,
+                none=none_probability(self.classifier, every, strange),
+                unfamiliar=unfamiliar,
                 nearest=tuple((self.support_files[row], weight) for row, weight in zip(rows, weights, strict=True)),
             )
-            for name, every, (p, q), (first, second), novelty, strange, rows, weights in zip(
+            for name, every, (p, q), (first, second), unfamiliar, strange, rows, weights in zip(
                 names, votes.probabilities, *(column.tolist() for column in columns), strict=True
             )
         ]
-
-    def _none(self, probabilities: Tensor, strange: float) -> float | None:
-        """Probability that an image is like no labelled one, or like those of the class of images that belong to no other."""
-        classifier = self.classifier
-        if not classifier.knows_strangers:
-            return None
-        named = 0.0 if classifier.none_class is None else float(probabilities[self.classes.index(classifier.none_class)])
-        return 1 - (1 - named) * (1 - strange)
 
     def _set(self, probabilities: Tensor) -> tuple[str, ...]:
         """The classes of probabilities (C,) that hold the true one with the accuracy asked for, the most probable first."""
@@ -149,6 +141,17 @@ class Bundle:
         values, order = probabilities.tolist(), probabilities.argsort(descending=True).tolist()
         chosen = [row for row in order if round(values[row], DIGITS) >= least]
         return tuple(self.classes[row] for row in chosen or [int(probabilities.argmax())])
+
+
+def none_probability(classifier: Classifier, probabilities: Tensor, strange: float) -> float | None:
+    """Probability that an image with class ``probabilities`` (C,) belongs to no class; None where nothing tells of it.
+
+    It is ``strange``, like no labelled image, or like those of the class of images that belong to no other.
+    """
+    if not classifier.knows_strangers:
+        return None
+    named = 0.0 if classifier.none_class is None else float(probabilities[classifier.classes.index(classifier.none_class)])
+    return 1 - (1 - named) * (1 - strange)
 
 
 def save_bundle(

@@ -48,7 +48,7 @@ class Prediction:
     abstain: bool = True  # the probability is below what reaches the accuracy asked for, or it belongs rather to no class
     classes: tuple[str, ...] = ()  # which hold the true one with the accuracy that was asked for; none where that is not known
     none: float | None = None  # probability that it belongs to no class; None where nothing tells of it
-    novelty: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image; the column ``unfamiliar``
+    unfamiliar: float = 0.0  # in [0, 2]: 1 - cosine to the nearest labelled image
     nearest: tuple[tuple[str, float], ...] = ()  # labelled images and their share of the vote, the largest first
     error: str = ""
 
@@ -65,7 +65,7 @@ class Prediction:
             "abstain": "yes" if self.abstain else "no",
             "set": SEPARATOR.join(self.classes),
             "none": "" if self.none is None else f"{self.none:.{DIGITS}f}",
-            "unfamiliar": f"{self.novelty:.4f}",
+            "unfamiliar": f"{self.unfamiliar:.4f}",
         }
         for k, (file, weight) in enumerate(self.nearest[:NEAREST], 1):
             row |= {f"nearest_{k}": file, f"weight_{k}": f"{weight:.4f}"}
@@ -83,7 +83,7 @@ class Prediction:
             "set": list(self.classes),
             "none": self.none if self.none is None else round(self.none, 6),
         }
-        about |= {"unfamiliar": round(self.novelty, 6), "nearest": nearest}
+        about |= {"unfamiliar": round(self.unfamiliar, 6), "nearest": nearest}
         return json.dumps(about)
 
 
@@ -134,7 +134,7 @@ def to_frame(predictions: Sequence[Prediction]) -> pd.DataFrame:
     for p in predictions:
         row: dict[str, Any] = {"file": p.file, "label": p.label, "probability": p.probability, "second": p.second}
         row |= {"second_probability": p.second_probability, "abstain": p.abstain, "set": SEPARATOR.join(p.classes)}
-        row |= {"none": p.none, "unfamiliar": p.novelty}
+        row |= {"none": p.none, "unfamiliar": p.unfamiliar}
         for k, (file, weight) in enumerate(p.nearest[:NEAREST], 1):
             row |= {f"nearest_{k}": file, f"weight_{k}": weight}
         rows.append(row)

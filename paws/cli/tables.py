@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from paws.bundle.table import abstains
+
 if TYPE_CHECKING:
     from paws.labels.explain import Explanation
     from paws.labels.relabel import Change, Relabelled
@@ -32,15 +34,12 @@ def print_changes(changes: Sequence[Change], images: int) -> None:
 
 def print_explanation(found: Explanation, image: Path) -> None:
     """The prediction, the vote by class and the labelled images behind it."""
-    from paws.classifiers.strangers import STRANGE
-
-    strange = found.strange > STRANGE
+    low = abstains(found.probability, found.threshold, strange=0.0)
     why = ", too low to decide" if found.threshold <= 1 else ", which no held-out labels show to be right often enough"
-    why = why if found.abstain and not strange else ""
-    said = f"{found.label}, probability {found.probability:.0%}{why}"
-    stranger = f"; like no labelled image with probability {found.strange:.0%}" if found.strange >= 0.005 else ""
-    stranger += ", so it does not decide" if strange else ""
-    say(f"{image}: {said}; unfamiliar {found.novelty:.2f}{stranger}")
+    said = f"{found.label}, probability {found.probability:.0%}{why if low else ''}"
+    none = f"; of no class with probability {found.none:.0%}" if found.none and found.none >= 0.005 else ""
+    none += ", so it does not decide" if found.abstain and not low else ""
+    say(f"{image}: {said}; unfamiliar {found.unfamiliar:.2f}{none}")
     rows = [(name, f"{found.vote[name]:.1%}", f"{p:.1%}") for name, p in list(found.probabilities.items())[:SHOWN]]
     if found.parts:
         weights = ", ".join(f"{title} {weight:.2f}" for title, weight in found.parts.items())
@@ -53,7 +52,7 @@ def print_explanation(found: Explanation, image: Path) -> None:
             f"the nearest labelled images, which {found.method} does not weigh so",
         )
     print_table(f"{titles[0]} ({found.method})", ("class", titles[1], "probability"), rows)
-    print_table(titles[2], ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.neighbours])
+    print_table(titles[2], ("image", "label", "weight"), [(n.file, n.label, f"{n.weight:.1%}") for n in found.nearest])
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
+from paws.bundle.bundle import none_probability
 from paws.bundle.table import abstains
 from paws.classifiers.classifier import Classifier
 from paws.data.texts import one_line
@@ -33,7 +34,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the classifier says of one image, and from where.
+    """What the classifier says of one image, and from where; in the names of predictions.csv where it says the same.
 
     ``vote`` is the sum of the weights of each class's labelled images, ``probabilities`` what the classifier makes of it
     after calibration; both by class, the most probable first. Where ``votes`` is false, the
@@ -45,11 +46,11 @@ class Explanation:
     label: str
     probability: float
     abstain: bool
-    novelty: float  # in [0, 2]: 1 - cosine to the nearest labelled image
-    strange: float  # in [0, 1]: probability that it is like none of them; 0 where that is not known
+    none: float | None  # probability that it belongs to no class; None where nothing tells of it
+    unfamiliar: float  # in [0, 2]: 1 - cosine to the nearest labelled image
     probabilities: dict[str, float]
     vote: dict[str, float]
-    neighbours: tuple[Neighbour, ...]
+    nearest: tuple[Neighbour, ...]  # labelled images, most weight first
     parts: dict[str, float]  # weight of each method by its title, where several are combined: ``vote`` is that of the last
     threshold: float  # probability below which it abstains; above 1 where nothing is kept as sure
 
@@ -60,7 +61,7 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
 
     ``support_files`` (S,) names the labelled images in the classifier's order.
     """
-    probabilities, weights, novelty, strange = (found[0] for found in classifier(features[None].float()))  # (C,), (S,), ()
+    probabilities, weights, unfamiliar, strange = (found[0] for found in classifier(features[None].float()))  # (C,), (S,), ()
     labels, names = classifier.support_labels, classifier.classes
     vote = torch.zeros(len(names)).index_add(0, labels, weights)  # (C,)
     order = probabilities.argsort(descending=True, stable=True).tolist()
@@ -72,8 +73,8 @@ def explain(classifier: Classifier, support_files: Sequence[str], features: Tens
         names[best],
         float(probabilities[best]),
         abstains(float(probabilities[best]), float(classifier.threshold), float(strange)),
-        float(novelty),
-        float(strange),
+        none_probability(classifier, probabilities, float(strange)),
+        float(unfamiliar),
         {names[i]: float(probabilities[i]) for i in order},
         {names[i]: float(vote[i]) for i in order},
         tuple(
@@ -110,7 +111,7 @@ def grid(explanation: Explanation, image: Path, root: Path | None) -> Image.Imag
     """
     said = f"{explanation.label} {explanation.probability:.0%}"
     tiles = [_tile(_picture(image), [image.name, f"predicted: {said}"])]
-    for neighbour in explanation.neighbours:
+    for neighbour in explanation.nearest:
         path = None if root is None else root / neighbour.file
         picture = _picture(path) if path is not None and path.is_file() else _placeholder(neighbour.file)
         tiles.append(_tile(picture, [neighbour.file, f"{neighbour.label}, weight {neighbour.weight:.0%}"]))

@@ -36,7 +36,7 @@ def test_paths_pictures_and_arrays_are_predicted_as_the_fit_did(bundle: Bundle, 
         assert [p.label for p in found] == [wanted.label for wanted in expected]
         for p, wanted in zip(found, expected, strict=True):
             assert p.probability == pytest.approx(wanted.probability, abs=2e-3)
-            assert p.novelty == pytest.approx(wanted.novelty, abs=2e-3)
+            assert p.unfamiliar == pytest.approx(wanted.unfamiliar, abs=2e-3)
             assert p.nearest[0][0] in fit.files
             assert p.probability >= p.second_probability
     assert bundle.predict([]) == []

@@ -108,7 +108,7 @@ def compare(bundle: Bundle, model: Path, files: list[Path]) -> None:
         nearest, weight = rest.rsplit(" ", 1)
         assert (file, label, nearest) == (prediction.file, prediction.label, prediction.nearest[0][0])
         found = [float(probability), float(unfamiliar), float(weight)]
-        assert found == pytest.approx([prediction.probability, prediction.novelty, prediction.nearest[0][1]], abs=1e-3), file
+        assert found == pytest.approx([prediction.probability, prediction.unfamiliar, prediction.nearest[0][1]], abs=1e-3), file
 
 
 def test_the_lines_of_the_page_predict_as_paws_does(bundle: Bundle, model: Path, files: list[Path], tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_explain_names_the_images_that_voted(call, fitted_run: Path, tmp_path: P
     assert code == 0
     assert (found["label"], found["method"]) == (wanted.label, paws.load(bundle).classifier.predictor.title)
     assert found["probability"] == pytest.approx(wanted.probability, abs=1e-5)
-    assert [(n["file"], pytest.approx(n["weight"], abs=1e-5)) for n in found["neighbours"]] == list(wanted.nearest)
+    assert [(n["file"], pytest.approx(n["weight"], abs=1e-5)) for n in found["nearest"]] == list(wanted.nearest)
     assert sum(found["vote"].values()) == pytest.approx(1, abs=1e-5)
     code, out, _ = call("explain", bundle, image, "-o", tmp_path / "why.png")
     assert code == 0 and "the labelled images that voted" in out and wanted.nearest[0][0] in out
@@ -76,8 +76,10 @@ def test_explain_says_of_an_image_of_the_fit_what_its_predictions_say(call, fitt
     for given in (row["file"], fitted_run.parent / "images" / row["file"]):
         found = json.loads(call("explain", fitted_run, given, "--json", "-k", 3)[1])
         assert (found["label"], found["abstain"]) == (row["label"], row["abstain"] == "yes")
-        assert found["probability"] == pytest.approx(float(row["probability"]), abs=1e-4)
-        nearest = [(n["file"], n["weight"]) for n in found["neighbours"]]
+        assert found["none"] is None if not row["none"] else found["none"] == pytest.approx(float(row["none"]), abs=1e-4)
+        for same in ("probability", "unfamiliar"):
+            assert found[same] == pytest.approx(float(row[same]), abs=1e-4)
+        nearest = [(n["file"], n["weight"]) for n in found["nearest"]]
         assert nearest == [(row[f"nearest_{k}"], pytest.approx(float(row[f"weight_{k}"]), abs=1e-4)) for k in (1, 2, 3)]
 
 
@@ -96,20 +98,22 @@ def test_an_image_of_the_fit_that_is_gone_is_explained_by_what_was_kept(call, ru
 
 
 @pytest.mark.parametrize(
-    ("strange", "says"),
+    ("probability", "none", "says"),
     [
-        (0.2, "cat, probability 99%, too low to decide; unfamiliar 0.50; like no labelled image with probability 20%"),
-        (0.9, "cat, probability 99%; unfamiliar 0.50; like no labelled image with probability 90%, so it does not decide"),
+        (0.9, 0.2, "cat, probability 90%, too low to decide; unfamiliar 0.50; of no class with probability 20%"),
+        (0.99, 0.9, "cat, probability 99%; unfamiliar 0.50; of no class with probability 90%, so it does not decide"),
+        (0.9, None, "cat, probability 90%, too low to decide; unfamiliar 0.50"),
     ],
 )
-def test_explain_says_what_it_abstains_for(capsys: pytest.CaptureFixture[str], strange: float, says: str) -> None:
-    found = Explanation("PAWS", True, "cat", 0.99, True, 0.5, strange, {"cat": 0.99}, {"cat": 1.0}, (), {}, 0.95)
+def test_explain_says_what_it_abstains_for(
+    capsys: pytest.CaptureFixture[str], probability: float, none: float | None, says: str
+) -> None:
+    found = Explanation("PAWS", True, "cat", probability, True, none, 0.5, {"cat": 0.99}, {"cat": 1.0}, (), {}, 0.95)
     print_explanation(found, Path("a.png"))
     print_explanation(replace(found, threshold=1.001), Path("b.png"))
-    out = " ".join(capsys.readouterr().out.split())
-    assert says in out and (
-        strange > 0.5 or "b.png: cat, probability 99%, which no held-out labels show to be right often enough" in out
-    )
+    first, second = " ".join(capsys.readouterr().out.split()).split("b.png: ")
+    assert f"a.png: {says} the vote" in first
+    assert second.startswith(f"cat, probability {probability:.0%}, which no held-out labels show to be right often enough")
 
 
 @pytest.mark.parametrize("verb", ["report", "explain", "labels", "suggest", "sort", "export"])
@@ -122,7 +126,7 @@ def test_a_fit_that_did_not_end_says_so(call, tmp_path: Path, verb: str) -> None
 
 @pytest.mark.parametrize("votes", [True, False])
 def test_explain_calls_a_vote_only_what_decided(capsys: pytest.CaptureFixture[str], votes: bool) -> None:
-    found = Explanation("logistic regression", votes, "cat", 0.99, False, 0.5, 0.0, {"cat": 0.99}, {"cat": 1.0}, (), {}, 0.95)
+    found = Explanation("logistic regression", votes, "cat", 0.99, False, 0.0, 0.5, {"cat": 0.99}, {"cat": 1.0}, (), {}, 0.95)
     print_explanation(found, Path("a.png"))
     assert ("vote" in capsys.readouterr().out) == votes
 

@@ -206,7 +206,7 @@ ACCEPTED: Sequence[tuple[tuple[str, ...], str]] = (  # what is right, beside its
     (("predict", "{bundle}", "im/a0.png", "-o", "out.csv", "--workers", "0"), "1 row"),
     (("predict", "{bundle}", "im", "im", "-o", "out.csv", "--workers", "0"), "16 rows"),
     (("predict", "{bundle}", "im/a0.png", "text.txt", "-o", "out.csv", "--workers", "0"), "1 of them could not be read"),
-    (("explain", "{run}", "im/a0.png", "--json", "-k", "100"), '"neighbours"'),
+    (("explain", "{run}", "im/a0.png", "--json", "-k", "100"), '"nearest"'),
     (("explain", "{bundle}", "im/a0.png", "-o", "why.jpg"), "images: why.jpg"),
     (("explain", "{run}", "dü-0.png"), "dü-0.png: dots"),
     (("labels", "{run}", "--suspicious", "-n", "1000"), "labelled images are more like another class"),

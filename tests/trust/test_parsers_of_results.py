@@ -53,7 +53,7 @@ def predicts_or_is_refused(folder: Path) -> None:
         predictions += replace(found, classifier=done.classifier).predict_features(["x"], found.features([picture]))
         for prediction in predictions:
             assert 0 <= prediction.second_probability <= prediction.probability <= 1
-            assert 0 <= prediction.novelty <= 2.001
+            assert 0 <= prediction.unfamiliar <= 2.001
             json.loads(prediction.json(), parse_constant=pytest.fail)
 
 
