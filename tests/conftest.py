@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from paws.models.frozen import Frozen, Held
 from tests.commands import Command
 
 TINY = "test_efficientnet"  # of timm
@@ -45,6 +47,11 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PATTERNS = ("dots", "rows", "slope")
+
+
+def scaled(frozen: Frozen, factor: float) -> Frozen:
+    """The same network with other weights: ``factor`` times as large."""
+    return replace(frozen, weights=Held({name: value * factor for name, value in frozen.weights().items()}))
 
 
 def draw(pattern: str, number: int, size: int = 24) -> Image.Image:

@@ -204,3 +204,16 @@ def test_rows_of_no_class_are_told() -> None:
     strange = PAWSClassifier(model="auto").fit(x, y).predict_none(x)
     assert (strange[truth == 2] > 0.5).mean() > 0.9 and (strange[truth < 2] > 0.5).mean() < 0.1
     assert not PAWSClassifier(model="logistic_regression").fit(x, y).predict_none(x).any()
+
+
+def test_sets_hold_the_right_class_as_often_as_asked_and_all_classes_where_nothing_tells() -> None:
+    x, truth = make_blobs(600, 6, centers=4, cluster_std=5.0, random_state=0)
+    y = np.where(np.arange(600) < 120, truth, -1)
+    model = PAWSClassifier(accuracy=0.9, model="logistic_regression").fit(x, y)
+    sets, best = model.predict_set(x[120:]), model.predict_proba(x[120:]).argmax(1)
+    assert sets.shape == (480, 4) and sets.dtype == bool and sets[np.arange(480), best].all()
+    assert 0.8 < sets[np.arange(480), truth[120:]].mean() < 1 and 1 < sets.sum(1).mean() < 3
+    single = np.full(600, -1)
+    for c in range(4):
+        single[np.flatnonzero(truth == c)[0]] = c
+    assert PAWSClassifier(model="logistic_regression").fit(x, single).predict_set(x).all()

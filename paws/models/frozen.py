@@ -159,11 +159,6 @@ class Frozen:
         """The same backbone on images of more than 8 bits in which ``values`` are black and white."""
         return replace(self, values=values)
 
-    def with_weights(self, state: State) -> Frozen:
-        """The same network with other weights."""
-        kept = {name: value.detach().cpu().clone() for name, value in state.items()}
-        return replace(self, weights=Held(kept))
-
     def __getstate__(self) -> dict[str, Any]:
         """Its fields: what was computed from them is computed again where it is unpickled."""
         return {each.name: getattr(self, each.name) for each in fields(self)}

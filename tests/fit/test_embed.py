@@ -22,7 +22,7 @@ from paws.fit.embed import FeatureStore
 from paws.fit.feature_file import RECORDED, read_features
 from paws.models.frozen import Frozen
 from paws.models.sources import frozen_backbone
-from tests.conftest import TINY, draw
+from tests.conftest import TINY, draw, scaled
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_other_views_or_weights_start_anew(tiny: Frozen, images: Path, tmp_path:
     store = tmp_path / "store"
     fill(store, images, tiny)
     assert fill(store, images, tiny, views=1)[1] == 6
-    other = tiny.with_weights({name: value * 2 for name, value in tiny.weights().items()})
+    other = scaled(tiny, 2)
     assert store_of(store, images, other, 1).missing == 6
 
 

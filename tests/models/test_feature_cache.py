@@ -20,7 +20,7 @@ from paws.models.frozen import Frozen
 from paws.models.joined import join
 from paws.models.runtime import Runtime
 from paws.models.sources import frozen_backbone
-from tests.conftest import TINY, draw
+from tests.conftest import TINY, draw, scaled
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_of_several_parts_only_what_is_missing_is_computed(tiny: Frozen, picture
 
 def test_other_weights_or_sizes_are_other_features(tiny: Frozen, pictures: list[Path], passes: list[int]) -> None:
     Embedder(tiny).features(pictures[:1])
-    Embedder(tiny.with_weights({name: value * 2 for name, value in tiny.weights().items()})).features(pictures[:1])
+    Embedder(scaled(tiny, 2)).features(pictures[:1])
     assert sum(passes) == 2
 
 
@@ -105,7 +105,7 @@ def test_the_store_is_bounded_and_can_be_switched_off(
 ) -> None:
     Embedder(tiny).features(pictures[:1])
     monkeypatch.setenv("PAWS_FEATURES_GB", "0.000001")
-    other = tiny.with_weights({name: value * 2 for name, value in tiny.weights().items()})
+    other = scaled(tiny, 2)
     Embedder(other).features(pictures[:1])  # makes room of the first, which is not enough
     assert len(list(cache.glob("*.sqlite"))) == 1
     Embedder(other).features(pictures[:1])

@@ -16,7 +16,7 @@ from paws.models.frozen import Frozen
 from paws.models.joined import frozen_from
 from paws.models.runtime import Runtime
 from paws.models.sources import frozen_backbone
-from tests.conftest import TINY
+from tests.conftest import TINY, scaled
 
 SIZE = 32
 
@@ -80,7 +80,7 @@ def test_the_export_is_made_once_and_again_for_other_weights(tiny: Frozen) -> No
     assert len(stamps) == 1
     assert runtime.exported(tiny) == first
     assert cached() == stamps
-    other = tiny.with_weights({name: value + 1 for name, value in tiny.weights().items()})
+    other = scaled(tiny, 2)
     assert other.digest != tiny.digest
     assert runtime.exported(other) != first
     assert len(cached()) == 2
@@ -100,7 +100,7 @@ def test_a_damaged_export_is_made_anew(tiny: Frozen) -> None:
 @pytest.mark.usefixtures("cache")
 def test_the_export_goes_by_the_weights_that_are_read_and_not_by_a_claim(tiny: Frozen, images: torch.Tensor) -> None:
     Runtime(tiny)
-    other = tiny.with_weights({name: value * 1.5 for name, value in tiny.weights().items()})
+    other = scaled(tiny, 1.5)
     claimed = frozen_from({**other.config(), "digest": tiny.digest}, other.weights)
     assert cosine_similarity(Runtime(claimed)(images), other.model(images)).min() > 1 - 1e-3
 
