@@ -134,8 +134,8 @@ def append(row: Row) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Their mean, and the standard deviation where there are several."""
-    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+    """Their mean, and the standard deviation where there are several; nothing of none."""
+    return "" if not values else f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def table(rows: list[Row]) -> list[str]:
@@ -148,7 +148,11 @@ def table(rows: list[Row]) -> list[str]:
     )
     lines = [heading, "|---|---|---|---|---|---|---|---|---|"]
     for (name, count, per_class, way), found in kinds.items():
-        shares = [spread([float(row[column]) for row in found]) for column in ("top1", "held_out", "kept", "precision")]
+        judged, kept = [row for row in found if per_class != "1"], [row for row in found if float(row["kept"]) > 0]
+        shares = [
+            spread([float(row[column]) for row in rows_of])
+            for column, rows_of in (("top1", found), ("held_out", judged), ("kept", found), ("precision", kept))
+        ]
         steps = f" ({found[0]['encoders']})" if found[0]["encoders"] else ""
         seconds = f"{mean(float(row['cpu_seconds']) for row in found):.0f}"
         about = [f"{NAMES[name]}, {int(count):,}", per_class, TITLES[way] + steps, *shares, seconds, str(len(found))]
