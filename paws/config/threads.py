@@ -29,7 +29,7 @@ def crowded() -> bool:
             running = int(file.read().split()[3].split("/")[0])  # threads that run or wait for a core, this one too
     except (OSError, ValueError, IndexError):
         return True
-    return running - 1 + cores() > (os.cpu_count() or 1)
+    return running < 1 or running - 1 + cores() > (os.cpu_count() or 1)  # some sandboxes count nothing
 
 
 def cores() -> int:
