@@ -18,7 +18,7 @@ from paws.data.folder import FileSet, Paths, Stamp, stamps
 from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
 from paws.data.labelled_folder import class_counts, labelled_folder, list_folder
-from paws.data.labels import Labels, listed
+from paws.data.labels import Labels, listed, name_of
 from paws.data.levels import Range, range_of
 from paws.data.texts import alike, counted, from_json, is_utf8, printable
 from paws.errors import InputError
@@ -111,7 +111,7 @@ def check_folder(
     root: Path,
     labels: Labels | None,
     *,
-    test: Path | None = None,
+    test: Labels | None = None,
     skip_broken: bool = False,
     known: Sequence[Path] = (),
     workers: int = 0,
@@ -128,7 +128,8 @@ def check_folder(
         raise InputError(f"{printable(str(root))}: the name of the folder is not UTF-8; rename it")
     listing = list_folder(root)
     files = _told(problems, root, labels, listing)
-    tested = _told(problems, root, test, listing, least=1) if test is not None else None
+    named = "" if test is None or isinstance(test, str | Path) else "test: "  # a table has no name of its own
+    tested = _told(problems, root, test, listing, least=1, name=named) if test is not None else None
     if files is None:  # the images can be checked all the same
         names = listing.images
         files = FileSet(Paths.of(root, names), torch.full((len(names),), -1), ())
@@ -151,7 +152,7 @@ def check_folder(
         problems += [f"no labelled image of {name!r} can be read" for name in lost]
     truth = torch.full((len(files),), -1)
     if tested is not None and files.classes:
-        truth = _test_labels(files, tested, problems, str(test))
+        truth = _test_labels(files, tested, problems, f"{named}{name_of(test)}")
     if problems:
         raise InputError("\n".join(problems))
     rows = readable.nonzero().flatten()
@@ -187,11 +188,13 @@ def remember(path: Path, checked: Checked) -> None:
     write_text(path, checked.decoded)
 
 
-def _told(problems: list[str], root: Path, labels: Labels | None, listing: Listing, least: int = 2) -> FileSet | None:
+def _told(
+    problems: list[str], root: Path, labels: Labels | None, listing: Listing, least: int = 2, name: str = ""
+) -> FileSet | None:
     try:
         return labelled_folder(root, labels, listing, least)
     except InputError as error:
-        problems.append(str(error))
+        problems.append(f"{name}{error}")
         return None
 
 

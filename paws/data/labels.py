@@ -62,11 +62,11 @@ def label_rows(labels: Labels) -> list[LabelRow]:
     return rows
 
 
-def label_files(labels: Labels | None) -> list[Path]:
-    """The files among what labels are read from. Raises InputError where that is no labels at all."""
+def label_files(labels: Labels | None, name: str = "labels") -> list[Path]:
+    """The files among what labels are read from. Raises InputError, with the argument's ``name``, where that is no labels."""
     given: Any = () if labels is None else (labels,) if isinstance(labels, str | Path) else labels
     if not isinstance(given, Sequence) or not all(_is_source(item) for item in given):
-        raise InputError(f"labels: expected a file of labels, a list of them or a pandas DataFrame, not {reprlib.repr(labels)}")
+        raise InputError(f"{name}: expected a file of labels, a list of them or a pandas DataFrame, not {reprlib.repr(labels)}")
     return [Path(item) for item in given if not isinstance(item, LabelRow)]
 
 
@@ -83,27 +83,27 @@ def name_of(labels: Labels | None) -> str | None:
     return ", ".join(dict.fromkeys("a table" if isinstance(item, LabelRow) else str(item) for item in labels))
 
 
-def frame_rows(frame: Any) -> list[LabelRow]:
-    """The rows of a pandas DataFrame with the columns of a label file; what is missing is no label.
+def frame_rows(frame: Any, name: str = "the table") -> list[LabelRow]:
+    """The rows of a pandas DataFrame with the columns of a label file; what is missing is no label. Messages call it ``name``.
 
     Numbers among which one is missing are floats to pandas: whole ones are written as such.
 
     Raises:
         InputError: no such columns, or a label without a file.
     """
-    file, label = _columns([str(name).strip().lower() for name in frame.columns], "the table")
+    file, label = _columns([str(column).strip().lower() for column in frame.columns], name)
     known = frame.iloc[:, label].notna().to_numpy()
     values = frame.iloc[known, label]
     whole = all(isinstance(value, float) and value % 1 == 0 for value in values)
     rows, problems = [], []
-    for i, name, value in zip(known.nonzero()[0].tolist(), frame.iloc[known, file], values, strict=True):
+    for i, image, value in zip(known.nonzero()[0].tolist(), frame.iloc[known, file], values, strict=True):
         text = composed(str(int(value) if whole else value).strip())
-        if text and isinstance(name, str | os.PathLike) and str(name).strip():
-            rows.append(LabelRow(os.fspath(name), text, i + 1))
+        if text and isinstance(image, str | os.PathLike) and str(image).strip():
+            rows.append(LabelRow(os.fspath(image), text, i + 1))
         elif text:
             problems.append(f"line {i + 1}: no file")
     if problems:
-        raise InputError(listed("the table: each row needs a file and a label", problems))
+        raise InputError(listed(f"{name}: each row needs a file and a label", problems))
     return rows
 
 

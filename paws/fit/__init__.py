@@ -28,6 +28,7 @@ class _Callable(ModuleType):
         labels: str | Path | Sequence[str | Path] | pd.DataFrame | None,
         run: str | Path,
         *,
+        test: str | Path | Sequence[str | Path] | pd.DataFrame | None = None,
         device: str = "auto",
         workers: int | None = None,
         overwrite: bool = False,
@@ -41,6 +42,7 @@ class _Callable(ModuleType):
             labels: CSV or .jsonl with file and label, several of them, or a pandas DataFrame; rows without a label are
                 unlabelled images. None where sub-folders are the classes.
             run: folder that predictions and bundle are written into; the same one again goes on.
+            test: labels of further images of the folder, to report on; as ``labels``.
             device: auto, cpu, cuda, cuda:N, mps.
             workers: processes that decode images; as the machine has cores if None.
             overwrite: forget the finished steps of the run.
@@ -57,6 +59,8 @@ class _Callable(ModuleType):
         """
         from paws.config.options import fit_options
 
+        if isinstance(test, str | os.PathLike):
+            options["test"], test = test, None
         chosen = fit_options(options)  # before torch is loaded
         for name, path in (("images", images), ("run", run)):
             if not isinstance(path, str | os.PathLike) or "\0" in os.fspath(path):
@@ -78,6 +82,7 @@ class _Callable(ModuleType):
                 frame_rows(labels) if hasattr(labels, "columns") else labels,
                 Path(run),
                 chosen,
+                test=frame_rows(test, "test") if hasattr(test, "columns") else test,
                 device=device_type(device, "device "),
                 workers=None if workers is None else int(workers),
                 overwrite=overwrite,

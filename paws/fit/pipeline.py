@@ -42,6 +42,7 @@ class _Asked:
 
     images: Path
     labels: Labels | None
+    test: Labels | None
     run: Path
     options: FitOptions
     device: str
@@ -55,6 +56,7 @@ def fit_folder(
     run: Path,
     options: FitOptions = DEFAULTS,
     *,
+    test: Labels | None = None,
     device: str = "cpu",
     workers: int | None = None,
     overwrite: bool = False,
@@ -65,17 +67,19 @@ def fit_folder(
     Called again with the same ``run``, finished steps are taken from it; a step whose input changed is done anew, and a
     killed one goes on where it was. A former fit stays until all of the new one is written. ``overwrite`` forgets them all.
     ``workers`` processes decode images; as the machine has cores if None. With ``options.train`` encoders are trained on the
-    pixels, and are one more part of what is fitted.
+    pixels, and are one more part of what is fitted. ``test`` are labels to report on that are no file, as which they stand in
+    ``options``.
 
     Raises:
         InputError: anything wrong with the folder, the labels, the backbone or ``run``; all that is wrong with images and
             labels at once, before anything is written.
     """
-    inputs = [*label_files(labels), *(Path(path) for path in (options.test, options.weights) if path is not None)]
+    test = options.test if test is None else test
+    inputs = [*label_files(labels), *label_files(test, "test"), *([] if options.weights is None else [Path(options.weights)])]
     check_target(images, run, inputs, overwrite)
     progress = StepProgress(quiet=quiet)
     workers = default_workers() if workers is None else workers
-    steps, frozen = _checked(_Asked(images, labels, run, options, device, workers, overwrite), progress)
+    steps, frozen = _checked(_Asked(images, labels, test, run, options, device, workers, overwrite), progress)
     with run_lock(run):
         claim(run, "fit")
         if overwrite:
@@ -121,7 +125,7 @@ def _checked(asked: _Asked, progress: StepProgress) -> tuple[Steps, Backbone]:
         checked = check_folder(
             asked.images,
             asked.labels,
-            test=None if options.test is None else Path(options.test),
+            test=asked.test,
             skip_broken=options.skip_broken,
             known=() if asked.overwrite else (asked.run / record.CHECKED, of_machine),
             workers=asked.workers,
@@ -137,7 +141,7 @@ def _checked(asked: _Asked, progress: StepProgress) -> tuple[Steps, Backbone]:
         remember(of_machine, checked)
     frozen = backbone_of(planned.options).with_values(checked.values)
     progress.log("plan", f"{told(frozen)}, 1 + {planned.options.views} views of each image: {planned.why}")
-    return Steps(asked.images, asked.labels, checked, planned.options, progress, device, asked.workers), frozen
+    return Steps(asked.images, asked.labels, asked.test, checked, planned.options, progress, device, asked.workers), frozen
 
 
 def _told_of_undone(names: Sequence[str], run: Path) -> str:

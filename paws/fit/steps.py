@@ -38,6 +38,7 @@ class Steps:
 
     images: Path
     labels: Labels | None
+    test: Labels | None
     checked: Checked
     options: FitOptions
     progress: StepProgress
@@ -119,7 +120,7 @@ class Steps:
             "key": key,
             "images": str(absolute(self.images)),
             "labels": name_of(self.labels),
-            "settings": asdict(self.options),
+            "settings": asdict(self.options) | {"test": name_of(self.test)},
             "backbone": frozen.config(),
             "counts": self.checked.counts,
             "unreadable": self.checked.unreadable,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from paws import fit as paws_fit
 from paws.bundle.bundle import load_bundle
 from paws.bundle.table import FIT_COLUMNS
 from paws.data import check
@@ -144,6 +145,37 @@ def test_labels_to_test_on_are_reported(command: Command, copied: Path, tiny_wei
     assert all(row.test.value in (0, 1 / 3, 2 / 3, 1) and row.test.count == 3 for row in fit.record.scores)
     assert fit.record.chosen == "paws"
     assert len(fit.predictions) == 36
+
+
+def test_labels_to_test_on_may_be_a_table(copied: Path, tiny_weights: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = {"file": ["dü-8.png", "rü-8.png", "sü-8.png"], "label": ["dots", "rows", "slope"]}
+    settings = {
+        "backbone": TINY,
+        "weights": tiny_weights,
+        "image_size": 32,
+        "views": 2,
+        "steps": 30,
+        "workers": 0,
+        "quiet": True,
+    }
+    where = [copied / "images", copied / "labels.csv", copied / "run"]
+    fit = paws_fit(*where, test=pandas.DataFrame(rows), **settings)
+    assert fit.tested == dict(zip(rows["file"], rows["label"], strict=True))
+    assert {row.test.count for row in fit.record.scores} == {3} and fit.record.settings["test"] == "a table"
+    written = (copied / "run/fit.json").stat().st_mtime_ns
+    pandas.DataFrame(rows).to_csv(copied / "test.csv", index=False)
+    paws_fit(*where, test=[copied / "test.csv"], **settings)
+    assert (copied / "run/fit.json").stat().st_mtime_ns == written, "the same labels are the same fit"
+    for wrong, says in (
+        ({"x": []}, "test must name the columns file and label, it reads x"),
+        ({**rows, "file": ["dü-8.png", "rü-8.png", "none.png"]}, "test: a table"),
+        ({**rows, "label": ["dots", "rows", "what"]}, "test: a table: no label for training has the class 'what'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            paws_fit(*where, test=pandas.DataFrame(wrong), **settings)
+    with pytest.raises(InputError, match="test: expected a file of labels, a list of them or a pandas DataFrame, not 3"):
+        paws_fit(*where, test=3, **settings)
 
 
 def test_what_belongs_to_no_class_and_the_set_that_holds_the_right_one(

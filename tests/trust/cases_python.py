@@ -153,7 +153,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "view": (1, "unknown option view; did you mean views?"),
     "batch": (1, "unknown option batch"),
     "weights": ("a\0b", "no path holds a zero byte"),
-    "test": (3, "test 3: "),
+    "test": (3, "test: expected a file of labels, a list of them or a pandas DataFrame, not 3"),
     "prior": (3, "prior 3: "),
     "overwrite": ("no", "overwrite 'no': must be True or False"),
     "quiet": (7, "quiet 7: must be True or False"),
