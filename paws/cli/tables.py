@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paws.bundle.table import abstains
-
 if TYPE_CHECKING:
     from paws.labels.explain import Explanation
     from paws.labels.relabel import Change, Relabelled
@@ -34,6 +32,8 @@ def print_changes(changes: Sequence[Change], images: int) -> None:
 
 def print_explanation(found: Explanation, image: Path) -> None:
     """The prediction, the vote by class and the labelled images behind it."""
+    from paws.bundle.table import abstains
+
     low = abstains(found.probability, found.threshold, strange=0.0)
     why = ", too low to decide" if found.threshold <= 1 else ", which no held-out labels show to be right often enough"
     said = f"{found.label}, probability {found.probability:.0%}{why if low else ''}"
