@@ -58,7 +58,8 @@ class PAWSClassifier(ClassifierMixin, BaseEstimator):
         classifier_: the fitted `paws.classifiers.classifier.Classifier`.
         support_: (S,) the labelled rows of X.
         scores_: PAWS and the baselines on held-out labels, best first.
-        threshold_: the probability from which predictions should reach ``accuracy``, where `predict_none` is at most a half.
+        threshold_: the probability from which predictions should reach ``accuracy``, where `predict_none` is at most a half;
+            above 1 where nothing is sure.
 
     Args:
         noise: of features, which have no views: standard deviation of what is added to make one, in units of the features'.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from paws.classifiers.calibration import NEVER
 from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.runs.files import write_text
@@ -58,9 +59,15 @@ class Figure(_Part):
     images: Images = "labelled"
     interval: tuple[float, float] | None = None  # 95 %, Wilson
 
-    def before_relabelling(self) -> Figure:
+    def before_relabelling(self) -> Self:
         """The same figure after labels were changed."""
         return self if self.provenance == "none" else self.model_copy(update={"provenance": "before_relabelling"})
+
+
+class Threshold(Figure):
+    """A probability below which the classifier abstains; above 1, which none reaches, where nothing is kept as sure."""
+
+    value: float | None = Field(default=None, ge=0, le=NEVER)
 
 
 class Score(_Part):
@@ -119,7 +126,7 @@ class FitRecord(_Part):
     weights: dict[str, float] = {}  # of the methods in the combination, by name
     never_judged: tuple[str, ...] = ()  # classes with no label that could be held out
     view_agreement: Figure = Figure(images="all")  # share of images that a head of PAWS predicts alike from another view
-    threshold: Figure  # probability below which the classifier abstains
+    threshold: Threshold
     calibration: Calibration = Calibration()
     test_calibration: Calibration = Calibration(error=Figure(images="test"))
     seconds: dict[str, float] = {}  # of each step

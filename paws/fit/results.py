@@ -15,7 +15,7 @@ from paws.data.folder import FileSet
 from paws.fit.choice import Score as Compared
 from paws.fit.evidence import calibration, share
 from paws.fit.fit import Fitted
-from paws.fit.record import Figure, FitRecord, Score
+from paws.fit.record import Figure, FitRecord, Score, Threshold
 from paws.fit.tables import write_files, write_held_out
 
 
@@ -44,8 +44,8 @@ def record_of(fitted: Fitted, files: FileSet, test: tuple[Tensor, Tensor], about
         weights=fitted.settings.get("weights", {}),
         never_judged=_never_judged(files.classes, labels, fitted.fold),
         view_agreement=Figure(**agreement if two_views else {}, images="all"),
-        threshold=Figure(
-            value=min(1.0, round(float(fitted.classifier.threshold), DIGITS)),
+        threshold=Threshold(
+            value=round(float(fitted.classifier.threshold), DIGITS),
             provenance="none" if not count else "cross_validated",
             count=count,
         ),

@@ -126,7 +126,7 @@ def _were(count: int) -> str:
 def _outdated(record: FitRecord) -> str:
     """The figures that were measured before labels were changed."""
     own = record.score
-    parts = {
+    parts: dict[str, list[Figure]] = {
         "accuracy": [own.accuracy],
         "test accuracy": [own.test],
         "calibration": [record.calibration.error, record.test_calibration.error],

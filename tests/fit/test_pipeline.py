@@ -205,7 +205,11 @@ def test_one_label_a_class_works(command: Command, tmp_path: Path, tiny_weights:
     write_patterns(tmp_path, per_class=4, labelled=1)
     out = call(command, tmp_path, tiny_weights)
     assert "only one label for dots, rows, slope" in out
-    assert load_fit(tmp_path / "run").record.chosen == "combination"
+    fit = load_fit(tmp_path / "run")
+    assert fit.record.chosen == "combination"
+    assert (
+        fit.record.threshold.value == pytest.approx(float(fit.bundle.classifier.threshold)) and fit.record.threshold.value > 1
+    )
     assert "no accuracy can be stated" in out and "accuracy on" not in out
     assert "no label can be doubted: every class has a single one" in command("labels", tmp_path / "run", "--suspicious")
 

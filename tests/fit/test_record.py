@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paws.errors import InputError
-from paws.fit.record import RECORD, Figure, FitRecord, NearCopy, Score, read_record, write_record
+from paws.fit.record import RECORD, Figure, FitRecord, NearCopy, Score, Threshold, read_record, write_record
 from paws.fit.sentences import describe, frequencies_sentence, notes, verdict
 
 TITLES = {"paws": "Ours", "other": "Theirs", "combination": "Both"}
@@ -29,7 +29,7 @@ def record(**more: Any) -> FitRecord:
         "label_count": 4,
         "scores": (scored("paws", 0.75), scored("other", 0.5)),
         "chosen": "paws",
-        "threshold": Figure(value=0.9, provenance="cross_validated", count=4),
+        "threshold": Threshold(value=0.9, provenance="cross_validated", count=4),
         "unreadable": {"ü.png": "no image"},
         "versions": {},
     }
