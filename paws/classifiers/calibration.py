@@ -35,18 +35,6 @@ def fit_inverse_temperature(probabilities: Tensor, labels: Tensor, deviation: fl
     return float(candidates[int((losses + (candidates.log() / deviation) ** 2 / 2).argmin())])
 
 
-def inverse_temperature_for(probabilities: Tensor, confidence: float) -> float:
-    """The inverse temperature that brings the mean largest probability of (N, C) to ``confidence``, where no label tells."""
-    low, high = 0.02, 50.0
-    for _ in range(40):
-        middle = math.sqrt(low * high)
-        if float(calibrated(probabilities, middle).amax(1).mean()) < confidence:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(low * high)
-
-
 def confident_threshold(pool: Tensor, accuracy: float) -> float:
     """The smallest probability at and above which the mean confidence of the pool (N,) reaches ``accuracy`` and a margin.
 

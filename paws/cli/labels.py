@@ -73,13 +73,13 @@ def suggest(
 ) -> None:
     """Choose the images to label next: typical and diverse ones, and those that a fit is unsure of."""
     with heavy_imports():
+        from paws.fit.record import is_fit
         from paws.labels import suggest as module
         from paws.runs.files import check_target
-        from paws.runs.folder import kind_of
 
     if output is not None:
         check_target(output, new=True)  # before the work
-    if (source / "fit.json").is_file() or kind_of(source) == "fit":
+    if is_fit(source):
         if backbone or weights or image_size:
             raise InputError(f"{source} is a fit with embedded images: leave out --backbone, --weights and --image-size")
         from paws.fit.run import load_fit

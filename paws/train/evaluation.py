@@ -49,14 +49,15 @@ def evaluate_network(
 def leave_one_out(encoder: nn.Module, config: Config, task: Task, device: torch.device) -> dict[str, float]:
     """``loo_top1``: the share of labelled images, in [0, 1], that soft nearest neighbours of the others name rightly.
 
-    Empty where a class has a single label, which leaves it none.
+    Classes have the same weight, so that an image's own, which lacks its vote, is no smaller than others. Empty where a class
+    has a single label, which leaves it none.
     """
     labels = task.train.labels[task.labelled]
     if torch.bincount(labels, minlength=len(task.classes)).min() < 2:
         return {}
     support = embeddings(encoder, config, task, task.train.select(task.labelled), device)
     own = torch.arange(len(support))
-    p = soft_vote(support, support, labels, len(task.classes), config.evaluate.temperature, own=own)
+    p = soft_vote(support, support, labels, len(task.classes), config.evaluate.temperature, balanced=True, own=own)
     return {"loo_top1": accuracy(p, labels)}
 
 

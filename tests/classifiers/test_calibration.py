@@ -8,7 +8,6 @@ from paws.classifiers.calibration import (
     calibrated,
     confident_threshold,
     fit_inverse_temperature,
-    inverse_temperature_for,
 )
 from paws.metrics import calibration_error
 
@@ -46,12 +45,6 @@ def test_few_labels_hardly_move_the_temperature_and_many_do():
 
     assert unlikely(grid[1]) < min(unlikely(grid[0]), unlikely(grid[2]))
     assert 0.75 < few < 1 and fit_inverse_temperature(overconfident, labels, 0.1) == pytest.approx(0.5, rel=0.1)
-
-
-def test_a_temperature_reaches_a_mean_confidence():
-    _, _, p = made(500)
-    inverse_temperature = inverse_temperature_for(p, 0.6)
-    assert calibrated(p, inverse_temperature).amax(1).mean() == pytest.approx(0.6, abs=1e-4)
 
 
 def test_threshold_is_the_lowest_whose_mean_confidence_is_what_was_asked_and_a_margin():
