@@ -1,4 +1,4 @@
-"""A first `paws fit` and a second one, against a former commit: `python -m benchmarks.first_fit [--pairs 3] [--pictures 2000]`.
+"""A first `paws fit` and a second one, against a former commit: `python -m benchmarks.first_fit [--pairs 3] [--quick]`.
 
 2,000 PNG pictures of 128 pixels (Fashion-MNIST, enlarged) with four labels a class. This package fits them as it comes, in an
 empty cache; then again into another run folder, with five more labels. Commit 8acd8ac does the same with its defaults and the

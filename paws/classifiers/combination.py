@@ -151,8 +151,8 @@ class Combination(Predictor):
 def even(found: Sequence[Tensor], prior: Tensor) -> Tensor:
     """(M, N, C) log-probabilities for which all classes are alike, from the probabilities (N, C) of each part."""
     logs = [log_probabilities(part) for part in found]
-    logs[PAWS:] = [part - prior.log() for part in logs[PAWS:]]
-    return torch.stack(logs).log_softmax(2)
+    logs[PAWS:] = [(part - prior.log()).log_softmax(1) for part in logs[PAWS:]]
+    return torch.stack(logs)
 
 
 def parts_of(problem: Problem) -> tuple[type[Predictor], ...]:
