@@ -14,6 +14,7 @@ from paws.cli.tables import SHOWN, print_changes, print_labels, print_table, say
 from paws.config.imports import heavy_imports
 from paws.data.texts import counted
 from paws.errors import InputError
+from paws.runs.files import check_new
 
 if TYPE_CHECKING:
     from paws.bundle.bundle import Bundle
@@ -47,7 +48,8 @@ def labels(
     for given in (source, csv):
         if given is not None and not given.exists():  # before torch is loaded
             raise InputError(f"{given}: cannot be read (no such file or folder)")
-    _refuse(output)
+    if output is not None:
+        check_new(output)
     bundle, run = open_source(source)
     if suspicious:
         _suspicious(run or bundle, source, n, output)
@@ -126,11 +128,6 @@ def _first(
     with progress.step("embed", len(names)) as advance:
         features = Embedder(frozen, device_of(device)).features(paths, workers=workers, advance=advance)
     return suggest_first(names, features[:, 0], n)
-
-
-def _refuse(output: Path | None) -> None:
-    if output is not None and output.exists():
-        raise InputError(f"{output}: exists already; remove it or choose another name")
 
 
 def _suspicious(source: FitRun | Bundle, given: Path, n: int | None, output: Path | None) -> None:

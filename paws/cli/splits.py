@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from paws.errors import InputError
+from paws.runs.files import check_new
 
 
 def register(app: typer.Typer) -> None:
@@ -68,8 +68,7 @@ def _draw(
     file = file.expanduser()
     held_out_file = file.with_name(f"{file.stem}-val{file.suffix}") if file.name else file
     for path in [file, held_out_file] if validation else [file]:
-        if os.path.lexists(path):
-            raise InputError(f"{path}: exists already; remove it or choose another name")
+        check_new(path)
     train = load_dataset(dataset, root, "train")
     chosen = labelled(train.labels, per_class=per_class, fraction=fraction, seed=seed, classes=train.classes)
     parts = {file: chosen}

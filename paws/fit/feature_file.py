@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ RECORDED = 64  # images after which the rows are recorded as done
 ROW = np.dtype([("content", "<u8", 2), ("checksum", "<u8")])  # names the image's bytes; of the features, 0: not there yet
 
 
-def read_features(folder: Path) -> np.memmap:
+def read_features(folder: Path, backbone: dict[str, Any], images: str | None) -> np.memmap:
     """The features (N, 1 + K, D) float16 in the folder of a store, read-only.
 
+    Args:
+        folder: of the store.
+        backbone: of which they are to be.
+        images: of which they are to be, as `key_of_images` names them; None where a former version did not write it down.
+
     Raises:
-        InputError: there are none, or not all, or damaged ones.
+        InputError: there are none, or not all, or damaged ones, or those of another backbone or of other images.
     """
     found = read_store(folder)
     if found is None:
         raise InputError(f"{folder}: holds no features, or damaged ones; run the same paws fit again")
-    _, rows, features = found
+    about, rows, features = found
+    if about.get("backbone") != backbone or images not in (None, key_of_images([rows["content"].tobytes().hex()])):
+        raise InputError(f"{folder}: of a later fit that did not come to an end; run paws fit again")
     damaged = int((sound_rows(rows, features)["checksum"] == 0).sum())
     if damaged:
         raise InputError(f"{folder}: {damaged} of {len(rows)} rows are damaged or missing; run the same paws fit again")
@@ -38,6 +46,11 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         return dict(from_json((folder / ABOUT).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def key_of_images(contents: Sequence[str]) -> str:
+    """Names the images whose features a store holds, in the order of its rows, by what names their bytes (N)."""
+    return hashlib.blake2b(bytes.fromhex("".join(contents)), digest_size=16).hexdigest()
 
 
 def read_store(folder: Path) -> tuple[dict[str, Any], np.ndarray, np.memmap] | None:

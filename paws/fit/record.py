@@ -116,6 +116,7 @@ class FitRecord(_Part):
     classes: tuple[str, ...]
     counts: dict[str, int]  # labelled images of each class
     image_count: int
+    contents: str | None = None  # names the bytes of all images in the order of files.json; None: of before that
     label_count: int
     labels_changed: int = 0  # by paws labels, since training
     unreadable: dict[str, str] = {}  # file -> why it was left out

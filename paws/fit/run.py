@@ -21,7 +21,7 @@ from paws.classifiers import known
 from paws.data.images import read_image
 from paws.data.texts import from_json
 from paws.errors import InputError
-from paws.fit.feature_file import read_about, read_features
+from paws.fit.feature_file import read_features
 from paws.fit.record import (
     BUNDLE,
     CHANGED,
@@ -78,10 +78,9 @@ class FitRun:
     @cached_property
     def features(self) -> np.memmap:
         """(N, 1 + K, D) float16, view 0 is the plain one; read from disk as it is used."""
-        features = read_features(self.folder / FEATURES)
-        about = read_about(self.folder / FEATURES) or {}
-        if len(features) != len(self.files) or about.get("backbone") != self.record.backbone:
-            raise InputError(f"{self.folder / FEATURES}: of a later fit that did not come to an end; run paws fit again")
+        features = read_features(self.folder / FEATURES, self.record.backbone, self.record.contents)
+        if len(features) != len(self.files):
+            raise InputError(f"{self.folder / FEATURES}: do not fit {FILES}; run paws fit again")
         return features
 
     @property

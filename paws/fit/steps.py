@@ -19,6 +19,7 @@ from paws.data.texts import counted
 from paws.fit import record, tables
 from paws.fit.embed import FeatureStore
 from paws.fit.estimate import announce
+from paws.fit.feature_file import key_of_images
 from paws.fit.fit import Fitted, Progress, feature_problem
 from paws.fit.folder import absolute
 from paws.fit.near_copies import near_copies
@@ -123,6 +124,7 @@ class Steps:
             "settings": asdict(self.options) | {"test": name_of(self.test)},
             "backbone": frozen.config(),
             "counts": self.checked.counts,
+            "contents": key_of_images(self.checked.contents),
             "unreadable": self.checked.unreadable,
             "near_copies": near_copies(files, test, features, self.checked.groups),
             "seconds": dict(self.progress.seconds),

@@ -20,7 +20,7 @@ from paws.fit import run as files_of_run
 from paws.fit.folder import check_parts
 from paws.fit.run import FitRun
 from paws.labels.recompute import held_out, revised
-from paws.runs.files import new_folder, writing
+from paws.runs.files import check_new, new_folder, writing
 from paws.runs.lock import run_lock
 
 REMOVE = "-"  # as the label of a row: the image has no label any more
@@ -146,8 +146,7 @@ def save(folder: Path, bundle: Bundle, done: Relabelled) -> None:
     Raises:
         InputError: ``folder`` exists, or cannot be written.
     """
-    if folder.exists():
-        raise InputError(f"{folder}: exists already; remove it or choose another name")
+    check_new(folder)
     kept = {"fit": bundle.about["fit"]} if "fit" in bundle.about else {}
     save_bundle(folder, done.classifier, bundle.frozen, done.files, {**kept, "labels_changed": done.changed})
 

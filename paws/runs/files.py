@@ -91,8 +91,8 @@ def new_folder(path: Path, *, replace: bool = False, flush: bool = True) -> Iter
     """
     path = Path(path)
     temporary, former = path.parent / temporary_name(), path.parent / temporary_name(former=path.name)
-    if not replace and os.path.lexists(path):
-        raise InputError(f"{path}: exists already; remove it or choose another name")
+    if not replace:
+        check_new(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
@@ -133,6 +133,12 @@ def link(path: Path, target: str) -> None:
             temporary.unlink()
 
 
+def check_new(path: Path) -> None:
+    """Raise InputError where there is something at ``path``."""
+    if os.path.lexists(path):
+        raise InputError(f"{path}: exists already; remove it or choose another name")
+
+
 def check_target(path: Path, *, new: bool = False, ours: bytes = b"") -> None:
     """Raise InputError where a file may not be written to ``path``: only a plain file is ever replaced. See `writing`.
 
@@ -148,7 +154,7 @@ def check_target(path: Path, *, new: bool = False, ours: bytes = b"") -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     if new:
-        raise InputError(f"{path}: exists already; remove it or choose another name")
+        check_new(path)
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "no plain file"
         raise InputError(f"{path} is {kind}; give the name of a file")

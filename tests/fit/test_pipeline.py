@@ -254,6 +254,19 @@ def test_an_unfinished_run_says_so(copied: Path, tmp_path: Path) -> None:
         load_fit(copied / "run")
 
 
+def test_features_of_a_later_fit_that_failed_are_not_taken_for_those_of_the_former(
+    command: Command, copied: Path, tiny_weights: Path
+) -> None:
+    draw("rows", 77).save(min((copied / "images").glob("*.png")))
+    (copied / "run/changed").write_text("no folder")  # so that the result cannot be put in place
+    call(command, copied, tiny_weights, code=2)
+    (copied / "run/changed").unlink()
+    with pytest.raises(InputError, match="of a later fit that did not come to an end"):
+        _ = load_fit(copied / "run").features
+    call(command, copied, tiny_weights)
+    assert len(load_fit(copied / "run").features) == len(load_fit(copied / "run").files)
+
+
 def test_the_table_is_read_by_any_csv_reader(fitted_run: Path) -> None:
     with open(fitted_run / "predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
