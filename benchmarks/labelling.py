@@ -33,6 +33,7 @@ from paws.config.options import FitOptions
 from paws.fit.fit import fit_features
 from paws.label_page.belief import Belief, Trained, believe, up_to_date
 from paws.label_page.bench import SHEET
+from paws.label_page.keys import MEANT, keys_of
 from paws.label_page.learner import Learner
 from paws.label_page.pool import CHOSEN_BY
 from paws.label_page.queue import next_pictures, random_order, sheet
@@ -41,9 +42,8 @@ from paws.label_page.votes import Votes
 
 NAMES = ("digits", "fashion-1000", "pictograms", "icons", "clipart-living")  # nothing was chosen on them
 SLIPS, WANTED, BEGINNING, ONE_BY_ONE = 0.02, 0.95, 10, 5
-NEAR = 0.01  # share that is missing, from which on a fit tells whether it is
+NEAR = 0.02  # share that is missing by the guesses of a sheet, from which on a fit tells whether it is
 KINDS = ("one by one", "a wrong guess", "a slash", "a sheet without one")
-KEYS, MEANT = "123456789abcdefhijklmopqrstvwyz", "gnux"  # of classes, in their order, and those with another meaning
 BUDGETS = (20, 50, 100)
 PAYS = 1.1  # labels, over those that were learned from, from which on learning again pays
 LATE = 3  # actions that are done until what is learned is there
@@ -73,13 +73,16 @@ class Person:
         """Keys and clicks so far."""
         return self.spent.total()
 
-    def belief(self) -> Belief:
-        """What the page believes now; it learns anew where it pays, and has it `LATE` actions later."""
+    def belief(self, *, learn: bool = True) -> Belief:
+        """What the page believes now; it learns anew where it pays, and has it `LATE` actions later.
+
+        Without ``learn`` it does not, which saves time where only sheets follow: what is learned is not in them.
+        """
         if self.learning is not None and self.actions >= self.learning[0]:
             self.trained, self.learning = self.learning[1], None
         labels = sum(picture.label is not None for picture in self.pictures)
         enough = labels >= PAYS * (self.trained.labels if self.trained else 0)
-        if self.learning is None and enough and (learned := self.learned()) is not None:
+        if learn and self.learning is None and enough and (learned := self.learned()) is not None:
             self.learning = (self.actions + LATE, learned)
         return believe(self.votes, self.trained, 0, tuple(self.classes), self.pictures, WANTED)
 
@@ -98,14 +101,14 @@ class Person:
         """Give a picture its class, or by a slip another one."""
         name = self.truth[row] if self.draw.random() >= SLIPS else self.draw.choice(self.truth)
         if name not in self.classes:
-            self.spent["a slash"] += is_a_key(name[0], self.classes)
+            self.spent["a slash"] += name[0].lower() in {*keys_of(self.classes).values(), *MEANT}
             self.classes.append(name)
         self.pictures[row] = self.pictures[row].marked("label", name, how)
         self.spent[kind] += 1
 
-    def confirm(self, belief: Belief) -> None:
+    def confirm(self, now: Belief) -> None:
         """Read the surest guesses in order: the class of the first wrong one confirms those before it, Enter confirms all."""
-        found = sheet(up_to_date(belief, self.votes, self.pictures), self.pictures, WANTED, SHEET)
+        found = sheet(now, self.pictures, WANTED, SHEET)
         if found is None:
             return
         for row, label in zip(found.rows, found.labels, strict=True):
@@ -133,16 +136,9 @@ class Person:
         return sum(hits) / len(hits) if hits else 1.0
 
 
-def is_a_key(letter: str, classes: list[str]) -> bool:
-    """Whether a key means something else than that the name of a new class begins."""
-    own = {name.lower() for name in classes if len(name) == 1}
-    given = [key for key in KEYS if key not in own][: len(classes) - len(own)]
-    return letter.lower() in {*own, *given, *MEANT}
-
-
-def is_right(person: Person, belief: Belief) -> bool:
-    """Whether the folder is right with the guesses of a fit to all labels, which is made where it may be."""
-    if not belief.classes or person.right(belief) < WANTED - NEAR or (found := person.learned()) is None:
+def is_right(person: Person, now: Belief) -> bool:
+    """Whether the folder is right with the guesses of a fit to all labels, which is made where it may be by those of ``now``."""
+    if not now.classes or person.right(now) < WANTED - NEAR or (found := person.learned()) is None:
         return False
     return person.right(believe(person.votes, found, 0, tuple(person.classes), person.pictures, WANTED)) >= WANTED
 
@@ -150,15 +146,15 @@ def is_right(person: Person, belief: Belief) -> bool:
 def actions_with_the_page(data: Suite, seed: int) -> Counter[str]:
     """By kind, until the folder is right."""
     person = Person(data, seed)
-    belief = person.belief()
-    while not is_right(person, belief):
+    while any(picture.open for picture in person.pictures):  # else slips alone keep it from being right
+        belief = person.belief(learn=person.actions < BEGINNING)
+        now = up_to_date(belief, person.votes, person.pictures)
+        if is_right(person, now):
+            break
         if person.actions >= BEGINNING:
-            person.confirm(belief)
+            person.confirm(now)
         else:
             person.one_by_one(belief, ONE_BY_ONE)
-        belief = person.belief()
-        if not any(picture.open for picture in person.pictures):
-            break  # slips alone keep it from being right
     return person.spent
 
 

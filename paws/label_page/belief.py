@@ -34,6 +34,7 @@ class Belief:
     ready: Tensor  # (N,) bool: embedded, so that anything can be said
     threshold: float = NEVER  # probability from which on it is sure enough
     held_out: dict[int, tuple[str, float]] | None = None  # row of a labelled picture -> class and probability without its label
+    voted: Tensor | None = None  # (N, C) what the votes say alone, where something else was learned
 
     def guesses(self) -> dict[int, tuple[str, float]]:
         """Most probable class and its probability, of each row that anything can be said of."""
@@ -67,10 +68,10 @@ def believe(
     labels = {row: picture.label for row, picture in enumerate(pictures) if picture.label is not None}
     votes.set_labels({row: ids[name] for row, name in labels.items()}, len(classes))
     found, rows, held = votes.probabilities()
-    told = {row: (classes[c], p) for row, c, p in _tops(rows.tolist(), held)}
+    told, voted = {row: (classes[c], p) for row, c, p in _tops(rows.tolist(), held)}, None
     if trained is not None and all(name in ids for name in trained.classes):
         share = min(1.0, trained.labels / max(1, len(labels)))
-        own = torch.zeros_like(found)
+        voted, own = found, torch.zeros_like(found)
         own[:, [ids[name] for name in trained.classes]] = trained.probabilities
         found = torch.where(own.sum(1, keepdim=True) > 0, (1 - share) * found + share * own, found)
         told |= {row: (trained.classes[c], p) for row, c, p in _tops(trained.rows, trained.held_out) if row in labels}
@@ -81,14 +82,15 @@ def believe(
     counts = votes.counts
     judged = len(counts) > 1 and bool((counts[counts > 0] > 1).all())  # as in a fit, nothing is sure before
     threshold = confident_threshold(found[votes.ready].amax(1), accuracy) if judged else NEVER
-    return Belief(revision, classes, found, votes.ready.clone(), threshold, told)
+    return Belief(revision, classes, found, votes.ready.clone(), threshold, told, voted)
 
 
 def up_to_date(belief: Belief, votes: Votes, pictures: Sequence[Picture]) -> Belief:
     """The ``belief`` as the labels of ``pictures`` (N) change it at once: what is guessed next to each other, not how surely.
 
-    The geometric mean of its probabilities and those of logistic regression, in half-whitened components, on the labels of now,
-    or `AT_ONCE` random ones.
+    The geometric mean of the votes and of logistic regression, in half-whitened components, on the labels of now, or `AT_ONCE`
+    random ones. What was learned in the background is left out: of labels that were read in the order of their sureness it repeats
+    the mistake that was just corrected, and guesses more wrong ones.
     """
     ids = {name: c for c, name in enumerate(belief.classes)}
     rows = [row for row, picture in enumerate(pictures) if picture.label in ids and bool(votes.ready[row])]
@@ -104,7 +106,8 @@ def up_to_date(belief: Belief, votes: Votes, pictures: Sequence[Picture]) -> Bel
     with torch.inference_mode():
         starts = range(0, len(votes.z), CHUNK)
         said = torch.cat([fitted.linear(points(slice(start, start + CHUNK))) for start in starts])  # (N, C)
-        found = said.log_softmax(1).clamp_min(FLOOR) + belief.probabilities.log().clamp_min(FLOOR)
+        voted = belief.probabilities if belief.voted is None else belief.voted
+        found = said.log_softmax(1).clamp_min(FLOOR) + voted.log().clamp_min(FLOOR)
     return replace(belief, probabilities=(found / 2).softmax(1))
 
 

@@ -16,6 +16,7 @@ from paws.label_page import formats, lists
 from paws.label_page.belief import up_to_date
 from paws.label_page.engine import Engine
 from paws.label_page.journal import Journal
+from paws.label_page.keys import keys_of
 from paws.label_page.labels_file import LabelsFile
 from paws.label_page.queue import sheet
 from paws.label_page.session import Kind, Session
@@ -100,14 +101,14 @@ class Bench:
         """What the page shows all the time."""
         with self.lock:
             session, engine = self.session, self.engine
-            counts = session.counts()
+            counts, keys = session.counts(), keys_of(session.classes)
             return {
                 "revision": session.revision,
                 "undoable": session.undoable,
                 "total": len(session.files),
                 "labelled": session.labelled_count,
                 "none": session.none_count,
-                "classes": [{"name": name, "count": counts[name]} for name in session.classes],
+                "classes": [{"name": name, "count": counts[name], "key": keys[name]} for name in session.classes],
                 "next": [self.item(row, reason, how) for row, reason, how in self._next()],
                 "measures": asdict(engine.measures),
                 "curve": engine.curve.points[-200:],

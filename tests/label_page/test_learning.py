@@ -126,6 +126,10 @@ def test_what_was_learned_from_all_labels_is_believed_alone() -> None:
     for row in range(13, 25):
         pictures[row] = Picture("abc"[truth[row]], "chosen")
     later = believe(votes, trained, 2, ("a", "b", "c"), pictures, 0.85)
+    alone = believe(votes, None, 2, ("a", "b", "c"), pictures, 0.85)
+    torch.testing.assert_close(
+        up_to_date(later, votes, pictures).probabilities[30:], up_to_date(alone, votes, pictures).probabilities[30:]
+    )  # sheets are guessed without what was learned
     assert later.probabilities[12, 0] == 0 and not torch.allclose(later.probabilities, said)
     single = [replace(picture, label=None) if row > 2 else picture for row, picture in enumerate(pictures)]
     assert believe(votes, None, 3, ("a", "b", "c"), single, 0.5).threshold > 1, "no label could be held out"

@@ -109,7 +109,7 @@ def test_no_path_leads_out(client: TestClient) -> None:
 def test_a_label_is_on_the_disk_when_it_is_answered(client: TestClient, bench: Bench) -> None:
     state = mark(client, [0, "label", " big  cat "], [1, "label", "dog"])
     assert (state["revision"], state["labelled"]) == (1, 2)
-    assert state["classes"] == [{"name": "big cat", "count": 1}, {"name": "dog", "count": 1}]
+    assert state["classes"] == [{"name": "big cat", "count": 1, "key": "1"}, {"name": "dog", "count": 1, "key": "2"}]
     assert {each["row"] for each in state["next"]}.isdisjoint({0, 1})
     assert b"big cat" in bench.session.journal.path.read_bytes()
     bench.labels.write()
@@ -124,7 +124,7 @@ def test_classes_are_renamed_and_merged(client: TestClient) -> None:
     mark(client, [0, "label", "cat"], [1, "label", "dog"])
     assert post(client, "/rename", {"id": "rename 1", "name": "cat", "to": " big  cat "})["classes"][0]["name"] == "big cat"
     merged = post(client, "/rename", {"id": "rename 2", "name": "dog", "to": "big cat"})
-    assert merged["classes"] == [{"name": "big cat", "count": 2}]
+    assert merged["classes"] == [{"name": "big cat", "count": 2, "key": "1"}]
     assert "no class 'dog'" in post(client, "/rename", {"id": "rename 3", "name": "dog", "to": "cat"}, 422)["error"]
     assert post(client, "/rename", {"id": "rename 4", "name": "big cat"}, 422)["error"]
 

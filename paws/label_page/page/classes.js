@@ -2,25 +2,9 @@
 import { $, make, percent } from "./dom.js";
 import { act, store } from "./store.js";
 
-const KEYS = [..."123456789", ..."abcdefhijklmopqrstvwyz"]; // g, n, u and x mean something else
-
 const drawn = new WeakMap();
 
-let keys = { of: null };
-
-/** Name of a class -> its key: a name of one sign is its own, the others get those that are left, in their order. */
-function keysOfClasses() {
-  if (keys.of === store.state.classes) return keys.found;
-  const names = store.state.classes.map(({ name }) => name);
-  const own = new Set(names.map((name) => name.toLowerCase()).filter((name) => name === "0" || KEYS.includes(name)));
-  const left = KEYS.filter((key) => !own.has(key)).values();
-  const taken = new Set();
-  const keyFor = (name) => { const low = name.toLowerCase(); if (!own.has(low) || taken.has(low)) return left.next().value ?? ""; taken.add(low); return low; };
-  keys = { of: store.state.classes, found: new Map(names.map((name) => [name, keyFor(name)])) };
-  return keys.found;
-}
-
-export const classOfKey = (key) => [...keysOfClasses()].find(([, each]) => each === key.toLowerCase())?.[0];
+export const classOfKey = (key) => store.state.classes.find((each) => each.key && each.key === key.toLowerCase())?.name;
 
 /** Whether a key writes something, with which a name may begin. */
 export const isSign = (key) => [...key].length === 1 && key !== " ";
@@ -32,8 +16,8 @@ export function showClasses(node, likely, choose) {
   drawn.set(node, content);
   const guess = new Map(likely);
   const best = likely.length ? likely[0][0] : null;
-  node.replaceChildren(...store.state.classes.map(({ name, count }) => {
-    const p = guess.get(name), key = keysOfClasses().get(name);
+  node.replaceChildren(...store.state.classes.map(({ name, count, key }) => {
+    const p = guess.get(name);
     const button = make("button", { type: "button", class: name === best ? "class likely" : "class", title: name, "aria-keyshortcuts": key || null },
       make("span", { class: "fill", v: p ?? 0 }),
       key ? make("kbd", { "aria-hidden": "true" }, key.toUpperCase()) : null,
