@@ -137,7 +137,7 @@ class Person:
 
 
 def is_right(person: Person, now: Belief) -> bool:
-    """Whether the folder is right with the guesses of a fit to all labels, which is made where it may be by those of ``now``."""
+    """Whether the folder is right with the guesses of a fit to all labels, which is made where those of ``now`` are near."""
     if not now.classes or person.right(now) < WANTED - NEAR or (found := person.learned()) is None:
         return False
     return person.right(believe(person.votes, found, 0, tuple(person.classes), person.pictures, WANTED)) >= WANTED

@@ -89,8 +89,7 @@ def up_to_date(belief: Belief, votes: Votes, pictures: Sequence[Picture]) -> Bel
     """The ``belief`` as the labels of ``pictures`` (N) change it at once: what is guessed next to each other, not how surely.
 
     The geometric mean of the votes and of logistic regression, in half-whitened components, on the labels of now, or `AT_ONCE`
-    random ones. What was learned in the background is left out: of labels that were read in the order of their sureness it repeats
-    the mistake that was just corrected, and guesses more wrong ones.
+    random ones. What was learned in the background is not in it: with it, more guesses are wrong (docs/label.md).
     """
     ids = {name: c for c, name in enumerate(belief.classes)}
     rows = [row for row, picture in enumerate(pictures) if picture.label in ids and bool(votes.ready[row])]
