@@ -23,7 +23,7 @@ from paws.data.texts import from_json
 from paws.errors import InputError
 from paws.label_page import formats
 from paws.label_page.answers import answer, asset, body_of, file_answer, id_of, json_of, missing, refused
-from paws.label_page.bench import LABELS, Bench
+from paws.label_page.bench import LABELS, SHOWN, Bench
 from paws.label_page.finish import WHAT
 from paws.label_page.pictures import LARGE, SMALL, jpeg
 
@@ -95,16 +95,15 @@ class Page:
         )
 
     async def state(self, request: Request) -> Response:
-        """What is shown; with ``?after=VERSION`` once it is newer; ``&at=N``: with what is known of picture N now."""
+        """What is shown; with ``?after=VERSION`` once it is newer; ``&at=N,M``: with what is known of pictures now."""
         self._loop = asyncio.get_running_loop()
         after = request.query_params.get("after")
         if after == str(self.version) and not self.closing:
             self._news = self._news or asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), PATIENCE)
-        at = request.query_params.get("at", "")
-        known = at.isdecimal() and int(at) < len(self.bench.session.files)
-        return self._answer(at=self.bench.item(int(at)) if known else None)
+        asked = [int(at) for at in request.query_params.get("at", "").split(",")[:SHOWN] if at.isdecimal()]
+        return self._answer(at=[self.bench.item(row) for row in asked if row < len(self.bench.session.files)])
 
     def _answer(self, **more: Any) -> Response:
         version = self.version
@@ -138,8 +137,7 @@ class Page:
             how, id = str(body["how"]), id_of(body)
         except (KeyError, TypeError, ValueError):
             raise HTTPException(400, "marks must be [picture, kind, class] with how and id") from None
-        self.bench.mark(marks, how, id)
-        return self._answer()
+        return self._answer(marked=self.bench.mark(marks, how, id, _revision(body)))
 
     def _class(self, body: dict[str, Any]) -> Response:
         self.bench.add_class(str(body.get("name", "")), id_of(body))
@@ -150,9 +148,7 @@ class Page:
         return self._answer()
 
     def _undo(self, body: dict[str, Any]) -> Response:
-        revision = body.get("revision")
-        done = self.bench.undo(id_of(body), revision if isinstance(revision, int) else None)
-        return self._answer(undone=done)
+        return self._answer(undone=self.bench.undo(id_of(body), _revision(body)))
 
     def _finish(self, body: dict[str, Any]) -> Response:
         if body.get("what") not in WHAT:
@@ -220,6 +216,12 @@ class Page:
         if row >= len(self.bench.session.files):
             raise HTTPException(404, f"there is no picture {row}")
         return row
+
+
+def _revision(body: dict[str, Any]) -> int | None:
+    """What the page that asked shows; None where it does not matter."""
+    revision = body.get("revision")
+    return revision if isinstance(revision, int) else None
 
 
 @lru_cache(maxsize=600)

@@ -53,10 +53,10 @@ class Bench:
         self.labels.stop()
         self.session.journal.close()
 
-    def mark(self, marks: Sequence[tuple[int, Kind, str | None]], how: str, id: str) -> None:
+    def mark(self, marks: Sequence[tuple[int, Kind, str | None]], how: str, id: str, revision: int | None = None) -> bool:
         """`Session.mark`; when it returns it is on the disk. Nobody is told of it, or of the actions below, before `spread`."""
         with self.lock:
-            self.session.mark(marks, how, id)
+            return self.session.mark(marks, how, id, revision)
 
     def add_class(self, name: str, id: str) -> None:
         """`Session.add_class`."""

@@ -17,7 +17,7 @@ NEIGHBOURS, SAME = 8, 23  # labelled pictures that voted, and pictures that look
 
 
 def doubtful(engine: Engine, pictures: list[Picture]) -> list[dict[str, Any]]:
-    """Labels that the other labelled pictures contradict, most doubtful first."""
+    """Labels that the other labelled pictures contradict, most doubtful first, without those that were looked at again."""
     belief, votes = engine.belief, engine.pool.votes
     rows = [row for row, p in enumerate(pictures) if p.label in belief.classes and bool(belief.ready[row])][:JUDGED]
     ids = {name: c for c, name in enumerate(belief.classes)}
@@ -39,7 +39,7 @@ def doubtful(engine: Engine, pictures: list[Picture]) -> list[dict[str, Any]]:
             "doubt": issue.score,
         }
         for issue in ranked[:SHOWN]
-        if issue.given != issue.expected
+        if issue.given != issue.expected and not pictures[rows[issue.row]].sure
     ]
 
 

@@ -4,7 +4,8 @@ Entries are JSON objects; ``id`` is made by whoever asks for the action, so that
 was lost, is not done twice.
 
 * ``{"do": "mark", "how": …, "marks": [[file, kind, class], …]}``: kinds are "label", "none" (of these classes), "skip" (later),
-  "not" (of that class, but not known which) and "clear"; ``how`` says how the label came about, one of `HOW`.
+  "not" (of that class, but not known which), "right" (of that class, on a second look) and "clear"; ``how`` says how the label
+  came about, one of `HOW`.
 * ``{"do": "class", "class": name}``: a class that may not have a picture yet.
 * ``{"do": "rename", "class": name, "to": name}``: a class gets another name; where there is one of that name, both are one.
 * ``{"do": "undo"}``: takes back the last entry that is not taken back yet.
@@ -21,8 +22,9 @@ from paws.data.texts import composed
 from paws.errors import InputError
 from paws.label_page.journal import Entry, Journal
 
-Kind = Literal["label", "none", "skip", "not", "clear"]
-KINDS: tuple[Kind, ...] = ("label", "none", "skip", "not", "clear")
+Kind = Literal["label", "none", "skip", "not", "right", "clear"]
+KINDS: tuple[Kind, ...] = ("label", "none", "skip", "not", "right", "clear")
+WITH_CLASS = ("label", "not", "right")  # kinds that name one
 HOW = ("chosen", "random", "bulk", "other", "import")  # chosen: shown by the learner's choice; random: drawn to measure it
 LONGEST = 100  # letters of a class
 MOST_CLASSES = 1000
@@ -37,6 +39,7 @@ class Picture:
     none: bool = False  # of none of the classes
     skipped: int = 0  # times
     excluded: frozenset[str] = frozenset()  # classes that it is not of
+    sure: bool = False  # the label was looked at again and is right
 
     @property
     def open(self) -> bool:
@@ -46,13 +49,15 @@ class Picture:
     def marked(self, kind: Kind, name: str | None, how: str) -> Picture:
         """The picture after a mark of ``kind``, with the class ``name``."""
         if kind == "label":
-            return replace(self, label=name, how=how, none=False, excluded=self.excluded - {name or ""})
+            return replace(self, label=name, how=how, none=False, excluded=self.excluded - {name or ""}, sure=False)
         if kind == "none":
-            return replace(self, label=None, how=how, none=True)
+            return replace(self, label=None, how=how, none=True, sure=False)
+        if kind == "right":
+            return replace(self, sure=self.label == name)
         if kind == "skip":
             return replace(self, skipped=self.skipped + 1)
         if kind == "not":
-            return replace(self, label=None, how="", none=False, excluded=self.excluded | {name or ""})
+            return replace(self, label=None, how="", none=False, excluded=self.excluded | {name or ""}, sure=False)
         return Picture()
 
     def renamed(self, name: str, to: str, *, merged: bool) -> Picture:
@@ -114,8 +119,10 @@ class Session:
         """Labelled pictures of each class."""
         return {name: self._counts[name] for name in self.classes}
 
-    def mark(self, marks: Iterable[tuple[int, Kind, str | None]], how: str, id: str) -> None:
+    def mark(self, marks: Iterable[tuple[int, Kind, str | None]], how: str, id: str, revision: int | None = None) -> bool:
         """Mark pictures by row, as one action; nothing where ``id`` was done already.
+
+        False, and nothing, where the page that asked shows another ``revision``: somebody may have labelled these since.
 
         Raises:
             InputError: a row, kind, class or ``how`` that does not exist, or the disk does not take it.
@@ -126,9 +133,12 @@ class Session:
         for row, kind, name in rows:
             if not 0 <= row < len(self.files):
                 raise InputError(f"there is no picture {row}")
-            if kind not in KINDS or (name is None) == (kind in ("label", "not")):
+            if kind not in KINDS or (name is None) == (kind in WITH_CLASS):
                 raise InputError(f"{kind!r} with the class {name!r} is no mark")
+        if id not in self._ids and revision not in (None, self.revision):
+            return False
         self._record({"id": id, "do": "mark", "how": how, "marks": [[self.files[row], kind, name] for row, kind, name in rows]})
+        return True
 
     def add_class(self, name: str, id: str) -> None:
         """Add a class; nothing where it is there.
@@ -229,7 +239,7 @@ def _is_entry(entry: Entry) -> bool:
     if deed == "mark":
         whole = isinstance(marks, list) and all(isinstance(mark, list) and len(mark) == 3 for mark in marks)
         return whole and all(
-            isinstance(file, str) and kind in KINDS and isinstance(name, str) == (kind in ("label", "not"))
+            isinstance(file, str) and kind in KINDS and isinstance(name, str) == (kind in WITH_CLASS)
             for file, kind, name in marks or ()
         )
     needed = {"class": ["class"], "rename": ["class", "to"], "undo": []}

@@ -45,6 +45,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iter
 
 STILL = "const now = performance.now(); performance.now = () => now;"  # nothing has been on the screen for long
 
+DEAF = (
+    "const json = Response.prototype.json; Response.prototype.json = function () {"
+    " return this.url.includes('/state') ? new Promise(() => {}) : json.call(this); };"
+)  # what others do is not heard of
+
 
 def label_of(server: Served, row: int) -> str | None:
     return server.ask(f"/look/{row}")["label"]  # type: ignore[no-any-return]
@@ -128,6 +133,45 @@ def test_a_class_typed_or_clicked_goes_to_the_tile_with_the_frame(browser: Any, 
     name = button.get_attribute("title")
     button.click()
     wait_for(lambda: label_of(server, row) == name, "the clicked class")
+    assert complaints(browser) == []
+
+
+def test_a_tile_that_another_tab_labelled_says_so(browser: Any, server: Served) -> None:
+    two_classes(browser, server)
+    press(browser, "g")
+    wait_for(lambda: frame(browser), "the grid")
+    browser.execute_script(STILL)
+    row, name, count = row_of(browser, ".framed"), frame(browser), elsewhere(server, row_of(browser, ".tile:nth-child(3)"))
+    wait_for(lambda: text(browser, "#pictures .tile:nth-child(3) .cap") == "elsewhere", "the label of another tile")
+    assert text(browser, "#pictures .framed .cap") == name, "the others are open"
+    press(browser, "1")
+    wait_for(lambda: labelled(server) == count + 1, "a key for the tile with the frame counts")
+    row = row_of(browser, ".framed")
+    count = elsewhere(server, row)
+    wait_for(lambda: text(browser, "#pictures .framed .cap") == "elsewhere", "the label of the tile with the frame")
+    press(browser, "1")
+    wait_for(lambda: "did not count" in text(browser, "#said"), "that it is told")
+    assert label_of(server, row) == "elsewhere" and labelled(server) == count
+    assert complaints(browser) == []
+
+
+def test_a_label_that_is_right_is_not_in_doubt_after_a_reload(browser: Any, server: Served) -> None:
+    opened(browser, server)
+    while (state := server.ask("/state"))["labelled"] < 16:
+        server.mark(state["next"][0]["row"], truth(state["next"][0]["name"]), uuid4().hex)
+    item = state["next"][0]
+    server.mark(item["row"], next(c["name"] for c in state["classes"] if c["name"] != truth(item["name"])), uuid4().hex)
+    go(browser, "again")
+    cards = "#doubtful .pair-card:not(.settled)"
+    card = wait_for(lambda: browser.find_elements("css selector", cards), "a label in doubt")[0]
+    of, count = card.get_attribute("data-of"), len(browser.find_elements("css selector", cards))
+    card.find_elements("css selector", ".acts button")[1].click()
+    wait_for(lambda: len(browser.find_elements("css selector", cards)) < count, "that it is settled")
+    browser.refresh()
+    wait_for(lambda: text(browser, "#doubtful"), "the list after a reload")
+    assert of not in browser.execute_script(
+        "return [...document.querySelectorAll('#doubtful .pair-card')].map((card) => card.dataset.of)"
+    )
     assert complaints(browser) == []
 
 
@@ -317,6 +361,16 @@ def test_a_key_for_a_sheet_that_another_tab_took_away_does_not_count(browser: An
     browser.execute_script("performance.now = () => 1e9")
     press(browser, Keys.ENTER)
     wait_for(lambda: labelled(server) > count, "the guesses that are seen")
+
+
+def test_a_sheet_is_not_confirmed_over_what_the_page_has_not_heard_of(browser: Any, server: Served) -> None:
+    begin_to_confirm(browser, server)
+    first = wait_for(lambda: sheet(browser), "guesses")
+    browser.execute_script(DEAF)
+    count = elsewhere(server, first[0][0])
+    press(browser, Keys.ENTER)
+    wait_for(lambda: "elsewhere" in text(browser, "#confirm-said"), "that all are guessed anew")
+    assert label_of(server, first[0][0]) == "elsewhere" and labelled(server) == count
 
 
 def test_two_clicks_confirm_one_sheet(browser: Any, server: Served) -> None:

@@ -21,6 +21,7 @@ from paws.label_page.application import Page
 from paws.label_page.bench import Bench
 from paws.label_page.guard import Guard
 from paws.label_page.journal import Journal
+from paws.label_page.keys import keys_of
 from paws.label_page.session import Session
 from paws.label_page.worker import Place
 from tests.conftest import draw, write_patterns
@@ -118,6 +119,52 @@ def test_a_label_is_on_the_disk_when_it_is_answered(client: TestClient, bench: B
     assert state["undone"] and state["labelled"] == 0
     bench.labels.write()
     assert not (bench.place.run / "labels.csv").exists(), "a table without a row is none that paws fit takes"
+
+
+def test_marks_for_an_older_page_are_not_made(client: TestClient, bench: Bench) -> None:
+    seen = mark(client, [0, "label", "cat"])["revision"]
+    mark(client, [1, "label", "dog"])
+    body = {"id": "a sheet of before", "how": "bulk", "marks": [[1, "label", "cat"], [2, "label", "cat"]], "revision": seen}
+    state = post(client, "/mark", body)
+    assert not state["marked"] and state["labelled"] == 2 and bench.session.pictures[1].label == "dog"
+    body |= {"id": "a sheet of now", "revision": state["revision"]}
+    assert post(client, "/mark", body)["marked"]
+    assert post(client, "/mark", body)["marked"], "asked for again, as the answer was lost"
+    assert bench.session.labelled() == {0: "cat", 1: "cat", 2: "cat"}
+
+
+def test_a_label_that_is_right_stays_so_until_it_is_another(client: TestClient, bench: Bench) -> None:
+    mark(client, [0, "label", "cat"])
+    mark(client, [0, "right", "dog"], id="of another label")
+    assert not bench.session.pictures[0].sure
+    mark(client, [0, "right", "cat"])
+    journal = Journal(bench.session.journal.path)
+    assert Session(bench.session.files, journal).pictures[0].sure, "after a restart, too"
+    journal.close()
+    mark(client, [0, "label", "dog"])
+    assert not bench.session.pictures[0].sure
+    post(client, "/undo", {"id": "undo 1234"})
+    assert bench.session.pictures[0].sure
+    assert "no mark" in mark(client, [0, "right", None], id="of no label", code=422)["error"]
+
+
+def test_what_is_asked_about_pictures_is_told_with_the_state(client: TestClient) -> None:
+    mark(client, [1, "label", "dog"])
+    told = client.get("/state?at=1,7,99,-1,x").json()["at"]
+    assert [(each["row"], each["label"]) for each in told] == [(1, "dog"), (7, None)]
+    assert client.get("/state").json()["at"] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["boots", "A", "a", "0", "7", "x", "g"], ["1", "a", "2", "0", "7", "3", "4"]),
+        ([], []),
+        ([f"class {i}" for i in range(32)], [*"123456789abcdefhijklmopqrstvwyz", ""]),
+    ],
+)
+def test_keys_of_classes(names: list[str], keys: list[str]) -> None:
+    assert keys_of(names) == dict(zip(names, keys, strict=True))
 
 
 def test_classes_are_renamed_and_merged(client: TestClient) -> None:

@@ -3,21 +3,20 @@ import { $, make, percent, shown } from "./dom.js";
 import { get, mark, store } from "./store.js";
 import { look } from "./look.js";
 
-const kept = new Set(); // labels that the person has looked at and left as they are
-let shownAt = -1;
+let shownAt = "";
 let asked = 0; // times: only the answer to the last is shown
 
 /** The lists as they are now; ``force``: from the start. Else every card keeps its place, so that none comes under a hand that was meant for another. */
 export async function show(force = false) {
-  if (!force && shownAt === store.state.revision) return;
-  shownAt = store.state.revision;
+  const now = `${store.state.revision} ${store.state.believed}`; // doubts come with what is believed of the labels
+  if (!force && shownAt === now) return;
+  shownAt = now;
   const number = ++asked;
-  const lists = await get("again").catch(() => { shownAt = -1; }); // the next state asks again
+  const lists = await get("again").catch(() => { shownAt = ""; }); // the next state asks again
   if (!lists || number !== asked) return;
   const { doubtful, copies } = lists;
   if (force) for (const list of ["#doubtful", "#contradictions", "#copies"]) $(list).replaceChildren();
-  const open = doubtful.filter((each) => !kept.has(`${each.row} ${each.label}`));
-  put("#doubtful", open.map(doubt), "No label stands out.");
+  put("#doubtful", doubtful.map(doubt), "No label stands out.");
   put("#contradictions", copies.filter(({ state }) => state === "different").map(pair), "None: pictures that are nearly the same have the same label.");
   put("#copies", copies.filter(({ state }) => state !== "different").map(pair), "None are known.");
 }
@@ -50,11 +49,10 @@ function button(text, action) {
 
 function doubt(each) {
   const give = async (name) => { if (await mark([[each.row, "label", name]])) $("#again-said").textContent = `${each.name} is ${name} now`; };
-  const keep = () => { kept.add(`${each.row} ${each.label}`); settle(card); $("#again-said").textContent = `${each.name} stays ${each.label}`; };
-  const card = make("div", { class: "pair-card", "data-of": JSON.stringify([each.row, each.label, each.like]) }, make("div", { class: "pics" }, picture(each, each.name)),
+  const keep = async () => { if (await mark([[each.row, "right", each.label]])) $("#again-said").textContent = `${each.name} stays ${each.label}`; };
+  return make("div", { class: "pair-card", "data-of": JSON.stringify([each.row, each.label, each.like]) }, make("div", { class: "pics" }, picture(each, each.name)),
     make("p", {}, make("b", {}, each.label), `, more like `, make("b", {}, each.like), make("span", { class: "soft" }, ` – in doubt by ${percent(each.doubt)}`)),
     make("div", { class: "acts" }, button(`It is ${each.like}`, () => give(each.like)), button("It is right", keep)));
-  return card;
 }
 
 function pair(each) {

@@ -129,18 +129,19 @@ const chosen = () => (marked().length ? marked() : pointed?.isConnected ? [point
 async function give(kind, name = null, wrong = chosen()) {
   if (!wrong.length || !wrong.every((tile) => tile.isConnected)) { $("#confirm-said").textContent = "Point at a wrong one, or click it, first"; return; }
   const before = shownAt !== store.state.revision ? [] : tiles().slice(0, tiles().indexOf(wrong.at(-1))).filter((tile) => !wrong.includes(tile));
-  await say([...before.map((tile) => [asGuessed(tile)[0], "label", asGuessed(tile)[1]]), ...wrong.map((tile) => [asGuessed(tile)[0], kind, name])]);
+  await say([...before.map((tile) => [asGuessed(tile)[0], "label", asGuessed(tile)[1]]), ...wrong.map((tile) => [asGuessed(tile)[0], kind, name])], before.length ? shownAt : null);
 }
 
 /** All as they were guessed; marked ones are not that, and come under Label. */
-const confirm = () => sheet && (shownAt !== store.state.revision ? tooSoon() : say(tiles().map((tile) => [asGuessed(tile)[0], marked().includes(tile) ? "not" : "label", asGuessed(tile)[1]])));
+const confirm = () => sheet && (shownAt !== store.state.revision ? tooSoon() : say(tiles().map((tile) => [asGuessed(tile)[0], marked().includes(tile) ? "not" : "label", asGuessed(tile)[1]]), shownAt));
 
-async function say(marks) {
+async function say(marks, revision) {
   if (busy || performance.now() - replaced < UNSEEN) return tooSoon();
   work(true);
   const items = new Map(sheet.items.map((item) => [item.row, item]));
-  const state = await mark(marks, "bulk");
+  const state = await mark(marks, "bulk", revision);
   if (!state) return work(false);
+  if (!state.marked) return load(true);
   tell(marks, items);
   await reload();
 }

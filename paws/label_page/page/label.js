@@ -14,7 +14,7 @@ const unseen = () => working() || performance.now() - current.replaced < UNSEEN;
 const guessing = () => $("#guessing").value;
 
 export function start() {
-  store.at = () => current.trail[current.at]?.row;
+  store.at = () => (current.grid ? current.tiles.map((tile) => tile.item.row) : current.trail.slice(current.at, current.at + 1).map((each) => each.row));
   typed = new Typed((name, target) => give("label", name, target), () => (working() ? null : item()));
   $("#typed").addEventListener("blur", () => store.state && show());
   $("#pictures").addEventListener("focusin", ({ target }) => frame(current.tiles.find(({ node }) => node === target)));
@@ -39,7 +39,7 @@ function advance() {
 export function show(force = false) {
   const state = store.state;
   const here = current.trail[current.at];
-  const now = here && state.at?.row === here.row ? state.at : null;
+  const now = here && state.at?.find(({ row }) => row === here.row);
   if (now && !here.given) {
     force ||= guessing() === "before" && JSON.stringify(now.guess) !== JSON.stringify(here.guess);
     here.guess = now.guess;
@@ -52,6 +52,7 @@ export function show(force = false) {
     advance();
     force = true;
   }
+  if (current.grid && !working()) followTiles(state);
   if (current.grid && (!current.tiles.length || current.tiles.every((tile) => tile.done)) && !working()) fillGrid();
   else if (force && !current.grid) drawSingle();
   stands(state);
@@ -114,6 +115,25 @@ function fillGrid() {
   if (document.activeElement === document.body || stage.contains(document.activeElement) || document.activeElement === $("#main")) current.tiles[0].node.focus();
 }
 
+/** Bring the grid up to the state: what was labelled in another tab is told, but for a tile whose class is being typed. */
+function followTiles(state) {
+  for (const tile of current.tiles) {
+    const now = state.at?.find(({ row }) => row === tile.item.row);
+    const given = now?.label ?? (now?.none ? "none of these" : null);
+    if (!given || given === tile.item.given || (typed.busy && tile === current.framed)) continue;
+    if (!tile.done && tile === current.framed) current.replaced = performance.now();
+    tile.item.given = given;
+    settle(tile, given);
+  }
+  if (current.tiles.length && current.tiles.every((tile) => tile.done)) current.replaced = performance.now(); // others come
+}
+
+function settle(tile, text) {
+  tile.done = true;
+  tile.node.classList.add("given");
+  tile.node.querySelector(".cap").textContent = text;
+}
+
 /** The tile that keys, and the classes at the side, are meant for; it stays that while the focus is elsewhere. */
 function frame(tile) {
   current.framed = tile ?? null;
@@ -149,9 +169,7 @@ async function give(kind, name = null, here = item()) {
   tell(here, kind, name);
   const tile = current.tiles.find((each) => each.item.row === here.row);
   if (tile) {
-    tile.done = true;
-    tile.node.classList.add("given");
-    tile.node.querySelector(".cap").textContent = here.given ?? "skipped";
+    settle(tile, here.given ?? "skipped");
     const next = current.tiles.find((each) => !each.done);
     if (!next) fillGrid();
     else if (typed.busy) frame(next);

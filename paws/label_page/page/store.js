@@ -3,8 +3,9 @@ import { $, freshId } from "./dom.js";
 
 const listeners = [];
 let telling;
+let told = ""; // what the server says is wrong, or null while it does not answer
 let waiting = Promise.resolve(); // actions are sent one after the other
-export const store = { state: null, at: () => undefined }; // at: the number of the picture that is shown
+export const store = { state: null, at: () => [] }; // at: the numbers of the pictures that are shown
 export const whenChanged = (listener) => listeners.push(listener);
 
 function adopt(state) {
@@ -33,6 +34,7 @@ class Denied extends Error {}
 export class Refused extends Error {}
 
 function lost(error) {
+  told = null;
   banner(error instanceof Denied
     ? "paws label was started again, and this page belongs to the time before: open the link that it printed now."
     : "paws label does not answer. Nothing is lost: start the same command again.");
@@ -51,6 +53,7 @@ export function act(path, body) {
       try {
         const state = await answered(path, { method: "POST", body: message, headers: { "content-type": "application/json" } });
         adopt(state);
+        banner(told = state.problem); // what was said before was read
         return state;
       } catch (error) {
         if (error instanceof Refused) { banner(error.message); return null; }
@@ -64,7 +67,8 @@ export function act(path, body) {
   return waiting;
 }
 
-export const mark = (marks, how = "other") => act("mark", () => ({ marks, how }));
+/** Mark pictures; with a ``revision``, if nothing was done since. */
+export const mark = (marks, how = "other", revision = null) => act("mark", () => ({ marks, how, revision }));
 
 /** Undo, if no other page has done something since. */
 export async function undo() {
@@ -76,11 +80,11 @@ export async function undo() {
 export async function follow() {
   for (;;) {
     try {
-      const after = store.state ? `?after=${store.state.version}&at=${store.at() ?? ""}` : "";
+      const after = store.state ? `?after=${store.state.version}&at=${store.at().join(",")}` : "";
       const state = await get(`state${after}`);
       if (store.state && state.version < store.state.version) store.state = null; // it was started again
       adopt(state);
-      banner(state.problem);
+      if (told !== state.problem) banner(told = state.problem);
     } catch (error) {
       lost(error);
       await pause(1000);
