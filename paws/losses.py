@@ -79,7 +79,9 @@ def soft_nn(queries: Tensor, support: Tensor, labels: Tensor, temperature: float
     p(q) = softmax(q·sᵀ / temperature) @ labels on L2-normalised embeddings (arXiv 2104.13963, eq. 1). Rows sum to 1 when the
     label rows do. ``temperature`` > 0.
     """
-    return _similarity(queries, support, temperature).softmax(1) @ labels.to(queries.dtype)  # (N, S) @ (S, C) -> (N, C)
+    return _similarity(queries, support, temperature).softmax(-1) @ labels.to(
+        queries.dtype
+    )  # (..., N, S) @ (S, C) -> (..., N, C)
 
 
 @_full_precision
@@ -146,15 +148,30 @@ def paws_loss(
     """
     vote = functools.partial(log_soft_nn, labels=labels, num_classes=num_classes, smoothing=smoothing, temperature=temperature)
     with torch.no_grad():
-        target = ((target_vote or vote)(targets, target_support) / sharpening).softmax(-1)  # (2B, C)
-        further = anchors.shape[-2] // (targets.shape[-2] // 2) - 2  # small views
+        target = (target_vote or vote)(targets, target_support)  # (2B, C)
+    return consistency(vote(anchors, anchor_support), target, sharpening, prior, mean_over_ranks)
+
+
+@_full_precision
+def consistency(
+    log_p: Tensor,
+    target_log_p: Tensor,
+    sharpening: float = 0.25,
+    prior: Tensor | None = None,
+    mean_over_ranks: Callable[[Tensor], Tensor] = _identity,
+) -> tuple[Tensor, Tensor]:
+    """What `paws_loss` returns, from log votes on the anchors (..., (2 + n)B, C) and on the targets (..., 2B, C).
+
+    Targets take no gradient; other arguments as there.
+    """
+    with torch.no_grad():
+        target = (target_log_p / sharpening).softmax(-1)  # (2B, C)
+        further = log_p.shape[-2] // (target.shape[-2] // 2) - 2  # small views
         if further:  # each of them predicts the mean of both targets, not sharpened again
             view1, view2 = target.chunk(2, dim=-2)
             target = torch.cat([target, *[(view1 + view2) / 2] * further], dim=-2)  # ((2+n)B, C)
         target = target.masked_fill(target < TARGET_FLOOR, 0)
-    log_p = vote(anchors, anchor_support)  # ((2+n)B, C)
-    cross_entropy = _cross_entropy(log_p, target)
-    return cross_entropy, me_max((log_p / sharpening).softmax(-1), prior, mean_over_ranks)
+    return _cross_entropy(log_p, target), me_max((log_p / sharpening).softmax(-1), prior, mean_over_ranks)
 
 
 def _cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:

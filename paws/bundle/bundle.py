@@ -27,6 +27,7 @@ from torch import Tensor
 
 from paws.bundle import format_2
 from paws.bundle.table import DIGITS, NEAREST, Prediction, abstains, to_frame
+from paws.classifiers.base import Near
 from paws.classifiers.classifier import Classifier
 from paws.data.texts import from_json
 from paws.errors import InputError
@@ -107,11 +108,14 @@ class Bundle:
         """
         return self.embedder.features(images)[:, 0]
 
-    def predict_features(self, names: Sequence[str], features: Tensor) -> list[Prediction]:
-        """Predictions of images whose features (N, D), or of V views (N, V, D), are there already. Raises InputError else."""
+    def predict_features(self, names: Sequence[str], features: Tensor, near: Near | None = None) -> list[Prediction]:
+        """Predictions of images whose features (N, D), or of V views (N, V, D), are there already. Raises InputError else.
+
+        ``near``: the images of the pool that are nearest to them, where they are known.
+        """
         if not isinstance(features, Tensor) or features.ndim not in (2, 3) or len(features) != len(names):
             raise InputError(f"expected features (N, D) of {len(names)} images as a tensor, not {reprlib.repr(features)}")
-        votes = self.classifier.votes(features, k=NEAREST)
+        votes = self.classifier.votes(features, k=NEAREST, near=near)
         top = votes.probabilities.topk(2, dim=1)  # (N, 2): there are at least two classes
         threshold = float(self.classifier.threshold)
         columns = (top.values, top.indices, votes.novelty, votes.strange, votes.neighbours, votes.weights)

@@ -19,6 +19,7 @@ from paws.classifiers.problem import Problem
 from paws.errors import InputError
 
 Reads = Literal["components", "encoders", "both"]
+Near = tuple[Tensor, Tensor]  # squared distances (N, k) to the images of the pool that are nearest, and which these are (N, k)
 TABLE: dict[str, type[Predictor]] = {}
 
 P = TypeVar("P", bound="Predictor")
@@ -96,15 +97,24 @@ class Predictor(nn.Module):
         """
         raise NotImplementedError
 
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        """`forward` of images in V views (N, V, P): the mean over the views, unless a predictor knows better."""
+    def over_views(
+        self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`forward` of images in V views (N, V, P): the mean over the views, unless a predictor knows better.
+
+        ``near`` is what `near` gives, where it is known.
+        """
         count = views.shape[1]
         found = [self(views[:, v], support, labels, own) for v in range(count)]
         weights = [part for _, part in found if part is not None]
         return torch.stack([part for part, _ in found]).mean(0), torch.stack(weights).mean(0) if weights else None
 
-    def familiarity(self, x: Tensor) -> Tensor | None:
-        """(N,) how much of the labels reaches images (N, P), as a logarithm; None where a predictor does not know."""
+    def near(self, views: Tensor) -> Near | None:
+        """The images of the pool nearest to images in V views (N, V, P); None for a predictor that does not ask for them."""
+        return None
+
+    def familiarity(self, near: Near) -> Tensor | None:
+        """(N,) how much of the labels reaches images, as a logarithm; None where a predictor does not know."""
         return None
 
     def weighted_parts(self) -> list[tuple[Predictor, float]]:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws import classifiers
-from paws.classifiers.base import Predictor
+from paws.classifiers.base import Near, Predictor
 from paws.classifiers.calibration import calibrated
-from paws.classifiers.space import mean_of_views
 from paws.classifiers.strangers import UNKNOWN, stranger_probability
 from paws.errors import InputError
 from paws.voting import above_floor, one_hot, vote_weights
@@ -95,30 +94,28 @@ class Classifier(nn.Module):
         """The same of images in V views (N, V, D), of which all are heard."""
         return self._forward(features, own=False)
 
-    def _forward(self, features: Tensor, own: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _forward(self, features: Tensor, own: bool, near: Near | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         points, support = self.points(features), self.points(self.support)
         labels, num_classes = self.support_labels, len(self.classes)
-        predict = self.predictor if points.ndim == 2 else self.predictor.over_views
-        probabilities, weights = predict(points, support, labels, own)
-        x = points if points.ndim == 2 else points.mean(1)  # (N, P)
+        views = points if points.ndim == 3 else points[:, None]  # (N, V, P)
+        near = self.predictor.near(views) if near is None else near
+        probabilities, weights = self.predictor.over_views(views, support, labels, own, near)
+        x = views.mean(1)  # (N, P)
         if weights is None:
             rows = torch.arange(len(x), device=x.device) if own else None
             weights = vote_weights(x, support, labels, num_classes, TEMPERATURE, balanced=True, own=rows)
             if own and not self.predictor.can_leave_out:
                 probabilities = above_floor(weights @ one_hot(labels, num_classes, x.dtype), TEMPERATURE)
         cosine = normalize(x, dim=1) @ normalize(support, dim=1).T  # (N, S)
-        return calibrated(probabilities, self.calibration), weights, (1 - cosine.amax(1)).clamp_min(0), self.strange(points)
-
-    def strange(self, points: Tensor) -> Tensor:
-        """(N,) probability that images of `points` (N, P), or (N, V, P) in V views, are like none that is labelled."""
-        familiarity = self.predictor.familiarity(points if points.ndim == 2 else mean_of_views(points))
-        if familiarity is None:
-            return torch.zeros_like(points.flatten(1)[:, 0])
-        return stranger_probability(familiarity, self.strangers)
+        familiarity = None if near is None else self.predictor.familiarity(near)
+        strange = torch.zeros_like(x[:, 0]) if familiarity is None else stranger_probability(familiarity, self.strangers)
+        return calibrated(probabilities, self.calibration), weights, (1 - cosine.amax(1)).clamp_min(0), strange
 
     @torch.inference_mode()
-    def votes(self, features: Tensor, k: int = 3, *, chunk: int = 4096) -> Votes:
+    def votes(self, features: Tensor, k: int = 3, *, near: Near | None = None, chunk: int = 4096) -> Votes:
         """Votes on raw features (N, D), or of images in V views (N, V, D), with the ``k`` labelled images of most weight.
+
+        ``near``: the images of the pool that are nearest to them, where they are known.
 
         Raises:
             InputError: features of another width, or votes that are not finite.
@@ -127,8 +124,10 @@ class Classifier(nn.Module):
             raise InputError(f"features {tuple(features.shape)}: {len(self.mean)} of an image are expected")
         k = min(k, len(self.support))
         parts = []
-        for part in features.split(chunk):
-            probabilities, weights, novelty, strange = self._forward(part.to(self.support.device).float(), own=False)
+        for rows in torch.arange(len(features)).split(chunk):
+            part = features[rows].to(self.support.device).float()
+            close = None if near is None else (near[0][rows], near[1][rows])
+            probabilities, weights, novelty, strange = self._forward(part, own=False, near=close)
             top = weights.topk(k, dim=1)
             parts.append((probabilities, top.indices, top.values, novelty, strange))
             if not all(bool(numbers.isfinite().all()) for numbers in (probabilities, top.values, novelty, strange)):

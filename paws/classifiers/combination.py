@@ -14,7 +14,7 @@ from torch import Tensor
 
 from paws import classifiers
 from paws.classifiers import log_pool
-from paws.classifiers.base import CrossFitted, Predictor
+from paws.classifiers.base import CrossFitted, Near, Predictor
 from paws.classifiers.calibration import log_probabilities
 from paws.classifiers.frequencies import frequencies
 from paws.classifiers.label_spreading import LabelSpreading
@@ -93,11 +93,12 @@ class Combination(Predictor):
         return list(self.parts)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        found = [part(self._of(part, x), self._of(part, support), labels, own) for part in self.members]
-        return self._pooled([probabilities for probabilities, _ in found]), found[-1][1]
+        return self.over_views(x[:, None], support, labels, own)
 
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        found = [part.over_views(self._of(part, views), self._of(part, support), labels, own) for part in self.members]
+    def over_views(
+        self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        found = [part.over_views(self._of(part, views), self._of(part, support), labels, own, near) for part in self.members]
         return self._pooled([probabilities for probabilities, _ in found]), found[-1][1]
 
     def _of(self, part: Predictor, x: Tensor) -> Tensor:
@@ -108,9 +109,12 @@ class Combination(Predictor):
     def _pooled(self, found: Sequence[Tensor]) -> Tensor:
         return pooled(even(found, self.prior), self.weights, self.prior)
 
-    def familiarity(self, x: Tensor) -> Tensor | None:
-        found = (part.familiarity(self._of(part, x)) for part in self.members)
-        return next((each for each in found if each is not None), None)
+    def near(self, views: Tensor) -> Near | None:
+        """Of the one graph that its parts have."""
+        return next((near for part in self.members if (near := part.near(self._of(part, views))) is not None), None)
+
+    def familiarity(self, near: Near) -> Tensor | None:
+        return next((found for part in self.members if (found := part.familiarity(near)) is not None), None)
 
     def named_weights(self) -> dict[str, float]:
         """The weight of each part by its name."""

@@ -23,12 +23,6 @@ CHUNK = 1024  # images whose neighbours are looked for at a time
 FAR = 0.99  # share of the images whose nearest is no farther than what counts as far
 
 
-def nearest(x: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k images of the bank (M, P) nearest to each x (N, P) by cosine: their affinities (N, k) and rows (N, k)."""
-    distance, rows = neighbours(x, bank, k)
-    return affinity(distance), rows
-
-
 def affinity(distance: Tensor) -> Tensor:
     """exp(-4 d^2 / d_k^2) of squared distances d^2 (N, k) to neighbours, d_k that of the farthest.
 
@@ -81,8 +75,9 @@ def joined(distance: Tensor, rows: Tensor) -> tuple[Any, np.ndarray, Tensor]:
     return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots, distance[:, 0].quantile(FAR)
 
 
-def mean_of_nearest(values: Tensor, weights: Tensor, rows: Tensor) -> Tensor:
-    """(N, C) mean of the values (M, C) of the neighbours ``rows`` (N, k), by their affinities (N, k)."""
+def mean_of_nearest(values: Tensor, distance: Tensor, rows: Tensor) -> Tensor:
+    """(N, C) mean of the values (M, C) of the neighbours ``rows`` (N, k) by their affinity, from squared ``distance`` (N, k)."""
+    weights = affinity(distance)
     return (weights[..., None] * values[rows]).sum(1) / weights.sum(1, keepdim=True)
 
 
@@ -99,4 +94,4 @@ class Graph:
         images = (mean_of_views(part.float()) for part in problem.projected.split(CHUNK))
         distance, rows = in_parts(images, self.bank, self.k + 1)  # (N, k + 1) of all images
         self.affinities, self.roots, self.far = joined(distance[self.images], rows[self.images])  # (M, M) sparse, (M,), ()
-        self.weights, self.rows, self.closest = affinity(distance[:, :-1]), rows[:, :-1], distance[:, 0]  # (N, k) twice, (N,)
+        self.near = distance[:, :-1], rows[:, :-1]  # (N, k) twice

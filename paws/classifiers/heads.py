@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,15 +16,17 @@ from torch.nn.functional import batch_norm, pad
 
 from paws.classifiers.problem import Problem
 from paws.config.options import FitOptions
-from paws.losses import log_soft_nn, paws_loss
+from paws.losses import consistency, smoothed_one_hot, soft_nn
 from paws.optim import set_lr, uncompiled, warmup_cosine
 from paws.runs.running_means import RunningMeans, diverged
 from paws.seeds import generator, seed_of
 from paws.voting import floor
 
 LOGGED = 50  # steps
-STEPS, MOST_STEPS, IMAGES_A_STEP = 150, 500, 20  # at least, at most, and images of the pool for which one more is made
+STEPS = 150
+LARGE, FASTEST = 3000, 4.0  # images of a pool from which on the learning rate grows with their number, and how far at most
 DOUBT = 1e-4  # least probability that the teacher gives to a class
+TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,15 @@ def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
 
 
 def settings_for(problem: Problem) -> HeadSettings:
-    """How the heads of a problem are trained: large pools for more steps, single views are told apart by dropout, many classes
-    by a lower temperature.
+    """How the heads of a problem are trained: in large pools at a higher rate, single views are told apart by dropout, many
+    classes by a lower temperature.
 
     None of it happens where the problem's own settings ask for something of the kind already.
     """
     settings = problem.heads or HeadSettings()
     if settings.steps is None:
-        settings = replace(settings, steps=min(MOST_STEPS, max(STEPS, len(problem.labels) // IMAGES_A_STEP)))
+        faster = min(FASTEST, max(1.0, len(problem.labels) / LARGE))
+        settings = replace(settings, steps=STEPS, lr=faster * settings.lr)
     if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
         settings = replace(settings, dropout=0.3)
     if settings.temperature == HeadSettings.temperature:
@@ -130,7 +132,7 @@ class Heads(nn.Module):
         """AdamW, without weight decay of what is no matrix."""
         matrices, vectors = [self.first, self.last], [self.gain, self.shift, self.bias]
         groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        return uncompiled(torch.optim.AdamW)(groups, lr=settings.lr)
+        return uncompiled(torch.optim.AdamW)(groups, lr=settings.lr, fused=True)
 
 
 class Supports:
@@ -177,7 +179,8 @@ def train_heads(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(problem.seed, "head"))
         network = Heads([head(batches.width, settings.hidden_dim, settings.out_dim) for _ in labels]).to(device)
-    ids = torch.arange(num_classes, device=device).repeat_interleave(supports.each)  # (S,)
+    ids = torch.arange(num_classes, device=device).repeat_interleave(supports.each)
+    rows = smoothed_one_hot(ids, num_classes, settings.smoothing)  # (S, C)
     teachers, prior = teachers.clamp_min(math.log(DOUBT)), prior.to(device)
     optimizer, curve, means = network.optimizer(settings), [], RunningMeans()
     steps = settings.steps or STEPS
@@ -192,21 +195,10 @@ def train_heads(
         )
         set_lr(optimizer, lr)
         images, x = batches.draw(supports.draw(draws))
-        z1, z2, support = network(x).split([settings.batch_size, settings.batch_size, len(ids)], dim=1)
+        z, support = network(x).split([2 * settings.batch_size, len(rows)], dim=1)
+        vote = soft_nn(z, support, rows, settings.temperature).clamp_min(TINY).log()  # (E, 2B, C)
         guide = teachers[torch.arange(count)[:, None], images].to(device)  # (E, B, C)
-        cross_entropy, me_max = paws_loss(
-            anchors=torch.cat([z1, z2], 1),
-            anchor_support=support,
-            targets=torch.cat([z2, z1], 1),
-            target_support=support,
-            labels=ids,
-            num_classes=num_classes,
-            smoothing=settings.smoothing,
-            temperature=settings.temperature,
-            sharpening=settings.sharpening,
-            prior=prior,
-            target_vote=partial(_taught, teacher=guide.repeat(1, 2, 1), ids=ids, settings=settings),
-        )
+        cross_entropy, me_max = consistency(vote, taught(vote.detach(), guide, settings.teacher), settings.sharpening, prior)
         loss = cross_entropy + me_max  # (E,)
         optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
@@ -219,30 +211,32 @@ def train_heads(
     return network.split(), curve
 
 
-def _taught(targets: Tensor, support: Tensor, teacher: Tensor, ids: Tensor, settings: HeadSettings) -> Tensor:
-    """Log-probabilities (E, 2B, C) that views are to predict: the vote, and the teacher's, mixed log-linearly."""
-    vote = log_soft_nn(targets, support, ids, teacher.shape[2], settings.smoothing, settings.temperature)
-    return (1 - settings.teacher) * vote + settings.teacher * teacher
+def taught(vote: Tensor, teacher: Tensor, weight: float) -> Tensor:
+    """Log-probabilities (E, 2B, C) that two views of images are to predict, from their votes (E, 2B, C) and what a teacher says
+    of the images (E, B, C), as logarithms: the vote of the other view and the teacher's, mixed log-linearly.
+    """
+    return (1 - weight) * vote.roll(teacher.shape[1], 1) + weight * teacher.repeat(1, 2, 1)
 
 
 class Batches:
     """What heads are shown in a step: two views of each unlabelled image and one of each support, half whitened."""
 
     def __init__(self, problem: Problem, settings: HeadSettings, draws: Generator) -> None:
-        self.views = problem.projected[..., : settings.width].to(problem.device)  # (N, V, width)
-        self.width = self.views.shape[2]
+        self.count, self.each, _ = problem.projected.shape  # N, V
+        self.views = problem.projected.flatten(0, 1)[:, : settings.width].to(problem.device)  # (N * V, width)
+        self.width = self.views.shape[1]
         self.scale = problem.space.half_whitened(self.width).weight.diagonal().to(problem.device)
         self.settings, self.draws = settings, draws
 
     def draw(self, supports: Tensor) -> tuple[Tensor, Tensor]:
         """Unlabelled images (E, B), and the views (E, 2B + S, width) of these, of these again and of the supports (E, S)."""
-        (count, views, _), shape, draws = self.views.shape, (len(supports), self.settings.batch_size), self.draws
+        count, views, shape, draws = self.count, self.each, (len(supports), self.settings.batch_size), self.draws
         images, first = (torch.randint(most, shape, generator=draws) for most in (count, views))
         second = (first + torch.randint(1, max(2, views), shape, generator=draws)) % views
         own = torch.randint(views, supports.shape, generator=draws)
-        rows, chosen = torch.cat([images, images, supports], 1), torch.cat([first, second, own], 1)
-        device = self.views.device
-        return images, self._disturbed(self.views[rows.to(device), chosen.to(device)].float() * self.scale)
+        rows = views * torch.cat([images, images, supports], 1) + torch.cat([first, second, own], 1)  # (E, 2B + S)
+        chosen = self.views.index_select(0, rows.flatten().to(self.views.device))
+        return images, self._disturbed((chosen.float() * self.scale).view(*rows.shape, -1))
 
     def _disturbed(self, x: Tensor) -> Tensor:
         if self.settings.dropout:

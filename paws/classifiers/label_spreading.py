@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from paws.classifiers.base import Predictor, empty_projection, projection_sizes, squared_distance
-from paws.classifiers.graph import Graph, affinities, affinity, mean_of_nearest, nearest, neighbours
+from paws.classifiers.base import Near, Predictor, empty_projection, projection_sizes, squared_distance
+from paws.classifiers.graph import Graph, affinities, affinity, mean_of_nearest, neighbours
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
 
@@ -88,37 +88,35 @@ class LabelSpreading(Predictor):
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
-        found, graph = problem.fitted(cls, left_out), problem.shared(Graph)
-        return found._weighted(graph.weights, graph.rows)  # their neighbours are known
+        return problem.fitted(cls, left_out)._weighted(*problem.shared(Graph).near)
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        x = self.project(x)
         if self.cosine:
-            return self._weighted(*nearest(normalize(x, dim=1), self.bank, self.k)), None
-        rows = squared_distance(x, self.bank).topk(self.k, dim=1, largest=False).indices  # (N, k)
+            return self.over_views(x[:, None], support, labels)
+        rows = squared_distance(self.project(x), self.bank).topk(self.k, dim=1, largest=False).indices  # (N, k)
         found = self.distributions[rows].sum(1) + 1e-6  # (N, C)
         return found / found.sum(1, keepdim=True), None
 
-    def familiarity(self, x: Tensor) -> Tensor | None:
+    def near(self, views: Tensor) -> Near | None:
+        if not self.cosine:
+            return None
+        return neighbours(normalize(self.project(mean_of_views(views)), dim=1), self.bank, self.k)
+
+    def familiarity(self, near: Near) -> Tensor | None:
         """The logarithm of the mean of what reached the nearest images of the pool, less where the nearest one is far."""
         if self.reached is None or self.far is None:
             return None
-        distance, rows = neighbours(normalize(x, dim=1), self.bank, self.k)  # (N, k)
-        return familiar(mean_of_nearest(self.reached[:, None], affinity(distance), rows)[:, 0], distance[:, 0] / self.far)
+        distance, rows = near
+        return familiar(mean_of_nearest(self.reached[:, None], distance, rows)[:, 0], distance[:, 0] / self.far)
 
-    @classmethod
-    def familiarity_of_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
-        """(N,) `familiarity` of all images of a problem, without the labels of a fold: their neighbours are known."""
-        found, graph = problem.fitted(cls, left_out), problem.shared(Graph)
-        assert found.reached is not None
-        reached = mean_of_nearest(found.reached[:, None], graph.weights, graph.rows)[:, 0]
-        return familiar(reached, graph.closest / graph.far)
+    def over_views(
+        self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        near = near or self.near(views)
+        return super().over_views(views, support, labels) if near is None else (self._weighted(*near), None)
 
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        return self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels)
-
-    def _weighted(self, weights: Tensor, rows: Tensor) -> Tensor:
-        found = (weights[..., None] * self.distributions[rows]).sum(1)  # (N, C)
+    def _weighted(self, distance: Tensor, rows: Tensor) -> Tensor:
+        found = (affinity(distance)[..., None] * self.distributions[rows]).sum(1)  # (N, C)
         found = found / found.sum(1, keepdim=True).clamp_min(REST)
         found = (found + REST) ** POWER
         return found / found.sum(1, keepdim=True)

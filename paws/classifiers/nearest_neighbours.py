@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from paws.classifiers.base import Predictor, squared_distance
+from paws.classifiers.base import Near, Predictor, squared_distance
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
 from paws.voting import one_hot
@@ -43,8 +43,12 @@ class NearestNeighbours(Predictor):
         nearest = distance.topk(min(self.k, support.shape[0]), dim=1, largest=False).indices  # (N, k)
         return one_hot(labels, self.num_classes, x.dtype)[nearest].mean(1), None
 
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        return self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels)
+    def over_views(
+        self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        return (
+            self(mean_of_views(views), support, labels, own) if self.cosine else super().over_views(views, support, labels, own)
+        )
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:
         return NearestNeighbours(num_classes, self.k, self.cosine)

@@ -7,10 +7,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from paws.classifiers.base import Predictor
-from paws.classifiers.graph import Graph, mean_of_nearest, nearest
+from paws.classifiers.base import Near, Predictor
+from paws.classifiers.graph import Graph, mean_of_nearest, neighbours
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
 
@@ -43,14 +42,18 @@ class Poisson(Predictor):
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
-        found, graph = problem.fitted(cls, left_out), problem.shared(Graph)
-        return mean_of_nearest(found.distributions, graph.weights, graph.rows)  # their neighbours are known
+        return mean_of_nearest(problem.fitted(cls, left_out).distributions, *problem.shared(Graph).near)
 
     def forward(self, x: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        return mean_of_nearest(self.distributions, *nearest(normalize(x, dim=1), self.bank, self.k)), None
+        return self.over_views(x[:, None], support, labels)
 
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor | None]:
-        return self(mean_of_views(views), support, labels, own)
+    def over_views(
+        self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        return mean_of_nearest(self.distributions, *(near or self.near(views))), None
+
+    def near(self, views: Tensor) -> Near:
+        return neighbours(mean_of_views(views), self.bank, self.k)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "bank": list(self.bank.shape), "k": self.k}

@@ -17,7 +17,7 @@ from paws.classifiers.space import Space, Views, fit_space, rows
 from paws.errors import InputError
 
 if TYPE_CHECKING:
-    from paws.classifiers.base import CrossFitted, Predictor
+    from paws.classifiers.base import CrossFitted, Near, Predictor
     from paws.classifiers.heads import HeadSettings
 
 T = TypeVar("T")
@@ -168,12 +168,19 @@ class Problem:
         return torch.cat([space.mean, torch.zeros(added)]), torch.cat([space.scale, torch.ones(added)]), directions
 
     @torch.no_grad()
-    def predict(self, predictor: Predictor, images: Tensor | None = None, left_out: int | None = None) -> Tensor:
-        """(n, C) probabilities of ``images`` (n,), or of all, over their views, by the labels that are not left out."""
-        shown = self.shown(left_out)
+    def predict(
+        self, predictor: Predictor, images: Tensor | None = None, left_out: int | None = None, near: Near | None = None
+    ) -> Tensor:
+        """(n, C) probabilities of ``images`` (n,), or of all, over their views, by the labels that are not left out.
+
+        ``near``: the images of the pool that are nearest to all images, where they are known.
+        """
+        shown, found = self.shown(left_out), []
         support, labels = self.seen_by(predictor, self.labelled[shown]).float().mean(1), self.support_labels[shown]
-        views = self.seen_by(predictor, slice(None) if images is None else images)
-        return torch.cat([predictor.over_views(part.float(), support, labels)[0] for part in views.split(CHUNK)])
+        for part in (torch.arange(len(self.labels)) if images is None else images).split(CHUNK):
+            close = None if near is None else (near[0][part], near[1][part])
+            found.append(predictor.over_views(self.seen_by(predictor, part).float(), support, labels, near=close)[0])
+        return torch.cat(found)
 
     def predict_fold(self, predictor: Predictor, left_out: int) -> tuple[Tensor, Tensor]:
         """Rows (S'',) of a fold, and the predictor's probabilities (S'', C) of them from the labelled images of the others."""

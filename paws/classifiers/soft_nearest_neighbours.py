@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from paws.classifiers.base import Predictor
+from paws.classifiers.base import Near, Predictor
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
 from paws.voting import above_floor, one_hot, vote_weights
@@ -34,7 +34,9 @@ class SoftNearestNeighbours(Predictor):
         weights = vote_weights(x, support, labels, self.num_classes, self.temperature, balanced=True, own=rows)
         return above_floor(weights @ one_hot(labels, self.num_classes, x.dtype), self.temperature), weights
 
-    def over_views(self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False) -> tuple[Tensor, Tensor]:
+    def over_views(
+        self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None
+    ) -> tuple[Tensor, Tensor]:
         return self(mean_of_views(views), support, labels, own)
 
     def with_labels(self, support: Tensor, labels: Tensor, num_classes: int) -> Predictor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from paws.classifiers.graph import Graph
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.problem import Problem
 
@@ -103,7 +104,14 @@ def strangers_of(problem: Problem, frequencies: Tensor) -> tuple[float, float, f
     found = torch.zeros(len(labels))
     for fold in range(problem.fold_count):
         own = problem.fold == fold
-        found[own] = LabelSpreading.familiarity_of_pool(problem, fold)[problem.labelled[own]]
+        found[own] = _familiarity(problem, fold)[problem.labelled[own]]
     weights = (frequencies / torch.bincount(labels[held], minlength=len(problem.classes)))[labels[held]]
-    pool = LabelSpreading.familiarity_of_pool(problem)[problem.labels < 0]
+    pool = _familiarity(problem)[problem.labels < 0]
     return fit_strangers(found[held], weights, pool) if len(pool) >= LEAST else UNKNOWN
+
+
+def _familiarity(problem: Problem, left_out: int | None = None) -> Tensor:
+    """(N,) that of all images, without the labels of a fold."""
+    found = problem.fitted(LabelSpreading, left_out).familiarity(problem.shared(Graph).near)
+    assert found is not None
+    return found

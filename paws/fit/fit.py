@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from paws import classifiers
-from paws.classifiers.base import CrossFitted
+from paws.classifiers.base import CrossFitted, Near
 from paws.classifiers.calibration import NEVER, calibrated, confident_threshold
 from paws.classifiers.classifier import Classifier
 from paws.classifiers.conformal import set_threshold
 from paws.classifiers.frequencies import frequencies
+from paws.classifiers.graph import Graph
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.paws_ensemble import PawsEnsemble
 from paws.classifiers.problem import Problem, problem_of
@@ -49,6 +50,7 @@ class Fitted:
     fold: Tensor  # (S,) int64 fold of each label, -1 where every model has seen it
     judged: bool = True  # whether every class has a label that could be held out
     classifiers: Mapping[str, Classifier] = field(default_factory=dict)  # all of them, by the name of the predictor
+    near: Near | None = None  # the images of the pool that are nearest to each of it
 
 
 def fit_features(
@@ -136,7 +138,8 @@ def fit_problem(
     held_out = calibrated(fitted[chosen].held_out, fitted[chosen].held_out_calibration)
     unseen = problem.fold < 0
     held_out[unseen] = classifier.leave_one_out()[unseen]
-    if classifier.predictor.familiarity(classifier.points(problem.support[:1])) is not None:  # others cannot tell
+    near = problem.shared(Graph).near
+    if classifier.predictor.familiarity(near) is not None:  # others cannot tell
         classifier.strangers.copy_(torch.tensor(strangers_of(problem, frequencies(problem))))
     classifier.threshold.fill_(_threshold(problem, classifier, accuracy))
     if problem.judged:
@@ -154,7 +157,17 @@ def fit_problem(
         described, curves = described | {"encoders": encoded.settings}, encoded.curves
     scores.sort(key=lambda row: -row.accuracy)
     return Fitted(
-        classifier, tuple(scores), chosen, held_out, ours.agreement, described, curves, problem.fold, problem.judged, built
+        classifier,
+        tuple(scores),
+        chosen,
+        held_out,
+        ours.agreement,
+        described,
+        curves,
+        problem.fold,
+        problem.judged,
+        built,
+        near,
     )
 
 
@@ -190,5 +203,7 @@ def _threshold(problem: Problem, classifier: Classifier, accuracy: float) -> flo
     if not problem.judged:
         return NEVER
     chosen = torch.linspace(0, len(problem.labels) - 1, min(SAMPLE, len(problem.labels))).long()
-    pool = calibrated(problem.predict(classifier.predictor, chosen), classifier.calibration).amax(1)
+    pool = calibrated(
+        problem.predict(classifier.predictor, chosen, near=problem.shared(Graph).near), classifier.calibration
+    ).amax(1)
     return confident_threshold(pool, accuracy)

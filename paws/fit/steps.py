@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from paws.bundle.bundle import load_bundle, save_bundle
+from paws.classifiers.base import Near
 from paws.classifiers.heads import HeadSettings
 from paws.classifiers.problem import Problem, with_encoders
 from paws.config.options import FitOptions
@@ -136,12 +137,15 @@ class Steps:
             names = [files.names[row] for row in (files.labels >= 0).nonzero().flatten().tolist()]
             save_bundle(new / record.BUNDLE, fitted.classifier, frozen, names, {"fit": {"chosen": found.chosen}})
             tables.write_metrics(new, fitted.curves)
-            self.predict(new, features)
+            self.predict(new, features, None if bool((test >= 0).any()) else fitted.near)
             record.write_record(new, found)
         put_in_place(run)
 
-    def predict(self, folder: Path, features: np.memmap) -> None:
-        """Write predictions.csv by the bundle in ``folder``, unless it is there as it was written."""
+    def predict(self, folder: Path, features: np.memmap, near: Near | None = None) -> None:
+        """Write predictions.csv by the bundle in ``folder``, unless it is there as it was written.
+
+        ``near``: the images of the pool that are nearest to each of it, where they are known.
+        """
         if tables.has_predictions(folder):
             self.progress.log("predict", "unchanged")
             return
@@ -150,7 +154,7 @@ class Steps:
         with self.progress.step("predict", len(files)) as advance:
             given = [files.classes[y] if y >= 0 else "" for y in files.labels.tolist()]
             abstained, strange = tables.write_predictions(
-                folder, tables.predicted(bundle, files.names, features, advance), given
+                folder, tables.predicted(bundle, files.names, features, advance, near), given
             )
         said = f"; {strange} {'belongs' if strange == 1 else 'belong'} rather to no class (column none)" if strange else ""
         self.progress.log(

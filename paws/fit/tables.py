@@ -14,6 +14,7 @@ import torch
 
 from paws.bundle.bundle import Bundle
 from paws.bundle.table import FIT_COLUMNS, Prediction, write_rows
+from paws.classifiers.base import Near
 from paws.classifiers.strangers import STRANGE
 from paws.fit.record import FILES, HELD_OUT, HELD_OUT_COLUMNS, PREDICTED, PREDICTIONS
 from paws.runs.files import write_text, writing
@@ -58,12 +59,17 @@ def write_metrics(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def predicted(
-    bundle: Bundle, names: Sequence[str], features: np.memmap, advance: Callable[[int], None] = lambda count: None
+    bundle: Bundle,
+    names: Sequence[str],
+    features: np.memmap,
+    advance: Callable[[int], None] = lambda count: None,
+    near: Near | None = None,
 ) -> Iterator[Prediction]:
-    """Predictions of images from their features in all views (N, V, D)."""
+    """Predictions of images from their features in all views (N, V, D), and the nearest of the pool where they are known."""
     for start in range(0, len(names), CHUNK):
-        part = torch.from_numpy(np.array(features[start : start + CHUNK])).float()  # (n, V, D)
-        yield from bundle.predict_features(names[start : start + len(part)], part)
+        rows = slice(start, start + CHUNK)
+        part = torch.from_numpy(np.array(features[rows])).float()  # (n, V, D)
+        yield from bundle.predict_features(names[rows], part, None if near is None else (near[0][rows], near[1][rows]))
         advance(len(part))
 
 

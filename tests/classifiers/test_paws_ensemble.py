@@ -1,7 +1,6 @@
 """Heads that leave out folds: what they are shown, what they predict of them, and that one product trains them all."""
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -9,13 +8,13 @@ import torch
 from paws.classifiers import frequencies as module
 from paws.classifiers.base import CrossFitted
 from paws.classifiers.frequencies import counted, em, frequencies, with_counts
-from paws.classifiers.heads import Heads, HeadSettings, Supports, _taught, head, temperature_for, train_heads
+from paws.classifiers.heads import Heads, HeadSettings, Supports, head, taught, temperature_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.paws_ensemble import FUSED, PawsEnsemble, head_count, teacher, teacher_weights
 from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import problem_of
-from paws.losses import paws_loss
+from paws.losses import consistency, paws_loss, smoothed_one_hot, soft_nn
 from paws.voting import floor
 
 SMALL = HeadSettings(heads=4, steps=40, batch_size=32, hidden_dim=16, out_dim=8, lr=1e-2)
@@ -117,17 +116,29 @@ def test_the_loss_of_several_heads_is_that_of_each():
 def test_a_teacher_is_mixed_into_the_target_before_it_is_sharpened():
     g = torch.Generator().manual_seed(0)
     z, support, ids = torch.randn(1, 4, 5, generator=g), torch.randn(1, 4, 5, generator=g), torch.tensor([0, 1, 0, 1])
-    teacher_log = torch.randn(1, 4, 2, generator=g).log_softmax(2)
-    settings = HeadSettings(smoothing=0.2, temperature=0.1, teacher=0.4)
-    taught = partial(_taught, teacher=teacher_log, ids=ids, settings=settings)
-    found, _ = paws_loss(z, support, z, support, ids, 2, smoothing=0.2, target_vote=taught)
+    teacher_log = torch.randn(1, 2, 2, generator=g).log_softmax(2)
+    rows = smoothed_one_hot(ids, 2, 0.2)
+    log_p = soft_nn(z, support, rows, 0.1).log()
+    found, _ = consistency(log_p, taught(log_p, teacher_log, 0.4))
     cosine = torch.nn.functional.normalize(z[0], dim=1) @ torch.nn.functional.normalize(support[0], dim=1).T
-    rows = torch.nn.functional.one_hot(ids).float() * 0.8 + 0.1
-    vote = (cosine / 0.1).softmax(1) @ rows
-    mixed = vote**0.6 * teacher_log[0].exp() ** 0.4
+    vote = (cosine / 0.1).softmax(1) @ (torch.nn.functional.one_hot(ids).float() * 0.8 + 0.1)
+    mixed = vote[[2, 3, 0, 1]] ** 0.6 * teacher_log[0, [0, 1, 0, 1]].exp() ** 0.4  # two views of two images
     target = (mixed / mixed.sum(1, keepdim=True)) ** 4
     target = target / target.sum(1, keepdim=True)
     assert float(found) == pytest.approx(float(-(target * vote.log()).sum(1).mean()), abs=1e-3)
+
+
+def test_votes_over_balanced_supports_have_the_loss_of_paws():
+    g = torch.Generator().manual_seed(0)
+    z, support = (torch.randn(2, rows, 5, generator=g, requires_grad=True) for rows in (8, 6))
+    ids, prior = torch.arange(6) // 2, torch.tensor([0.5, 0.3, 0.2])
+    log_p = soft_nn(z, support, smoothed_one_hot(ids, 3, 0.1), 0.2).log()
+    ours = consistency(log_p, taught(log_p.detach(), torch.zeros(2, 4, 3), 0.0), 0.25, prior)
+    theirs = paws_loss(z, support, z.roll(4, 1), support, ids, 3, smoothing=0.1, temperature=0.2, prior=prior)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+        slopes = (torch.autograd.grad(each.sum(), (z, support), retain_graph=True) for each in (one, other))
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*slopes, strict=True))
 
 
 def test_supports_are_of_their_class_and_of_those_that_are_shown():
