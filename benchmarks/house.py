@@ -43,14 +43,15 @@ class LossReached(BaseException):
 def calls_to_the_loss(verb: CodeType, arguments: list[str]) -> list[str]:
     """The functions of paws/ from below ``verb`` to the loss and with it, as `paws ARGUMENTS` calls them."""
     from paws.cli import main
-    from paws.losses import paws_loss
+    from paws.losses import consistency, paws_loss
 
-    loss = inspect.unwrap(paws_loss).__code__
-    found = [f"{paws_loss.__module__}.{paws_loss.__name__}"]
+    losses = {inspect.unwrap(each).__code__: each for each in (paws_loss, consistency)}  # heads have votes already
+    found: list[str] = []
 
     def trace(frame: FrameType | None, event: str, _: Any) -> None:
-        if event != "call" or frame is None or frame.f_code is not loss:
+        if event != "call" or frame is None or frame.f_code not in losses:
             return
+        found.append(f"{paws_loss.__module__}.{losses[frame.f_code].__name__}")
         while frame is not None and frame.f_code is not verb:
             module = str(frame.f_globals.get("__name__", ""))
             if module.startswith("paws.") and module != paws_loss.__module__:

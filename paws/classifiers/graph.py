@@ -76,7 +76,7 @@ def joined(distance: Tensor, rows: Tensor) -> tuple[Any, np.ndarray, Tensor]:
 
 
 def mean_of_nearest(values: Tensor, distance: Tensor, rows: Tensor) -> Tensor:
-    """(N, C) mean of the values (M, C) of the neighbours ``rows`` (N, k) by their affinity, from squared ``distance`` (N, k)."""
+    """(N, C) mean of the values (M, C) of the neighbours ``rows`` (N, k) by affinity, from squared ``distance`` (N, k)."""
     weights = affinity(distance)
     return (weights[..., None] * values[rows]).sum(1) / weights.sum(1, keepdim=True)
 
