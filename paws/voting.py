@@ -75,8 +75,8 @@ def above_floor(vote: Tensor, temperature: float) -> Tensor:
 
 
 def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(S,) class ids -> (S, C) rows of one 1; unlike PyTorch's exportable and of any type."""
-    return (labels[:, None] == torch.arange(num_classes, device=labels.device)).to(dtype)
+    """(...) class ids -> (..., C) rows of one 1; unlike PyTorch's exportable and of any type."""
+    return (labels[..., None] == torch.arange(num_classes, device=labels.device)).to(dtype)
 
 
 def class_counts(labels: Tensor, num_classes: int) -> Tensor:

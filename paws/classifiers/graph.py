@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
@@ -20,6 +21,7 @@ from paws.seeds import generator
 IMAGES = 10_000  # of the pool, at most, that labels are spread over
 NEIGHBOURS = 15
 CHUNK = 1024  # images whose neighbours are looked for at a time
+COLUMNS = 64  # of numbers of the images, that are multiplied by a graph at a time
 FAR = 0.99  # share of the images whose nearest is no farther than what counts as far
 
 
@@ -73,6 +75,12 @@ def joined(distance: Tensor, rows: Tensor) -> tuple[Any, np.ndarray, Tensor]:
     roots = np.sqrt(np.asarray(graph.sum(1), np.float64).ravel() + 1e-10)
     scaling = scipy.sparse.diags(1 / roots)
     return (scaling @ graph @ scaling).tocsr().astype(np.float32), roots, distance[:, 0].quantile(FAR)
+
+
+def times(graph: Any, values: Tensor) -> Tensor:
+    """A sparse graph (M, M) times numbers (M, K) of its images, float32: several times as fast as by scipy."""
+    columns, offsets, weights = (torch.from_numpy(part) for part in (graph.indices, graph.indptr, graph.data))
+    return embedding_bag(columns, values, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 def mean_of_nearest(values: Tensor, distance: Tensor, rows: Tensor) -> Tensor:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from paws.classifiers.base import Near, Predictor, empty_projection, projection_sizes, squared_distance
-from paws.classifiers.graph import Graph, affinities, affinity, mean_of_nearest, neighbours
+from paws.classifiers.graph import COLUMNS, Graph, affinities, affinity, mean_of_nearest, neighbours, times
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
+from paws.voting import one_hot
 
 ALPHA, ROUNDS = 0.95, 100  # the share of what an image takes from its neighbours, and how often it does
 POWER = 2  # of the distributions, which spreading leaves flat
@@ -22,24 +23,36 @@ DECAY = 20.0  # of the familiarity, per excess of the squared distance to the ne
 LEAST = 1e-12  # of what reaches an image
 
 
-def spread(graph: Any, roots: np.ndarray, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Class distributions (M, C) from labels (M,), -1 where unknown, over a graph (M, M) with roots (M,) as of `affinities`.
+def spread(graph: Any, roots: np.ndarray, labels: Tensor, num_classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Class distributions (M, C) from labels, -1 where unknown, over a graph (M, M) with roots (M,) as of `affinities`.
 
     F <- alpha S F + (1 - alpha) Y, from label columns of equal mass, so that every class weighs the same. 0 where no label
     arrives. How much does, by the root of an image's degree, is the second result (M,), the mean over the classes: little
-    reaches what is like no labelled image and like nothing that is like one.
+    reaches what is like no labelled image and like nothing that is like one. Both for each row of ``labels`` (L, M).
     """
-    known = (labels >= 0).nonzero().flatten()
-    start = torch.zeros(len(labels), num_classes)
-    start[known, labels[known]] = 1
-    start /= start.sum(0).clamp_min(1)
-    first = start.numpy()
-    found = first
-    for _ in range(ROUNDS):
-        found = ALPHA * (graph @ found) + (1 - ALPHA) * first
-    spread_out = torch.from_numpy(np.ascontiguousarray(found)).float()
-    mass = spread_out.sum(1, keepdim=True)
-    return spread_out / mass.clamp_min(1e-12), mass[:, 0] / num_classes / torch.from_numpy(roots).float()
+    start = one_hot(labels.T, num_classes)  # (M, L, C)
+    start = (start / start.sum(0).clamp_min(1)).flatten(1)  # (M, L * C)
+    parts = []
+    for first in start.split(COLUMNS, 1):
+        found, first = first, (1 - ALPHA) * first
+        for _ in range(ROUNDS):
+            found = times(graph, found.contiguous()).mul_(ALPHA).add_(first)
+        parts.append(found)
+    scale = torch.from_numpy(roots).float()
+    return [_distributions(each, scale) for each in torch.cat(parts, 1).unflatten(1, (len(labels), -1)).unbind(1)]
+
+
+def _distributions(found: Tensor, roots: Tensor) -> tuple[Tensor, Tensor]:
+    mass = found.sum(1, keepdim=True)
+    return found / mass.clamp_min(1e-12), mass[:, 0] / found.shape[1] / roots
+
+
+def of_all_folds(problem: Problem) -> dict[int | None, tuple[Tensor, Tensor]]:
+    """What `spread` finds with all labels of a problem and without each fold, at once."""
+    graph = problem.shared(Graph)
+    labels = torch.stack([problem.visible_labels(fold)[graph.images] for fold in problem.splits])
+    found = spread(graph.affinities, graph.roots, labels, len(problem.classes))
+    return dict(zip(problem.splits, found, strict=True))
 
 
 def familiar(reached: Tensor, distance: Tensor) -> Tensor:
@@ -81,10 +94,8 @@ class LabelSpreading(Predictor):
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
-        graph, num_classes = problem.shared(Graph), len(problem.classes)
-        labels = problem.visible_labels(left_out)[graph.images]
-        found, reached = spread(graph.affinities, graph.roots, labels, num_classes)
-        return cls(num_classes, graph.bank, found, graph.k, reached=reached, far=graph.far)
+        graph, (found, reached) = problem.shared(Graph), problem.shared(of_all_folds)[left_out]
+        return cls(len(problem.classes), graph.bank, found, graph.k, reached=reached, far=graph.far)
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
@@ -133,7 +144,7 @@ class LabelSpreading(Predictor):
         known = torch.full((len(self.bank),), -1)
         known[own] = labels
         graph, roots, far = self.graph
-        found, reached = (part.to(self.bank) for part in spread(graph, roots, known, num_classes))
+        found, reached = (part.to(self.bank) for part in spread(graph, roots, known[None], num_classes)[0])
         return LabelSpreading(num_classes, self.bank, found, self.k, reached=reached, far=far.to(self.bank))
 
     def config(self) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from paws.classifiers.base import Near, Predictor
-from paws.classifiers.graph import Graph, mean_of_nearest, neighbours
+from paws.classifiers.graph import COLUMNS, Graph, mean_of_nearest, neighbours, times
 from paws.classifiers.problem import Problem
 from paws.classifiers.space import mean_of_views
+from paws.voting import one_hot
 
-TOLERANCE = 1e-3  # of conjugate gradients, relative
+TOLERANCE, ROUNDS = 1e-3, 1000  # of conjugate gradients: relative, and how many at most
 DAMPING = 1e-4  # added to the eigenvalues of the normalised Laplacian, so that parts of the graph without a label stay at 0
 
 
@@ -35,10 +36,8 @@ class Poisson(Predictor):
 
     @classmethod
     def fit(cls, problem: Problem, left_out: int | None = None) -> Self:
-        graph, count = problem.shared(Graph), len(problem.classes)
-        labels = problem.visible_labels(left_out)[graph.images]
-        scores = solution(graph.affinities, graph.roots, source(labels, count))
-        return cls(count, graph.bank, probabilities(scores), graph.k)
+        graph, scores = problem.shared(Graph), problem.shared(of_all_folds)[left_out]
+        return cls(len(problem.classes), graph.bank, probabilities(scores), graph.k)
 
     @classmethod
     def on_pool(cls, problem: Problem, left_out: int | None = None) -> Tensor:
@@ -64,33 +63,56 @@ class Poisson(Predictor):
         return cls(count, torch.zeros(rows, width), torch.zeros(rows, count), config["k"])
 
 
-def source(labels: Tensor, num_classes: int) -> np.ndarray:
-    """(M, C) float64: at labelled images the one-hot label over the labels of its class, less the mean; columns sum to 0."""
-    known, classes = (labels >= 0).numpy(), labels[labels >= 0].numpy()
-    mass = np.eye(num_classes)[classes] / np.bincount(classes, minlength=num_classes)[classes, None]  # (S, C)
-    found = np.zeros((len(labels), num_classes))
-    found[known] = mass - mass.sum(1, keepdims=True) * mass.sum(0) / mass.sum()
-    return found
+def of_all_folds(problem: Problem) -> dict[int | None, Tensor]:
+    """(M, C) scores with all labels of a problem and without each fold, from one `solution`."""
+    graph, sources = problem.shared(Graph), problem.shared(sources_of)
+    found = solution(graph.affinities, graph.roots, torch.cat(list(sources.values()), 1))
+    return dict(zip(sources, found.split(len(problem.classes), 1), strict=True))
 
 
-def solution(affinities: Any, roots: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """(M, C) float64, of L u = sources (M, C), by conjugate gradients on the normalised Laplacian.
+def sources_of(problem: Problem) -> dict[int | None, Tensor]:
+    """The `source` of all labels of a problem, and of those outside of each fold."""
+    images, count = problem.shared(Graph).images, len(problem.classes)
+    return {fold: source(problem.visible_labels(fold)[images], count) for fold in problem.splits}
+
+
+def source(labels: Tensor, num_classes: int) -> Tensor:
+    """(M, C): at labelled images the one-hot label over the labels of its class, less the mean; columns sum to 0."""
+    mass = one_hot(labels, num_classes, torch.float64)
+    mass = mass / mass.sum(0).clamp_min(1)  # (M, C)
+    return (mass - mass.sum(1, keepdim=True) * mass.sum(0) / mass.sum()).float()
+
+
+def solution(affinities: Any, roots: np.ndarray, sources: Tensor) -> Tensor:
+    """(M, K), of L u = sources (M, K), by conjugate gradients on the normalised Laplacian, for each column on its own.
 
     ``affinities`` (M, M) are divided by the roots (M,) of the degrees on both sides, as in `paws.classifiers.graph`.
     """
-    import scipy.sparse
-    from scipy.sparse.linalg import cg
-
-    laplacian = (1 + DAMPING) * scipy.sparse.eye_array(len(roots)) - affinities.astype(np.float64)
-    columns = [cg(laplacian, column / roots, rtol=TOLERANCE, maxiter=1000)[0] / roots for column in sources.T]
-    return np.stack(columns, 1)
+    scale = torch.from_numpy(roots).float()[:, None]
+    return torch.cat([_solved(affinities, part) for part in (sources / scale).split(COLUMNS, 1)], 1) / scale
 
 
-def probabilities(scores: np.ndarray) -> Tensor:
-    """Scores (M, C), which have no unit -> probabilities float32, even ones where no label arrives.
+def _solved(affinities: Any, b: Tensor) -> Tensor:
+    """x (M, K) of (1 + damping - affinities) x = b (M, K); a column is left as it is once its residual is small."""
+    found, left = torch.zeros_like(b), b.clone()
+    direction, size = left.clone(), left.square().sum(0)  # (K,)
+    small = TOLERANCE**2 * size
+    for _ in range(ROUNDS):
+        if not bool((go := size > small).any()):
+            break
+        change = (1 + DAMPING) * direction - times(affinities, direction)
+        step = torch.where(go, size / (direction * change).sum(0), 0)
+        found.addcmul_(step, direction)
+        left.addcmul_(-step, change)
+        former, size = size, left.square().sum(0)
+        direction.mul_(torch.where(go, size / former, 0)).add_(left)
+    return found
+
+
+def probabilities(scores: Tensor) -> Tensor:
+    """Scores (M, C), which have no unit -> probabilities, even ones where no label arrives.
 
     The median gap between the two largest scores of an image is one unit of the softmax.
     """
-    found = torch.from_numpy(scores)
-    first, second = found.topk(2, dim=1).values.unbind(1)
-    return (found / (first - second).median().clamp_min(1e-12)).softmax(1).float()
+    first, second = scores.topk(2, dim=1).values.unbind(1)
+    return (scores / (first - second).median().clamp_min(1e-12)).softmax(1)

@@ -101,6 +101,11 @@ class Problem:
         return folds(self.support_labels, max(1, self.fold_count), self.seed, self._support_groups)
 
     @property
+    def splits(self) -> tuple[int | None, ...]:
+        """What is left out where something is fitted to all labels and once without each fold."""
+        return None, *range(self.fold_count)
+
+    @property
     def _support_groups(self) -> Tensor | None:
         return None if self.groups is None else self.groups[self.labelled]
 

@@ -8,7 +8,8 @@ import scipy.sparse
 import torch
 from torch.nn.functional import normalize
 
-from paws.classifiers.graph import affinities
+from paws.classifiers.graph import affinities, times
+from paws.classifiers.label_spreading import spread
 from paws.classifiers.poisson import DAMPING, Poisson, probabilities, solution, source
 from paws.classifiers.poisson_mbo import PoissonMbo, class_weights, flow
 from paws.classifiers.problem import problem_of
@@ -40,11 +41,11 @@ def test_the_solution_is_that_of_the_poisson_equation() -> None:
     found, roots, weights = graph(points)
     b = source(labelled(classes), 3)
     degrees = weights.sum(1)
-    assert np.allclose(b.sum(0), 0) and np.allclose(degrees, roots**2, rtol=1e-4)
+    assert torch.allclose(b.sum(0), torch.zeros(3), atol=1e-6) and np.allclose(degrees, roots**2, rtol=1e-4)
     laplacian = np.diag((1 + DAMPING) * degrees) - weights
-    u = solution(found, roots, b)
-    assert np.abs(laplacian @ u - b).max() < 0.02
-    exact = np.linalg.pinv(np.diag(degrees) - weights) @ b
+    u = solution(found, roots, b).numpy()
+    assert np.abs(laplacian @ u - b.numpy()).max() < 0.02
+    exact = np.linalg.pinv(np.diag(degrees) - weights) @ b.numpy()
     exact -= (degrees[:, None] * exact).sum(0) / degrees.sum()  # solutions differ by a constant
     assert (u.argmax(1) == exact.argmax(1)).mean() > 0.98
 
@@ -61,20 +62,43 @@ def test_images_that_no_label_reaches_are_of_every_class_alike() -> None:
 
 
 def test_class_weights_give_each_class_its_share() -> None:
-    scores = np.random.default_rng(0).random((4000, 3))
-    prior = np.array([0.6, 0.3, 0.1])
-    shares = np.bincount((scores * class_weights(scores, prior, np.ones(3))).argmax(1)) / 4000
-    assert np.abs(shares - prior).max() < 0.04
+    scores = torch.rand(2, 4000, 3, generator=torch.Generator().manual_seed(0))
+    prior = torch.tensor([0.6, 0.3, 0.1])
+    weights = class_weights(scores, prior, torch.ones(2, 3))
+    for each, weight in zip(scores, weights, strict=True):
+        shares = torch.bincount((each * weight).argmax(1)) / 4000
+        assert float((shares - prior).abs().max()) < 0.04
 
 
 def test_the_flow_ends_with_the_shares_that_are_known() -> None:
     points, classes = clusters(0.7)
     found, roots, _ = graph(points)
-    prior = np.array(SIZES) / sum(SIZES)
+    prior = torch.tensor(SIZES) / sum(SIZES)
     b = source(labelled(classes), 3)
-    decided = flow(found, roots, b, probabilities(solution(found, roots, b)).numpy(), prior).argmax(1)
-    assert np.abs(np.bincount(decided, minlength=3) / len(classes) - prior).max() < 0.03
-    assert (decided == classes.numpy()).mean() > 0.85
+    decided = flow(found, roots, b[None], probabilities(solution(found, roots, b))[None], prior)[0].argmax(1)
+    assert float((torch.bincount(decided, minlength=3) / len(classes) - prior).abs().max()) < 0.03
+    assert float((decided == classes).double().mean()) > 0.85
+
+
+def test_several_draws_of_labels_at_once_are_as_each_alone() -> None:
+    points, classes = clusters(1.0)
+    found, roots, _ = graph(points)
+    known = torch.stack([labelled(classes, n) for n in (1, 2, 7)])
+    sources, prior = [source(each, 3) for each in known], torch.tensor(SIZES) / sum(SIZES)
+    together = solution(found, roots, torch.cat(sources, 1)).split(3, 1)
+    starts = torch.stack([probabilities(each) for each in together])
+    flows = flow(found, roots, torch.stack(sources), starts, prior)
+    for i, each in enumerate(sources):
+        assert torch.allclose(together[i], solution(found, roots, each), atol=1e-5)
+        assert torch.allclose(flows[i], flow(found, roots, each[None], starts[i : i + 1], prior)[0], atol=1e-5)
+    for one, other in zip(spread(found, roots, known, 3), known, strict=True):
+        assert all(torch.allclose(*parts) for parts in zip(one, spread(found, roots, other[None], 3)[0], strict=True))
+
+
+def test_a_graph_times_numbers_is_a_sparse_product() -> None:
+    found, _, _ = graph(clusters()[0])
+    values = torch.rand(sum(SIZES), 70, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(times(found, values), torch.from_numpy(found @ values.numpy()), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [Poisson, PoissonMbo])
@@ -100,7 +124,8 @@ def test_both_agree_with_the_authors_package() -> None:
     theirs = gl.ssl.poisson(scipy.sparse.csr_matrix(weights))
     theirs.fit(rows, known.numpy()[rows])
     b = source(known, 3)
-    assert (solution(found, roots, b).argmax(1) == theirs.prob.argmax(1)).mean() > 0.98
+    assert (solution(found, roots, b).argmax(1).numpy() == theirs.prob.argmax(1)).mean() > 0.98
     mbo = gl.ssl.poisson_mbo(scipy.sparse.csr_matrix(weights), class_priors=prior)
-    start = probabilities(solution(found, roots, b)).numpy()
-    assert (flow(found, roots, b, start, prior).argmax(1) == mbo.fit_predict(rows, known.numpy()[rows])).mean() > 0.93
+    start = probabilities(solution(found, roots, b))[None]
+    ours = flow(found, roots, b[None], start, torch.from_numpy(prior).float())[0].argmax(1).numpy()
+    assert (ours == mbo.fit_predict(rows, known.numpy()[rows])).mean() > 0.93

@@ -73,7 +73,7 @@ def test_reach_is_the_mean_over_classes_of_what_spreading_gives_by_the_root_of_t
     exact = 0.05 * torch.linalg.solve(
         torch.eye(30, dtype=torch.float64) - 0.95 * torch.from_numpy(graph.toarray()).double(), start
     )
-    reached = spread(graph, roots, labels, 2)[1]
+    reached = spread(graph, roots, labels[None], 2)[0][1]
     assert torch.allclose(reached.double(), exact.mean(1) / torch.from_numpy(roots), rtol=0.02, atol=1e-6)
     assert float(reached[truth == 2].max()) < float(reached[truth < 2].min())
     distance = 2 - 2 * normalize(points, dim=1) @ normalize(points, dim=1).T
@@ -86,7 +86,7 @@ def test_familiarity_falls_where_the_neighbours_are_far() -> None:
     graph, roots, far = affinities(bank)
     labels = torch.full((90,), -1)
     labels[[0, 30, 60]] = torch.arange(3)
-    found, reached = spread(graph, roots, labels, 3)
+    found, reached = spread(graph, roots, labels[None], 3)[0]
     ours = LabelSpreading(3, bank, found, 15, reached=reached, far=far)
     fresh, away = clusters(30, 1)[0], -points.mean(0, keepdim=True)
     own, other, pool = (ours.familiarity(ours.near(x[:, None])) for x in (fresh, away, points))
