@@ -29,6 +29,8 @@ from paws.models.joined import Backbone
 from paws.runs.files import reason_of, reserve, write_text, writing
 from paws.runs.temporary import remove
 
+TAKEN = 512  # images whose features are there, taken at a time
+
 
 class FeatureStore:
     """Features (N, 1 + K, D) float16 of N files in a folder of their own.
@@ -63,18 +65,25 @@ class FeatureStore:
         self,
         embedder: Embedder | None = None,
         *,
+        known: set[str] | None = None,
         workers: int = 0,
         advance: Callable[[int], None] = lambda count: None,
     ) -> np.memmap:
         """Embed what is missing and return all features, read-only. ``advance`` is told how many images were done.
+
+        ``known``: the contents of those that `Embedder.known` knows, where it was asked.
 
         Raises:
             InputError: a file can no longer be read, or is not the one that was checked.
         """
         pending = np.flatnonzero(~self.done)
         if len(pending):
-            some = [self.contents[int(row)] for row in pending]
-            self._embed(pending, embedder or Embedder(self.frozen), some, workers, advance)
+            embedder = embedder or Embedder(self.frozen)
+            if known is None:
+                known = embedder.known([self.contents[row] for row in pending.tolist()], self.views, mirror=self.mirror)
+            there = np.array([self.contents[row] in known for row in pending.tolist()])
+            for rows, size in ((pending[there], TAKEN), (pending[~there], RECORDED)):
+                self._embed(rows, embedder, known, size, workers, advance)
         return np.memmap(self.folder / self.about["features"], np.float16, "r", shape=self.shape)
 
     @property
@@ -86,14 +95,17 @@ class FeatureStore:
         self,
         pending: np.ndarray,
         embedder: Embedder,
-        contents: Sequence[str],
+        known: set[str],
+        size: int,
         workers: int,
         advance: Callable[[int], None],
     ) -> None:
+        """Embed the images ``pending``, so many at a time, and record them as done."""
         features = np.memmap(self.folder / self.about["features"], np.float16, "r+", shape=self.shape)
         rows = np.memmap(self.folder / self.about["rows"], ROW, "r+", shape=len(self.files))
         paths = [self.files.paths[int(row)] for row in pending]
-        options: Any = {"mirror": self.mirror, "workers": workers, "batch_size": RECORDED, "contents": contents}
+        contents = [self.contents[row] for row in pending.tolist()]
+        options: Any = {"mirror": self.mirror, "workers": workers, "batch_size": size, "contents": contents, "known": known}
         start = 0
         for found, faults, names in embedder.batches(paths, self.views, **options):  # (B, 1+K, D)
             chunk = pending[start : start + len(found)]

@@ -78,7 +78,7 @@ class Steps:
             announce(self.progress, embedder, missing, len(files), self.options, views)
         with self.progress.step("embed", len(files)) as advance:
             advance(len(files) - len(pending))
-            features = store.fill(embedder, workers=self.workers, advance=advance)
+            features = store.fill(embedder, known=None if missing else known, workers=self.workers, advance=advance)
         kept = len(files) - len(missing)
         seconds = self.progress.seconds["embed"]
         there = f", {kept} were there" if kept else ""

@@ -74,17 +74,18 @@ class Embedder:
         workers: int = 0,
         batch_size: int = BATCH,
         contents: Sequence[str] | None = None,
+        known: set[str] | None = None,
     ) -> Iterator[Embedded]:
         """The features of ``pictures`` in order: of the plain view of each, and of ``views`` random ones.
 
-        ``contents`` (N): the digests of the files, where they are known.
+        ``contents`` (N): the digests of the files, where they are known; ``known``: what `known` says of them.
         """
         files = bool(self.caches) and all(isinstance(picture, str | Path) for picture in pictures)
         if not files:
             yield from self._computed(pictures, views, mirror, workers, batch_size)
             return
         digests = [content_of(picture) for picture in pictures] if contents is None else contents  # type: ignore[arg-type]
-        known = self.known(digests, views, mirror=mirror)
+        known = self.known(digests, views, mirror=mirror) if known is None else known
         missing = [picture for picture, digest in zip(pictures, digests, strict=True) if digest not in known]
         computed = self._one_by_one(missing, views, mirror, workers, batch_size)
         for start in range(0, len(pictures), batch_size):
