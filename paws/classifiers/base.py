@@ -113,8 +113,9 @@ class Predictor(nn.Module):
         """The images of the pool nearest to images in V views (N, V, P); None for a predictor that does not ask for them."""
         return None
 
-    def familiarity(self, near: Near) -> Tensor | None:
-        """(N,) how much of the labels reaches images, as a logarithm; None where a predictor does not know."""
+    def familiarity(self, near: Near, frequencies: Tensor) -> Tensor | None:
+        """(N,) how much of the labels, of classes that occur so often (C,), reaches images, as a logarithm; None where a
+        predictor does not know."""
         return None
 
     def weighted_parts(self) -> list[tuple[Predictor, float]]:

@@ -38,7 +38,8 @@ class Classifier(nn.Module):
 
     Probabilities below ``threshold`` are those it should abstain from. Classes of at least ``set_threshold`` are the set that
     holds the true one; 0 where nothing is known of it. ``none_class`` is the class of images that belong to no other.
-    ``strangers`` is what tells of images that are like none of the labelled ones (`paws.classifiers.strangers`).
+    ``strangers`` is what tells of images that are like none of the labelled ones (`paws.classifiers.strangers`), where classes
+    occur by their ``frequencies``, alike if absent.
     """
 
     mean: Tensor
@@ -50,6 +51,7 @@ class Classifier(nn.Module):
     threshold: Tensor
     set_threshold: Tensor
     strangers: Tensor
+    frequencies: Tensor
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class Classifier(nn.Module):
         set_threshold: float = 0.0,
         none_class: str | None = None,
         strangers: Sequence[float] = UNKNOWN,
+        frequencies: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.classes, self.predictor = tuple(classes), predictor
@@ -79,6 +82,7 @@ class Classifier(nn.Module):
         self.register_buffer("threshold", torch.tensor(threshold))
         self.register_buffer("set_threshold", torch.tensor(set_threshold))
         self.register_buffer("strangers", torch.tensor(strangers))  # (3,)
+        self.register_buffer("frequencies", _even(len(classes)) if frequencies is None else frequencies)  # (C,)
         self.eval().requires_grad_(False)
 
     @property
@@ -107,7 +111,7 @@ class Classifier(nn.Module):
             if own and not self.predictor.can_leave_out:
                 probabilities = above_floor(weights @ one_hot(labels, num_classes, x.dtype), TEMPERATURE)
         cosine = normalize(x, dim=1) @ normalize(support, dim=1).T  # (N, S)
-        familiarity = None if near is None else self.predictor.familiarity(near)
+        familiarity = None if near is None else self.predictor.familiarity(near, self.frequencies)
         strange = torch.zeros_like(x[:, 0]) if familiarity is None else stranger_probability(familiarity, self.strangers)
         return calibrated(probabilities, self.calibration), weights, (1 - cosine.amax(1)).clamp_min(0), strange
 
@@ -172,6 +176,7 @@ class Classifier(nn.Module):
             set_threshold=float(self.set_threshold),
             none_class=self.none_class,
             strangers=self.strangers.tolist(),
+            frequencies=self.frequencies if len(classes) == len(self.classes) else None,
         )
 
     def config(self) -> dict[str, Any]:
@@ -216,9 +221,9 @@ class Classifier(nn.Module):
         counts = {part.num_classes for part in made.modules() if isinstance(part, Predictor)}
         if counts != {len(made.classes)}:
             raise ValueError(f"{len(made.classes)} classes, of which its parts know {sorted(counts)}")
-        own = made.state_dict()
-        earlier = {"set_threshold": torch.zeros(()), "strangers": torch.tensor(UNKNOWN)}  # which earlier bundles do not have
-        state = {**earlier, **state}
+        own, frequencies = made.state_dict(), _even(len(made.classes))
+        earlier = {"set_threshold": torch.zeros(()), "strangers": torch.tensor(UNKNOWN), "frequencies": frequencies}
+        state = {**earlier, **state}  # earlier bundles do not have these
         copies = {name: value.to(own[name].dtype if name in own else value.dtype, copy=True) for name, value in state.items()}
         made.load_state_dict(copies, assign=True)
         return made
@@ -227,3 +232,7 @@ class Classifier(nn.Module):
         """Features (..., D) -> what predictors see, (..., P): the components of the standardised ones."""
         standardised = (features - self.mean) / self.scale
         return standardised if self.components is None else standardised @ self.components.T
+
+
+def _even(count: int) -> Tensor:
+    return torch.full((count,), 1 / count)

@@ -113,8 +113,8 @@ class Combination(Predictor):
         """Of the one graph that its parts have."""
         return next((near for part in self.members if (near := part.near(self._of(part, views))) is not None), None)
 
-    def familiarity(self, near: Near) -> Tensor | None:
-        return next((found for part in self.members if (found := part.familiarity(near)) is not None), None)
+    def familiarity(self, near: Near, frequencies: Tensor) -> Tensor | None:
+        return next((found for part in self.members if (found := part.familiarity(near, frequencies)) is not None), None)
 
     def named_weights(self) -> dict[str, float]:
         """The weight of each part by its name."""

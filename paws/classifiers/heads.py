@@ -160,6 +160,7 @@ def train_heads(
     prior: Tensor,
     settings: HeadSettings,
     tell: Callable[[float], None] = lambda share: None,
+    weights: Tensor | None = None,
 ) -> tuple[list[nn.Module], list[dict[str, Any]]]:
     """Heads (N, width) -> (N, out_dim) trained by PAWS on the half-whitened components of a problem.
 
@@ -169,13 +170,17 @@ def train_heads(
         prior: (C,) class frequencies for me-max.
         settings: of the training.
         tell: is told the share that is done.
+        weights: (N,) how often each image is drawn, against the others; all alike if absent.
 
     Returns:
         the heads in eval mode, and rows as in metrics.jsonl.
     """
     device, count, num_classes = torch.device(problem.device), len(labels), len(problem.classes)
     draws = generator(problem.seed, "heads")
-    supports, batches = Supports(labels, num_classes, settings.images_per_class, draws), Batches(problem, settings, draws)
+    supports, batches = (
+        Supports(labels, num_classes, settings.images_per_class, draws),
+        Batches(problem, settings, draws, weights),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(problem.seed, "head"))
         network = Heads([head(batches.width, settings.hidden_dim, settings.out_dim) for _ in labels]).to(device)
@@ -221,17 +226,19 @@ def taught(vote: Tensor, teacher: Tensor, weight: float) -> Tensor:
 class Batches:
     """What heads are shown in a step: two views of each unlabelled image and one of each support, half whitened."""
 
-    def __init__(self, problem: Problem, settings: HeadSettings, draws: Generator) -> None:
+    def __init__(self, problem: Problem, settings: HeadSettings, draws: Generator, weights: Tensor | None) -> None:
         self.count, self.each, _ = problem.projected.shape  # N, V
         self.views = problem.projected.flatten(0, 1)[:, : settings.width].to(problem.device)  # (N * V, width)
         self.width = self.views.shape[1]
         self.scale = problem.space.half_whitened(self.width).weight.diagonal().to(problem.device)
-        self.settings, self.draws = settings, draws
+        self.settings, self.draws, self.weights = settings, draws, weights
 
     def draw(self, supports: Tensor) -> tuple[Tensor, Tensor]:
         """Unlabelled images (E, B), and the views (E, 2B + S, width) of these, of these again and of the supports (E, S)."""
         count, views, shape, draws = self.count, self.each, (len(supports), self.settings.batch_size), self.draws
         images, first = (torch.randint(most, shape, generator=draws) for most in (count, views))
+        if self.weights is not None:
+            images = torch.multinomial(self.weights, images.numel(), replacement=True, generator=draws).view(shape)
         second = (first + torch.randint(1, max(2, views), shape, generator=draws)) % views
         own = torch.randint(views, supports.shape, generator=draws)
         rows = views * torch.cat([images, images, supports], 1) + torch.cat([first, second, own], 1)  # (E, 2B + S)

@@ -113,12 +113,17 @@ class LabelSpreading(Predictor):
             return None
         return neighbours(normalize(self.project(mean_of_views(views)), dim=1), self.bank, self.k)
 
-    def familiarity(self, near: Near) -> Tensor | None:
-        """The logarithm of the mean of what reached the nearest images of the pool, less where the nearest one is far."""
+    def familiarity(self, near: Near, frequencies: Tensor) -> Tensor | None:
+        """The logarithm of the mean of what reached the nearest images of the pool, less where the nearest one is far.
+
+        The labels of a class share one mass among all its images, so that less of it reaches each where there are many: classes
+        weigh by how often they occur.
+        """
         if self.reached is None or self.far is None:
             return None
         distance, rows = near
-        return familiar(mean_of_nearest(self.reached[:, None], distance, rows)[:, 0], distance[:, 0] / self.far)
+        reached = self.reached[:, None] * (self.distributions @ frequencies[:, None]) * len(frequencies)  # (M, 1)
+        return familiar(mean_of_nearest(reached, distance, rows)[:, 0], distance[:, 0] / self.far)
 
     def over_views(
         self, views: Tensor, support: Tensor, labels: Tensor, own: bool = False, near: Near | None = None

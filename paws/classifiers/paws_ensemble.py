@@ -23,6 +23,7 @@ from paws.classifiers.log_pool import each_and_all, fit_weights
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.poisson import Poisson
 from paws.classifiers.problem import Problem
+from paws.classifiers.strangers import belonging
 from paws.seeds import generator
 from paws.voting import above_floor, one_hot, vote_weights
 
@@ -58,7 +59,7 @@ class PawsEnsemble(Predictor):
         """One training, in which the folds left out go round the heads: head i is not shown fold i modulo their number.
 
         Nor are its teachers, whose three weights follow the labels of other folds. Where every class has a single label there
-        are no folds.
+        are no folds. Images are drawn as often as they are likely to belong to a class at all.
         """
         settings, prior = settings_for(problem), frequencies(problem)
         count = head_count(problem.fold_count, settings)
@@ -66,7 +67,7 @@ class PawsEnsemble(Predictor):
         labels = [problem.visible_labels(fold) for fold in left_out]
         taught = {fold: teacher(problem, fold, prior) for fold in dict.fromkeys(left_out)}
         teachers = torch.stack([taught[fold] for fold in left_out])
-        heads, curves = train_heads(problem, labels, teachers, prior, settings, problem.tell)
+        heads, curves = train_heads(problem, labels, teachers, prior, settings, problem.tell, belonging(problem, prior))
         every = cls(len(problem.classes), heads, settings.temperature, problem.space.half_whitened(settings.width))
         return every.judged(problem, asdict(settings) | {"heads": count}, curves)
 

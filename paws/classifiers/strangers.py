@@ -104,14 +104,22 @@ def strangers_of(problem: Problem, frequencies: Tensor) -> tuple[float, float, f
     found = torch.zeros(len(labels))
     for fold in range(problem.fold_count):
         own = problem.fold == fold
-        found[own] = _familiarity(problem, fold)[problem.labelled[own]]
+        found[own] = familiarity_of_pool(problem, frequencies, fold)[problem.labelled[own]]
     weights = (frequencies / torch.bincount(labels[held], minlength=len(problem.classes)))[labels[held]]
-    pool = _familiarity(problem)[problem.labels < 0]
+    pool = familiarity_of_pool(problem, frequencies)[problem.labels < 0]
     return fit_strangers(found[held], weights, pool) if len(pool) >= LEAST else UNKNOWN
 
 
-def _familiarity(problem: Problem, left_out: int | None = None) -> Tensor:
-    """(N,) that of all images, without the labels of a fold."""
-    found = problem.fitted(LabelSpreading, left_out).familiarity(problem.shared(Graph).near)
+def belonging(problem: Problem, frequencies: Tensor) -> Tensor | None:
+    """(N,) probability in [0, 1] that images belong to a class, as `strangers_of` has it; None where it is the same for all."""
+    found = strangers_of(problem, frequencies)
+    if not found[1]:
+        return None
+    return 1 - stranger_probability(familiarity_of_pool(problem, frequencies), torch.tensor(found))
+
+
+def familiarity_of_pool(problem: Problem, frequencies: Tensor, left_out: int | None = None) -> Tensor:
+    """(N,) that of all images, without the labels of a fold, where classes occur with these frequencies (C,)."""
+    found = problem.fitted(LabelSpreading, left_out).familiarity(problem.shared(Graph).near, frequencies)
     assert found is not None
     return found

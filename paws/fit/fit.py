@@ -139,8 +139,9 @@ def fit_problem(
     unseen = problem.fold < 0
     held_out[unseen] = classifier.leave_one_out()[unseen]
     near = problem.shared(Graph).near
-    if classifier.predictor.familiarity(near) is not None:  # others cannot tell
-        classifier.strangers.copy_(torch.tensor(strangers_of(problem, frequencies(problem))))
+    if classifier.predictor.familiarity(near, classifier.frequencies) is not None:  # others cannot tell
+        classifier.frequencies.copy_(frequencies(problem))
+        classifier.strangers.copy_(torch.tensor(strangers_of(problem, classifier.frequencies)))
     classifier.threshold.fill_(_threshold(problem, classifier, accuracy))
     if problem.judged:
         classifier.set_threshold.fill_(set_threshold(held_out[held], known[held], frequencies(problem), accuracy))

@@ -8,7 +8,7 @@ import torch
 from paws.classifiers import frequencies as module
 from paws.classifiers.base import CrossFitted
 from paws.classifiers.frequencies import counted, em, frequencies, with_counts
-from paws.classifiers.heads import Heads, HeadSettings, Supports, head, taught, temperature_for, train_heads
+from paws.classifiers.heads import Batches, Heads, HeadSettings, Supports, head, taught, temperature_for, train_heads
 from paws.classifiers.label_spreading import LabelSpreading
 from paws.classifiers.logistic_regression import LogisticRegression
 from paws.classifiers.paws_ensemble import FUSED, PawsEnsemble, head_count, teacher, teacher_weights
@@ -153,6 +153,17 @@ def test_supports_are_of_their_class_and_of_those_that_are_shown():
     assert len(drawn[0, 4:].unique()) == 4 and len(drawn[0, :4].unique()) == 3
 
 
+def test_images_are_drawn_by_their_weights() -> None:
+    views, labels, _ = blobs(per_class=4)
+    problem, draws = made(views, labels), torch.Generator().manual_seed(0)
+    weights = torch.zeros(len(labels))
+    weights[3], weights[5] = 1.0, 3.0
+    images, x = Batches(problem, SMALL, draws, weights).draw(torch.zeros(2, 6, dtype=torch.int64))
+    assert set(images.unique().tolist()) == {3, 5}
+    assert float((images == 5).double().mean()) == pytest.approx(0.75, abs=0.15)
+    assert x.shape[:2] == (2, 2 * SMALL.batch_size + 6)
+
+
 def test_single_labels_train_as_many_heads_as_asked_for():
     views, labels, truth = blobs(per_class=1)
     problem = made(views, labels)
@@ -183,6 +194,10 @@ def test_em_recovers_the_frequencies_of_a_mixture():
     logs = (2 * x).log_softmax(1)  # the likelihood of class c is proportional to exp(2 x_c)
     assert torch.allclose(em(logs), shares, atol=0.03)
     assert not torch.allclose(logs.exp().mean(0), shares, atol=0.08)  # what the mean prediction says
+    spoiled = torch.cat([logs, torch.tensor([[-3.0, -3.0, -0.1]]).repeat(2000, 1)])  # images that all look like the rare class
+    weights = (torch.arange(6000) < 4000).float()
+    assert torch.allclose(em(spoiled, weights), shares, atol=0.03)
+    assert float(em(spoiled)[2]) > 0.3
 
 
 def test_frequencies_are_estimated_given_or_told_by_uneven_labels():
@@ -209,7 +224,7 @@ def test_frequencies_are_told_by_the_graph_while_labels_are_few(per_class: int, 
     if per_class == 1:  # halfway from even ones
         assert torch.allclose(found, counts.sqrt() / counts.sqrt().sum(), atol=1e-5)
         return
-    monkeypatch.setattr(module, "counted", lambda problem: torch.full((3,), 1 / 3))
+    monkeypatch.setattr(module, "counted", lambda *_: torch.full((3,), 1 / 3))
     without = frequencies(made(views, labels)).log()
     weight = {2: 0.5, 4: 0.125}[per_class]  # `without` is the rest of EM's estimate, to the power of 1 - weight
     assert torch.allclose((without + weight * counts.log()).softmax(0), found, atol=1e-4)

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from paws.classifiers.frequencies import em, frequencies
 from paws.classifiers.graph import affinities
 from paws.classifiers.label_spreading import LabelSpreading, spread
-from paws.classifiers.strangers import UNKNOWN, fit_strangers, stranger_probability
+from paws.classifiers.logistic_regression import LogisticRegression
+from paws.classifiers.problem import Problem, problem_of
+from paws.classifiers.strangers import UNKNOWN, belonging, familiarity_of_pool, fit_strangers, stranger_probability
 from paws.fit.fit import fit_features
 
 TYPICAL = torch.special.ndtri((torch.arange(60) + 0.5) / 60)  # familiarity of 60 labelled images
@@ -89,10 +92,43 @@ def test_familiarity_falls_where_the_neighbours_are_far() -> None:
     found, reached = spread(graph, roots, labels[None], 3)[0]
     ours = LabelSpreading(3, bank, found, 15, reached=reached, far=far)
     fresh, away = clusters(30, 1)[0], -points.mean(0, keepdim=True)
-    own, other, pool = (ours.familiarity(ours.near(x[:, None])) for x in (fresh, away, points))
+    even = torch.full((3,), 1 / 3)
+    own, other, pool = (ours.familiarity(ours.near(x[:, None]), even) for x in (fresh, away, points))
     assert own is not None and other is not None and pool is not None
     assert float(other) < float(own.min()) - 1
     assert math.isclose(float(pool.mean()), float(own.mean()), abs_tol=0.3)
+
+
+def uneven(strangers: bool, per_class: int = 8) -> tuple[Problem, Tensor]:
+    """120 images of one class, 40 of another, and as many of none, which look rather like the second; and which is which."""
+    points, truth = clusters(160, 3)
+    points[truth == 2, 1] += 0.5
+    keep = (truth == 0) & (torch.arange(480) % 4 > 0) | (truth == 1) & (torch.arange(480) % 4 == 0) | (truth == 2) & strangers
+    points, truth = points[keep], truth[keep]
+    labels = torch.full((len(truth),), -1)
+    for known in (0, 1):
+        labels[(truth == known).nonzero().flatten()[:per_class]] = known
+    return problem_of(points[:, None], labels, ("a", "b"), width=8), truth
+
+
+def test_frequencies_are_those_of_the_images_that_belong_to_a_class() -> None:
+    true = torch.tensor([0.75, 0.25])
+    problem, truth = uneven(strangers=True)
+    belongs = belonging(problem, true)
+    assert belongs is not None and float(belongs[truth == 2].mean()) < 0.3 * float(belongs[truth < 2].mean())
+    all_alike = em(problem.on_pool(LogisticRegression))
+    assert abs(float(frequencies(problem)[0]) - 0.75) < 0.7 * abs(float(all_alike[0]) - 0.75)
+
+
+def test_a_large_class_is_as_familiar_as_a_small_one() -> None:
+    problem, truth = uneven(strangers=False)
+    rest = problem.labels < 0
+    weighed, alike = (familiarity_of_pool(problem, torch.tensor([p, 1 - p]))[rest] for p in (0.75, 0.5))
+    large = truth[rest] == 0
+    assert abs(float(weighed[large].mean() - weighed[~large].mean())) < 0.4
+    assert float(alike[large].mean() - alike[~large].mean()) < -0.5
+    assert belonging(problem, torch.tensor([0.75, 0.25])) is None, "there are no strangers"
+    assert belonging(uneven(strangers=True, per_class=1)[0], torch.tensor([0.5, 0.5])) is None, "nothing tells of them"
 
 
 def test_a_fit_tells_strangers_of_its_pool() -> None:
