@@ -127,7 +127,9 @@ def test_a_large_class_is_as_familiar_as_a_small_one() -> None:
     large = truth[rest] == 0
     assert abs(float(weighed[large].mean() - weighed[~large].mean())) < 0.4
     assert float(alike[large].mean() - alike[~large].mean()) < -0.5
-    assert belonging(problem, torch.tensor([0.75, 0.25])) is None, "there are no strangers"
+    belongs, too_few = (belonging(problem, torch.tensor([p, 1 - p])) for p in (0.75, 0.5))
+    assert belongs is not None and too_few is not None
+    assert float(belongs[truth == 0].mean()) > float(too_few[truth == 0].mean()) + 0.1
     assert belonging(uneven(strangers=True, per_class=1)[0], torch.tensor([0.5, 0.5])) is None, "nothing tells of them"
 
 
