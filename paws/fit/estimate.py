@@ -13,7 +13,7 @@ from paws.models.embedding import Embedder
 
 PROBE, PROBED = 1.0, 4  # seconds, on a busy machine of the processor too, and images at a time
 LONG = 600.0  # seconds from which on a smaller preset is worth mentioning
-HEADS = (2.5, 0.0012)  # seconds on a core of training and comparing heads, and of the tables: at least, and for each image
+HEADS = (2.3, 0.00045)  # seconds on a core of training and comparing heads, and of the tables: at least, and for each image
 LOOK = 0.1  # seconds of the processor in which it is seen how much of a core there is
 PATIENCE = 10  # times as long that either may take beside others
 FEW = 64  # images that are embedded without an estimate

@@ -155,3 +155,18 @@ def test_a_fit_tells_strangers_of_its_pool() -> None:
     small = torch.cat([(labels >= 0).nonzero().flatten(), rest.nonzero().flatten()[:49]])  # a share of so few tells nothing
     alone = fit_features(points[small, None], labels[small], ("a", "b")).classifier
     assert not alone.knows_strangers and not alone.votes(points).strange.any()
+
+
+@pytest.mark.parametrize("model", ["auto", "poisson", "label_spreading", "logistic_regression"])
+def test_votes_by_neighbours_that_are_known_are_those_by_a_search(model: str) -> None:
+    points, truth = clusters(40, 4)
+    labels = torch.full((120,), -1)
+    for known in range(3):
+        labels[(truth == known).nonzero().flatten()[:5]] = known
+    fitted = fit_features(points[:, None], labels, ("a", "b", "c"), model=model)
+    known, found = (fitted.classifier.votes(points[:, None], near=near) for near in (fitted.near, None))
+    for one, other in ((known.probabilities, found.probabilities), (known.strange, found.strange)):
+        assert torch.allclose(one, other, atol=5e-3)  # those of the pool are of components in half precision
+    shuffled = tuple(part.flip(0) for part in fitted.near)
+    wrong = fitted.classifier.votes(points[:, None], near=shuffled).probabilities
+    assert torch.allclose(wrong, found.probabilities, atol=5e-3) == (model == "logistic_regression")  # which asks for none
