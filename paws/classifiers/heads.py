@@ -23,7 +23,7 @@ from paws.seeds import generator, seed_of
 from paws.voting import floor
 
 LOGGED = 50  # steps
-STEPS = 150
+STEPS, MOST_STEPS, IMAGES_A_STEP = 150, 200, 20  # at least, at most, and images of the pool for which one more is made
 LARGE, FASTEST = 3000, 4.0  # images of a pool from which on the learning rate grows with their number, and how far at most
 DOUBT = 1e-4  # least probability that the teacher gives to a class
 TINY = torch.finfo(torch.float32).tiny
@@ -58,15 +58,16 @@ def head(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
 
 
 def settings_for(problem: Problem) -> HeadSettings:
-    """How the heads of a problem are trained: in large pools at a higher rate, single views are told apart by dropout, many
-    classes by a lower temperature.
+    """How the heads of a problem are trained: large pools for more steps and at a higher rate, single views are told apart by
+    dropout, many classes by a lower temperature.
 
     None of it happens where the problem's own settings ask for something of the kind already.
     """
     settings = problem.heads or HeadSettings()
     if settings.steps is None:
         faster = min(FASTEST, max(1.0, len(problem.labels) / LARGE))
-        settings = replace(settings, steps=STEPS, lr=faster * settings.lr)
+        steps = min(MOST_STEPS, max(STEPS, len(problem.labels) // IMAGES_A_STEP))
+        settings = replace(settings, steps=steps, lr=faster * settings.lr)
     if problem.projected.shape[1] == 1 and not (settings.dropout or settings.noise):
         settings = replace(settings, dropout=0.3)
     if settings.temperature == HeadSettings.temperature:

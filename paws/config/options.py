@@ -92,7 +92,8 @@ class FitOptions:
         Field(description="the label of images that belong to no other class, where some are labelled so"),
     ] = None
     steps: Annotated[
-        int | None, Field(ge=1, description="training steps of the heads; 150 if absent, at a rate that suits the pool")
+        int | None,
+        Field(ge=1, description="training steps of the heads; 150 to 200, and a rate that suits the pool, if absent"),
     ] = None
     seed: Annotated[int, Field(description="from which all random draws follow")] = 0
     train: Annotated[
