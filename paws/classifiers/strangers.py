@@ -55,7 +55,7 @@ def fit_strangers(known: Tensor, weights: Tensor, pool: Tensor) -> tuple[float, 
     if share == 1:
         return CERTAIN, 0.0, lowest
     weights, count = _normalised(weights)
-    middle, width = float(pool.mean()), float(pool.std()) + 1e-6
+    middle, width = float(known.mean()), float(known.std()) + 1e-6  # not those of the pool, in which strangers may be very far
     ours, theirs = (((part - middle) / width).double() for part in (known, pool))
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:

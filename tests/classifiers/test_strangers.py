@@ -39,6 +39,16 @@ def test_their_share_of_the_pool_is_found(strangers: int) -> None:
         assert float((probability[1000 - strangers :] > 0.5).float().mean()) > 0.9
 
 
+@pytest.mark.parametrize("far", [4.0, 40.0, 400.0])
+def test_images_of_the_classes_are_none_however_far_strangers_are(far: float) -> None:
+    pool = familiarity(500, 500, 1) / 3
+    pool[500:] = -far + far / 10 * pool[500:]
+    found = torch.tensor(fit_strangers(TYPICAL[::4] / 3, torch.ones(15), pool))
+    probability = stranger_probability(pool, found)
+    assert float(probability[:500].mean()) < 0.1
+    assert float(probability[500:].mean()) > 0.9
+
+
 def test_labels_of_a_rare_class_weigh_as_little_as_it_occurs() -> None:
     common, rare = torch.randn(900, generator=torch.Generator().manual_seed(0)), torch.full((100,), 3.0)
     labelled = torch.cat([common[:20], rare[:20]])
