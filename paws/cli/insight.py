@@ -115,7 +115,11 @@ def _image_of(run: FitRun, image: Path) -> tuple[Path, int | None]:
     path = image if os.path.exists(image) else run.root / image
     name = Path(os.path.relpath(path, run.root)).as_posix()
     if name in run.files:  # its features are kept, even where the file is gone
-        return path, run.files.index(name)
+        row = run.files.index(name)
+        if not run.changed_since([row]):
+            return path, row
+        say(f"{image} is another picture than the one that was fitted: it is looked at anew")
+        return path, None
     if not os.path.exists(image) and not os.path.isfile(path):
         near = near_name(str(image), run.files)
         raise InputError(f"{image}: there is no such file, nor an image of this name in the fit{near}")

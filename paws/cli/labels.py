@@ -192,6 +192,8 @@ def _relabel_run(run: FitRun, csv: Path | None, remove: list[str], output: Path 
         say(f"labels:      {run.folder / 'labels.csv'}, to fit with them again")
         for line in (accuracy_sentence(record), *notes(record)):
             say(line)
+        if (run.folder / "report.html").is_file():
+            say(f"report.html shows the former labels; with these: paws report {run.folder}")
     elif output is not None:
         relabel.save(output, run.bundle, done)
         say(f"bundle: {output}")

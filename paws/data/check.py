@@ -18,7 +18,7 @@ from paws.data.folder import FileSet, Paths, Stamp, stamps
 from paws.data.formats import Listing
 from paws.data.images import Inspected, inspect_images
 from paws.data.labelled_folder import class_counts, labelled_folder, list_folder
-from paws.data.labels import Labels, listed, name_of
+from paws.data.labels import NO_LABEL, Labels, listed, name_of
 from paws.data.levels import Range, range_of
 from paws.data.texts import alike, counted, from_json, is_utf8, printable
 from paws.errors import InputError
@@ -153,6 +153,10 @@ def check_folder(
     truth = torch.full((len(files),), -1)
     if tested is not None and files.classes:
         truth = _test_labels(files, tested, problems, f"{named}{name_of(test)}")
+    if NO_LABEL in files.classes:
+        count = int((files.labels == files.classes.index(NO_LABEL)).sum())
+        what = f"{counted(count, 'image')} of a class {NO_LABEL!r}, which stands for no label in paws labels and paws label"
+        problems.append(f"{what}: give the class another name, or leave the label empty where there is none")
     if problems:
         raise InputError("\n".join(problems))
     rows = readable.nonzero().flatten()

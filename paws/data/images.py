@@ -41,6 +41,11 @@ TURNS = {
 LYING = (5, 6, 7, 8)  # orientations that swap width and height
 
 
+def content_of(data: bytes) -> str:
+    """Names the bytes of a file: 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 class ImageFile:
     """An image file. Of a JPEG only the header is decoded at first, so that it can be decoded at a reduced scale.
 
@@ -54,7 +59,7 @@ class ImageFile:
             data = file_bytes(path)
             if not data:
                 raise ValueError("the file is empty")
-            self.content = hashlib.blake2b(data, digest_size=16).hexdigest()
+            self.content = content_of(data)
             # Image.open refuses huge images by their header, before a JPEG could be decoded at a reduced scale
             jpeg = data[:2] == b"\xff\xd8"
             self._image = JpegImagePlugin.JpegImageFile(io.BytesIO(data)) if jpeg else _opened(data)

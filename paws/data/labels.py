@@ -30,6 +30,7 @@ LABEL = ("label", "class", "category", "target")
 BEFORE = re.compile(  # what may stand above the columns
     r'(?:[ \t]*(?:\r\n?|\n))*(?:"?sep=(?P<separator>[,;\t])"?(?:[ \t]*(?:\r\n?|\n))+)?', re.IGNORECASE
 )
+NO_LABEL = "-"  # where labels are changed: the image has none any more
 SURPLUS = "\n"  # the key of fields without a column, which no column has
 
 

@@ -40,6 +40,12 @@ def read_features(folder: Path, backbone: dict[str, Any], images: str | None) ->
     return features
 
 
+def read_contents(folder: Path) -> list[str]:
+    """Names of the bytes of the images (N) whose features a store holds, as `content_of` has them; none where it is damaged."""
+    found = read_store(folder)
+    return [] if found is None else [name.tobytes().hex() for name in found[1]["content"]]
+
+
 def read_about(folder: Path) -> dict[str, Any] | None:
     """What the store in a folder says of itself; None where there is none that can be read."""
     try:

@@ -18,10 +18,10 @@ from torch import Tensor
 from paws.bundle.bundle import Bundle, load_bundle
 from paws.bundle.table import read_table, rows_to_frame
 from paws.classifiers import known
-from paws.data.images import read_image
+from paws.data.images import content_of, file_bytes, read_image
 from paws.data.texts import from_json
 from paws.errors import InputError
-from paws.fit.feature_file import read_features
+from paws.fit.feature_file import read_contents, read_features
 from paws.fit.record import (
     BUNDLE,
     CHANGED,
@@ -82,6 +82,12 @@ class FitRun:
         if len(features) != len(self.files):
             raise InputError(f"{self.folder / FEATURES}: do not fit {FILES}; run paws fit again")
         return features
+
+    def changed_since(self, rows: Sequence[int]) -> list[int]:
+        """Those of the images ``rows`` whose files hold other bytes than when they were fitted; none that is gone."""
+        contents = read_contents(self.folder / FEATURES)
+        paths = {row: self.root / self.files[row] for row in rows if row < len(contents)}
+        return [row for row, path in paths.items() if path.is_file() and content_of(file_bytes(path)) != contents[row]]
 
     @property
     def plain(self) -> Tensor:

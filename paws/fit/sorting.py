@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from paws.classifiers.strangers import STRANGE
+from paws.data.labels import listed
 from paws.errors import InputError
 from paws.fit.record import OWN
 from paws.fit.run import FitRun
@@ -25,7 +26,7 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
     The label that the user gave decides where there is one. Returns the number of images in each folder.
 
     Raises:
-        InputError: ``into`` exists or lies among the images, two classes would share a folder, or an image is gone.
+        InputError: ``into`` exists or lies among the images, two classes would share a folder, or an image is gone or another.
     """
     if run.root.resolve() in (into.resolve(), *into.resolve().parents):
         raise InputError(
@@ -40,6 +41,9 @@ def sort_images(run: FitRun, into: Path, *, link: bool = False) -> Counter[str]:
             raise InputError(
                 f"the class {label!r} cannot have the folder {name!r}, which is that of {others[0]!r}; rename one of them"
             )
+    if changed := run.changed_since(range(len(run.files))):
+        title = f"{len(changed)} of {len(run.files)} images are others than when they were fitted; run the same paws fit again"
+        raise InputError(listed(title, [str(run.root / run.files[row]) for row in changed]))
     counts: Counter[str] = Counter()
     with new_folder(into, flush=not link) as new:
         for row in run.predictions:

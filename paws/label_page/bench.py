@@ -194,7 +194,10 @@ class Bench:
         """What would be said of a picture that is not of the folder. Raises InputError where it cannot be read."""
         path = self.folder / "tried"
         write_bytes(path, data)
-        features, learned = self.engine.ask("try", path).result()
+        try:
+            features, learned = self.engine.ask("try", path).result()
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), "this picture")) from None
         votes, belief = self.engine.pool.votes, self.engine.belief
         if votes is None or len(belief.classes) < 2 or not votes.labels:
             raise InputError("label pictures of two classes first")

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from paws.data.labels import NO_LABEL
 from paws.data.texts import composed
 from paws.errors import InputError
 from paws.label_page.journal import Entry, Journal
@@ -253,6 +254,6 @@ def class_name(name: Any) -> str:
         InputError: it is empty or too long, or holds characters that are not printed.
     """
     found = composed(" ".join(name.split())) if isinstance(name, str) else ""
-    if not found or len(found) > LONGEST or not found.isprintable() or found == "-":
+    if not found or len(found) > LONGEST or not found.isprintable() or found == NO_LABEL:
         raise InputError(f"a class needs a name of 1 to {LONGEST} letters that can be printed, and not only a dash")
     return found

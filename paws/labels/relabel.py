@@ -13,7 +13,7 @@ from paws.bundle.bundle import Bundle, save_bundle
 from paws.bundle.table import Prediction, write_rows
 from paws.classifiers.classifier import Classifier
 from paws.data.labelled_folder import match_rows
-from paws.data.labels import LabelRow, listed, read_labels
+from paws.data.labels import NO_LABEL, LabelRow, listed, read_labels
 from paws.errors import InputError
 from paws.fit import record, tables
 from paws.fit import run as files_of_run
@@ -22,8 +22,6 @@ from paws.fit.run import FitRun
 from paws.labels.recompute import held_out, revised
 from paws.runs.files import check_new, new_folder, writing
 from paws.runs.lock import run_lock
-
-REMOVE = "-"  # as the label of a row: the image has no label any more
 
 Changes = Mapping[str, str | None]  # file -> its new label, None: none
 
@@ -55,12 +53,12 @@ def read_changes(path: Path | None, remove: Sequence[str], root: Path, names: Se
     Raises:
         InputError: the label file cannot be read, or rows name no such image or one image twice; every such row is named.
     """
-    rows = [replace(row, label=row.label or REMOVE) for row in read_labels(path, allow_empty=True)] if path else []
-    rows += [LabelRow(file, REMOVE, 0) for file in remove]
+    rows = [replace(row, label=row.label or NO_LABEL) for row in read_labels(path, allow_empty=True)] if path else []
+    rows += [LabelRow(file, NO_LABEL, 0) for file in remove]
     labels, problems = match_rows(root, names, rows, f"is not among the images {of}")
     if problems:
         raise InputError(listed(f"{path or '--remove'}: {len(problems)} problem(s) with the labels", problems))
-    return {file: None if label == REMOVE else label for file, label in labels.items()}
+    return {file: None if label == NO_LABEL else label for file, label in labels.items()}
 
 
 def change_support(

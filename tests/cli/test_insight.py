@@ -97,6 +97,21 @@ def test_an_image_of_the_fit_that_is_gone_is_explained_by_what_was_kept(call, ru
     assert code == 2 and "new.png is not among the images of the fit; paws fit again takes it in" in err
 
 
+def test_an_image_that_became_another_is_looked_at_anew(call, run: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(load_fit(run).root, tmp_path / "images"))
+    record = json.loads((run / "fit.json").read_text(encoding="utf-8")) | {"images": str(moved)}
+    (run / "fit.json").write_text(json.dumps(record), encoding="utf-8")
+    names = load_fit(run).files
+    shutil.copy(moved / names[-1], moved / "sü-10.png")
+    code, out, err = call("explain", run, "sü-10.png", "--json")
+    assert code == 0 and "sü-10.png is another picture than the one that was fitted: it is looked at anew" in err
+    as_new = json.loads(call("explain", run / "bundle", tmp_path / "images" / "sü-10.png", "--json")[1])
+    assert {**json.loads(out), "file": ""} == {**as_new, "file": ""}
+    code, _, err = call("sort", run, "--into", tmp_path / "sorted")
+    assert code == 2 and f"1 of {len(names)} images are others than when they were fitted" in err and "sü-10.png" in err
+    assert not (tmp_path / "sorted").exists()
+
+
 @pytest.mark.parametrize(
     ("probability", "none", "says"),
     [

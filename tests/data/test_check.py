@@ -57,6 +57,12 @@ def test_problems_of_labels_and_images_come_together(folder: Path) -> None:
         assert part in str(caught.value)
 
 
+def test_a_dash_is_no_class(folder: Path) -> None:
+    with pytest.raises(InputError, match="2 images of a class '-', which stands for no label") as caught:
+        check_folder(folder, labels(folder, "file,label\nda.png,-\ndb.png,-\nra.png,rows\n"))
+    assert "give the class another name, or leave the label empty" in str(caught.value)
+
+
 def test_broken_images_are_left_out_when_asked(folder: Path) -> None:
     (folder / "db.png").write_bytes(b"")
     checked = check_folder(folder, labels(folder), skip_broken=True)
